@@ -19,6 +19,7 @@ pytest_plugins = (
     "tests.fixtures.keys",
     "tests.fixtures.landscapes",
     "tests.fixtures.legacy",
+    "tests.fixtures.object_store",
     "tests.fixtures.predecessor",
     "tests.fixtures.postgres",
     "tests.fixtures.python_modules",

@@ -23,6 +23,8 @@ from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline, build_pipeline
 from elspeth.engine.reporting import Observer, RunResult
 from elspeth.engine.sharing import Workers
+from elspeth.objects.address import place_of
+from elspeth.objects.stores import open_place
 from elspeth.plugins.manager import PluginManager
 
 Records = dict[str, list[dict[str, Any]]]
@@ -126,7 +128,8 @@ def assert_sound(records: Records, *, status: str, resumed: bool = False) -> Non
     assert len(set(sinks)) == len(sinks)
     for artifact in records.get("artifact", []):
         if artifact["sink_node_id"] in published and artifact["artifact_type"] != "database":
-            content = Path(artifact["path_or_uri"]).read_bytes()
+            with open_place(place_of(artifact["path_or_uri"])) as file:
+                content = file.read()
             assert hashlib.sha256(content).hexdigest() == artifact["content_hash"]
             assert len(content) == artifact["size_bytes"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from elspeth.contracts.plugins import PluginError, StagedOutput
 from elspeth.outputs import locks
-from elspeth.plugins import staging
+from elspeth.plugins import _targets, staging
 from elspeth.plugins.staging import StagedFile
 
 
@@ -139,7 +139,7 @@ def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, mon
     assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
     (tmp_path / ".out.txt.run1.partial").rename(tmp_path / "out.txt")  # the process was killed after this
     synced: list[Path] = []
-    monkeypatch.setattr(staging, "sync_directory", synced.append)
+    monkeypatch.setattr(_targets, "sync_directory", synced.append)
     assert StagedFile(tmp_path / "out.txt").confirm("run1", output)
     assert synced == [tmp_path]
     (tmp_path / "out.txt").write_bytes(b"y")

@@ -13,6 +13,7 @@ from elspeth.core.settings import load_settings
 from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.loading import read_dotenv
 from elspeth.engine.pipeline import Pipeline, build_pipeline
+from elspeth.objects.address import Place
 from elspeth.plugins.manager import PluginManager
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def load_with_keys(
     return loaded.pipeline, load_run_keys(loaded.pipeline.settings, loaded.environ, source=source, ask=ask)
 
 
-def _objection(landscape: LandscapeSettings, path: Path) -> str | None:
+def _objection(landscape: LandscapeSettings, path: Place) -> str | None:
     """Return why a sink may not replace a file.
 
     None if an earlier run wrote it.

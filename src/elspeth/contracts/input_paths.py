@@ -1,4 +1,4 @@
-"""The paths of sources: files, patterns, and standard input."""
+"""The paths of sources: files, objects, patterns, standard input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from fnmatch import fnmatchcase
 from glob import escape, glob, has_magic
 from pathlib import Path
 
-__all__ = ["STANDARD_INPUT", "file_problems", "find_files", "is_pattern", "matches_pattern", "path_texts"]
+from elspeth.objects.address import ObjectPath, Place, place_of
+
+__all__ = ["STANDARD_INPUT", "find_all_files", "find_files", "is_pattern", "matches_pattern", "path_texts"]
 
 STANDARD_INPUT = "-"
 """The path that stands for standard input, by custom."""
@@ -23,41 +25,68 @@ def path_texts(value: object) -> list[str]:
 
 def is_pattern(text: str) -> bool:
     """Return whether a path has wildcards (`*`, `?`, `[`)."""
-    return has_magic(text)
+    place = place_of(text)
+    return has_magic(place.key if isinstance(place, ObjectPath) else text)
 
 
-def find_files(text: str) -> list[Path]:
-    """Return the files of a path or pattern.
+def find_files(text: str) -> Sequence[Place]:
+    """Return the files or objects of a path or pattern.
 
     Those of a pattern are sorted by code point, as texts, so that the order is the same on every machine. Directories
-    and names that begin with a point do not match.
+    and names that begin with a point do not match. Raises OSError if the objects of a bucket cannot be listed.
     """
+    place = place_of(text)
     if not is_pattern(text):
-        return [Path(text)]
+        return [place]
+    if isinstance(place, ObjectPath):
+        return _find_objects(place)
     found = glob(text, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern, and finds hidden files
     return [Path(each) for each in sorted(found) if not Path(each).is_dir()]
 
 
-def file_problems(texts: Sequence[str]) -> list[str]:
-    """Return what is wrong with the files of paths.
+def find_all_files(texts: Sequence[str]) -> tuple[list[Place], list[str]]:
+    """Return the files of all paths, and their problems.
 
     A pattern without a file is a problem, and so is a file that is named twice.
     """
+    files: list[Place] = []
     problems: list[str] = []
-    named: dict[str, Path] = {}
+    named: dict[str, Place] = {}
     for text in texts:
-        found = find_files(text)
+        try:
+            found = find_files(text)
+        except OSError as error:
+            problems.append(f"{text} cannot be listed: {error.strerror}")
+            continue
+        files += found
         if not found:
             problems.append(f"no file matches {text!r}{_literal_hint(text)}")
         for path in found:
-            first = named.setdefault(os.path.realpath(path), path)
+            first = named.setdefault(str(path) if isinstance(path, ObjectPath) else os.path.realpath(path), path)
             if first is not path:
                 problems.append(f"{path} is named twice, first as {first}: its rows would be read twice")
-    return problems
+    return files, problems
 
 
-def matches_pattern(path: Path, pattern: str) -> bool:
-    """Return whether a file would match, if it existed."""
+def _find_objects(pattern: ObjectPath) -> Sequence[ObjectPath]:
+    from elspeth.objects.stores import store_of  # noqa: PLC0415  few pipelines read objects
+
+    return sorted(each for each in store_of(pattern).find(pattern) if matches_pattern(each, str(pattern)))
+
+
+def matches_pattern(path: Place, pattern: str) -> bool:
+    """Return whether a file or object would match.
+
+    It need not exist.
+    """
+    expected = place_of(pattern)
+    if isinstance(path, ObjectPath) or isinstance(expected, ObjectPath):
+        return (
+            isinstance(path, ObjectPath)
+            and isinstance(expected, ObjectPath)
+            and (path.scheme, path.bucket) == (expected.scheme, expected.bucket)
+            and _match(path.key.split("/"), expected.key.split("/"))
+        )
     return _match(Path(os.path.abspath(path)).parts, Path(os.path.abspath(pattern)).parts)  # noqa: PTH100  keeps links
 
 

@@ -5,11 +5,9 @@ Nothing is published before the audit trail holds the hashes of the outputs.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import JsonObject, PluginError, RowRejectedError, Sink, StagedOutput
@@ -24,11 +22,14 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings import Settings
 from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.paths import PlannedOutput, planned_outputs, protected_files
+from elspeth.core.settings.paths import protected_files
+from elspeth.core.settings.planned_outputs import PlannedObject, PlannedOutput, planned_outputs
 from elspeth.engine.errors import AccountingError, ResumeError, blame
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.start import SinkProgress, Start
-from elspeth.outputs.policy import OutputRefusedError, problem_with
+from elspeth.objects.address import Place
+from elspeth.objects.stores import size_and_hash
+from elspeth.outputs.policy import OutputRefusedError
 from elspeth.outputs.writing import Output, hold
 
 __all__ = ["OpenSink", "RunOutputs", "SinkSet"]
@@ -38,12 +39,15 @@ __all__ = ["OpenSink", "RunOutputs", "SinkSet"]
 
 
 class RunOutputs:
-    """The files that a run publishes, locked for its process."""
+    """The files and objects that a run publishes.
 
-    def __init__(self, planned: Iterable[PlannedOutput]) -> None:
+    Files are locked for its process. Objects cannot be: the request that makes one says what it may replace.
+    """
+
+    def __init__(self, planned: Iterable[PlannedOutput | PlannedObject]) -> None:
         self._planned = tuple(planned)
         self._export: Output | None = None
-        self._doubtful: dict[str, PlannedOutput] = {}
+        self._doubtful: dict[str, PlannedOutput | PlannedObject] = {}
 
     @property
     def export(self) -> Output | None:
@@ -60,7 +64,7 @@ class RunOutputs:
         `values` fill the placeholders in their paths.
         """
 
-        def objection(landscape: LandscapeSettings, path: Path) -> str | None:
+        def objection(landscape: LandscapeSettings, path: Place) -> str | None:
             return objection_in(db, path) if landscape.enabled else objection_without_database(path)
 
         parts = Parts.from_settings(settings)
@@ -76,6 +80,10 @@ class RunOutputs:
         """
         with ExitStack() as stack:
             for each in self._planned:
+                if isinstance(each, PlannedObject):
+                    if judged:
+                        _refuse(each)
+                    continue
                 policy = each.policy
                 if each.sink is not None and not judged:
                     policy = replace(policy, objection=lambda _: None)
@@ -95,7 +103,7 @@ class RunOutputs:
             progress = None if each.sink is None else start.sinks.get(each.sink)
             if each.sink is None or progress is None or progress.is_published:
                 continue
-            problem = problem_with(each.path, each.policy)
+            problem = each.problem()
             if problem is not None and start.is_loaded and progress.rows == 0:
                 self._doubtful[each.sink] = each
             elif problem is not None:
@@ -107,11 +115,16 @@ class RunOutputs:
         Raises OutputRefusedError if their contents differ.
         """
         each = self._doubtful.get(sink)
-        if each is None or (problem := problem_with(each.path, each.policy)) is None:
+        if each is None or (problem := each.problem()) is None:
             return
-        with each.path.open("rb") as file:
-            if output is not None and hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash:
-                return
+        if output is not None and size_and_hash(each.path)[1] == output.content_hash:
+            return
+        raise OutputRefusedError(each.path, problem)
+
+
+def _refuse(each: PlannedObject) -> None:
+    """Raise OutputRefusedError if an object may not be written."""
+    if problem := each.problem():
         raise OutputRefusedError(each.path, problem)
 
 

@@ -6,6 +6,9 @@ import re
 import stat
 from pathlib import Path
 
+from elspeth.objects.address import Place
+from elspeth.objects.stores import open_place
+
 __all__ = ["content_problem", "name_problem"]
 
 _SQLITE = b"SQLite format 3\0"
@@ -55,10 +58,10 @@ def name_problem(path: Path, real: Path) -> str | None:
     return None
 
 
-def content_problem(real: Path) -> str | None:
+def content_problem(real: Place) -> str | None:
     """Return why not even force replaces a file, None otherwise."""
     try:
-        with real.open("rb") as file:
+        with open_place(real) as file:
             start = file.read(_MAX_SETTINGS_BYTES)
             is_whole = not file.read(1)
     except OSError as error:

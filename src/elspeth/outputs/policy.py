@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from elspeth.objects.address import Place
 from elspeth.outputs.irreplaceable import content_problem, name_problem
 
 __all__ = [
@@ -154,7 +155,7 @@ class OutputRefusedError(FileExistsError):
     `filename` is the path; `strerror` says why and what to do.
     """
 
-    def __init__(self, path: Path, problem: str) -> None:
+    def __init__(self, path: Place, problem: str) -> None:
         super().__init__(errno.EEXIST, problem, str(path))
 
     def __str__(self) -> str:

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 from elspeth.contracts.plugins import PluginError, ReadInput
 from elspeth.contracts.rows import InvalidRow, RowData
+from elspeth.objects.address import ObjectPath, Place
+from elspeth.objects.errors import ObjectStoreError
+from elspeth.objects.stores import ObjectReader, store_of
 from elspeth.outputs.compression import Compression, compression_of, load_zstd, missing_library
 from elspeth.plugins._undecoded import KEEP_UNDECODED
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["InputFile", "check_standard_input"]
+__all__ = ["InputFile", "check_standard_input", "input_type"]
 
 _BEGINNINGS: Mapping[bytes, str] = {
     b"PK\x03\x04": "a zip archive, as spreadsheets are",
@@ -56,27 +59,28 @@ class InputFile:
     """A file that is read once.
 
     Without a path it is standard input. `name` is its path in messages and records. `is_only` says that the source
-    names one file, so that messages about rows need not. `size` is that of a regular file in bytes, else 0. `rows`
-    counts the rows read from it.
+    names one file, so that messages about rows need not. `size` is that of a regular file or an object in bytes, else
+    0. `rows` counts the rows read from it.
     """
 
-    def __init__(self, path: Path | None, encoding: str, *, is_only: bool) -> None:
+    def __init__(self, path: Place | None, encoding: str, *, is_only: bool) -> None:
         self._path = path
         self._encoding = encoding
         self._raw: io.BufferedReader | None = None
         self._hashed: _HashedBytes | None = None
+        self._object: ObjectReader | None = None
         self._is_complete = False
         self._damage: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
         self.is_only = is_only
         self.rows = 0
         self.name = _STANDARD_INPUT if path is None else str(path)
         self.encoding = codecs.lookup(encoding).name.removesuffix("-sig").upper()
-        self.is_regular = path is not None and path.is_file()
-        self.size = path.stat().st_size if path is not None and self.is_regular else 0
+        self.is_regular = isinstance(path, ObjectPath) or (path is not None and path.is_file())
+        self.size = _size_of(path) if path is not None and self.is_regular else 0
 
     @property
     def bytes_read(self) -> int:
-        """Return the bytes read of a regular file, else 0."""
+        """Return the bytes read, 0 without a size."""
         if self._raw is None or not self.is_regular:
             return 0
         return self.size if self._raw.closed else self._raw.tell()
@@ -106,17 +110,20 @@ class InputFile:
     def finish(self) -> None:
         """Read what follows the last row.
 
-        Call it while the file is open. Then its hash is that of the whole file.
+        Call it while the file is open. Then its hash is that of the whole file. Raises OSError if an object was
+        replaced meanwhile.
         """
         while self._raw is not None and self._raw.read(_BUFFER):
             pass
+        if self._object is not None:
+            self._object.require_unchanged()
         self._is_complete = True
 
     def describe(self) -> ReadInput:
         """Return what has been read of the file."""
         hashed = self._hashed if self._is_complete else None
         return ReadInput(
-            input_type="standard_input" if self._path is None else "file",
+            input_type=input_type(self._path),
             path_or_uri=None if self._path is None else self.name,
             rows=self.rows,
             is_complete=self._is_complete,
@@ -127,9 +134,12 @@ class InputFile:
     def _open_raw(self) -> io.BufferedReader:
         if self._path is None:
             check_standard_input()
-        self._hashed = _HashedBytes(
-            cast("io.BufferedIOBase", sys.stdin.buffer) if self._path is None else self._path.open("rb", buffering=0)
-        )
+            self._hashed = _HashedBytes(cast("io.BufferedIOBase", sys.stdin.buffer))
+        elif isinstance(self._path, ObjectPath):
+            self._object = store_of(self._path).open(self._path)
+            self._hashed = _HashedBytes(self._object)
+        else:
+            self._hashed = _HashedBytes(self._path.open("rb", buffering=0))
         return io.BufferedReader(self._hashed, _BUFFER)
 
     def _decompressed(self, raw: io.BufferedReader) -> io.BufferedReader:
@@ -177,14 +187,14 @@ class InputFile:
 class _HashedBytes(io.RawIOBase):
     """Bytes that are hashed as they are read.
 
-    They are those of a file or of standard input. Closing it closes a file, and leaves standard input open.
+    They are those of a file, an object or standard input. Closing it closes a file, and leaves standard input open.
     """
 
-    def __init__(self, source: io.FileIO | io.BufferedIOBase) -> None:
+    def __init__(self, source: io.FileIO | ObjectReader | io.BufferedIOBase) -> None:
         self._source = source
         # A pipe is read as it fills: `readinto` of a buffered stream would wait until there is enough.
         self._read_some: Callable[[memoryview], int | None] = (
-            source.readinto if isinstance(source, io.FileIO) else source.readinto1
+            source.readinto1 if isinstance(source, io.BufferedIOBase) else source.readinto
         )
         self._digest = hashlib.sha256()
         self._size = 0
@@ -210,8 +220,28 @@ class _HashedBytes(io.RawIOBase):
 
     def close(self) -> None:
         super().close()
-        if isinstance(self._source, io.FileIO):
+        if not isinstance(self._source, io.BufferedIOBase):
             self._source.close()
+
+
+def _size_of(path: Place) -> int:
+    """Return the size in bytes.
+
+    It is 0 if a store does not tell. The error is reported when it is opened.
+    """
+    if isinstance(path, Path):
+        return path.stat().st_size
+    try:
+        return store_of(path).require(path).size
+    except ObjectStoreError:
+        return 0
+
+
+def input_type(path: Place | None) -> str:
+    """Return the recorded type of an input."""
+    if path is None:
+        return "standard_input"
+    return "object" if isinstance(path, ObjectPath) else "file"
 
 
 def check_standard_input() -> None:

@@ -38,8 +38,8 @@ from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import (
     Dataset,
-    FilePath,
     JsonObject,
+    LocalPath,
     PluginError,
     PluginOptions,
     RowRejectedError,
@@ -86,7 +86,7 @@ class DatabaseSinkOptions(PluginOptions):
     table: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(
         description="The table, which is created if it does not exist."
     )
-    staging_directory: FilePath = Field(
+    staging_directory: LocalPath = Field(
         default=".elspeth/staging", description="Where rows wait on disk until all can be inserted."
     )
 

@@ -22,6 +22,7 @@ from elspeth.contracts.plugins import (
     file_dataset,
 )
 from elspeth.contracts.rows import RowData, RowValidator
+from elspeth.objects.address import place_of
 from elspeth.outputs.compression import Compression, compressing, guess_compression, missing_library
 from elspeth.plugins.staging import ConvertedFile, StagedFile
 
@@ -35,7 +36,8 @@ class OutputOptions(PluginOptions):
     """
 
     path: FilePath = Field(
-        description="The file, which appears when the run is complete. `{run_id}` and `{date}` stand for the run's."
+        description="The file, or the address of an object such as `s3://bucket/key`, which appears when the run is "
+        "complete. `{run_id}` and `{date}` stand for the run's."
     )
 
 
@@ -93,7 +95,7 @@ class StagedSink(Sink):
         return self._file.finish(self.name)
 
     def publish(self) -> None:
-        """Rename the file to its final name."""
+        """Give the file its final name, or upload it."""
         self._file.publish()
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
@@ -120,7 +122,7 @@ class FileSink(StagedSink):
     def __init__(self, options: FileSinkOptions) -> None:
         super().__init__(options)
         self._validator = RowValidator(options.schema_config)
-        path, compression = Path(options.path), options.chosen_compression()
+        path, compression = place_of(options.path), options.chosen_compression()
         if compression is None:
             self._file = StagedFile(path)
         else:

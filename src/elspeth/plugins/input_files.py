@@ -8,13 +8,12 @@ from __future__ import annotations
 import io
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from elspeth.contracts.errors import short_repr
-from elspeth.contracts.input_paths import STANDARD_INPUT, file_problems, find_files, is_pattern
+from elspeth.contracts.input_paths import STANDARD_INPUT, find_all_files, find_files, is_pattern
 from elspeth.contracts.plugins import (
     Dataset,
     FilePath,
@@ -25,6 +24,8 @@ from elspeth.contracts.plugins import (
     file_dataset,
 )
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
+from elspeth.objects.address import ObjectPath, Place
+from elspeth.objects.stores import store_of
 from elspeth.plugins._input_file import InputFile, check_standard_input
 from elspeth.plugins._undecoded import KEEP_UNDECODED
 
@@ -82,9 +83,9 @@ class FileSourceOptions(SourceOptions):
     """Options of the sources that read files."""
 
     path: InputPaths = Field(
-        description="The file, or a list of files. A path with `*`, `?` or `[` is a pattern, of which the files are "
-        "read in the order of their names; `-` is standard input. Files compressed with gzip or Zstandard are "
-        "decompressed."
+        description="The file, or the address of an object such as `s3://bucket/key`, or a list of them. A path with "
+        "`*`, `?` or `[` is a pattern, of which the files are read in the order of their names; `-` is standard input. "
+        "Files compressed with gzip or Zstandard are decompressed."
     )
     file_field: str | None = Field(default=None, min_length=1, description="A field to add, with the path of the file.")
 
@@ -107,19 +108,20 @@ def name_datasets(paths: Sequence[str]) -> list[Dataset]:
     """Return the names of the files of paths and patterns."""
     if tuple(paths) == (STANDARD_INPUT,):
         return []
-    return [file_dataset(path) for text in paths for path in find_files(text)]
+    return [file_dataset(str(path)) for text in paths for path in find_files(text)]
 
 
-def find_readable_files(paths: Sequence[str]) -> list[Path]:
-    """Return the files of paths and patterns, in order.
+def find_readable_files(paths: Sequence[str]) -> list[Place]:
+    """Return the files and objects of paths, in order.
 
     Raises PluginError with everything that is wrong with them. A pipe is not opened: that would wait for its writer.
     """
-    problems = file_problems(paths)
-    files = [path for text in paths for path in find_files(text)]
+    files, problems = find_all_files(paths)
     for path in files:
         try:
-            if not path.is_fifo():
+            if isinstance(path, ObjectPath):
+                store_of(path).require(path)
+            elif not path.is_fifo():
                 path.open("rb").close()
         except OSError as error:
             problems.append(f"{path} cannot be read: {error.strerror}")

@@ -16,6 +16,7 @@ from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import JsonObject, RowRejectedError
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.contracts.schema import FieldDefinition
+from elspeth.objects.address import place_of
 from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
 from elspeth.plugins.column_types import Column, ColumnType, column_types
 from elspeth.plugins.files import OutputOptions, StagedSink
@@ -59,7 +60,7 @@ class ParquetSink(StagedSink):
         super().__init__(options)
         self._validator = RowValidator(options.schema_config)
         fields = options.schema_config.fields or ()
-        self._file = ConvertedFile(Path(options.path), partial(_write_table, fields))
+        self._file = ConvertedFile(place_of(options.path), partial(_write_table, fields))
         self._has_columns = bool(fields)
 
     def open(self, staging_name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
@@ -14,6 +13,9 @@ from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.input_paths import STANDARD_INPUT
 from elspeth.contracts.plugins import Dataset, PluginError, ReadInput, Source
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row, convert_value
+from elspeth.objects.address import Place
+from elspeth.objects.stores import ObjectReader, open_place
+from elspeth.plugins._input_file import input_type
 from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
 from elspeth.plugins.input_files import FileSourceOptions, find_readable_files, name_datasets, names_one_file
 
@@ -74,7 +76,9 @@ class ParquetSource(Source):
         self._files, self._inputs = len(paths), []
         for path in paths:
             self._rows = self._read_rows = 0
-            self._inputs.append(ReadInput(input_type="file", path_or_uri=str(path), rows=0, is_complete=False))
+            self._inputs.append(
+                ReadInput(input_type=input_type(path), path_or_uri=str(path), rows=0, is_complete=False)
+            )
             yield from self._rows_of(path)
             self._rows, self._read_files = 0, self._read_files + 1
 
@@ -88,11 +92,11 @@ class ParquetSource(Source):
         """Return the files."""
         return name_datasets(self._paths)
 
-    def _rows_of(self, path: Path) -> Iterator[RowData | InvalidRow]:
+    def _rows_of(self, path: Place) -> Iterator[RowData | InvalidRow]:
         pyarrow, parquet = require_pyarrow("parquet")
         message_of: Callable[[Exception], str] = str  # errors are about the file, until values are read
         try:
-            with path.open("rb") as raw, parquet.ParquetFile(raw) as file:
+            with open_place(path) as raw, parquet.ParquetFile(raw) as file:
                 self._rows, self._read_rows = file.metadata.num_rows, 0
                 names = file.schema_arrow.names
                 repeated = sorted({name for name in names if names.count(name) > 1})
@@ -110,22 +114,25 @@ class ParquetSource(Source):
             reason = getattr(error, "strerror", None) or message_of(error)
             raise PluginError(f"{path} cannot be read: {reason}") from error
 
-    def _describe(self, path: Path, raw: BufferedReader) -> ReadInput:
+    def _describe(self, path: Place, raw: BufferedReader) -> ReadInput:
         """Return what was read of a file.
 
         Parquet is not read from its beginning to its end, so its bytes are read once more to hash them.
         """
         raw.seek(0)
+        content_hash = hashlib.file_digest(raw, "sha256").hexdigest()
+        if isinstance(raw.raw, ObjectReader):
+            raw.raw.require_unchanged()
         return ReadInput(
-            input_type="file",
+            input_type=input_type(path),
             path_or_uri=str(path),
             rows=self._read_rows,
             is_complete=True,
-            content_hash=hashlib.file_digest(raw, "sha256").hexdigest(),
+            content_hash=content_hash,
             size_bytes=raw.tell(),
         )
 
-    def _row(self, values: Mapping[str, object], path: Path) -> RowData | InvalidRow:
+    def _row(self, values: Mapping[str, object], path: Place) -> RowData | InvalidRow:
         place = f"row {self._read_rows - 1}" if names_one_file(self._paths) else f"row {self._read_rows - 1} of {path}"
         if self._added is not None:
             values = {**values, self._added: str(path)}

@@ -10,29 +10,28 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
+from elspeth.objects.address import ObjectPath, Place
+from elspeth.objects.errors import ObjectStoreError
 from elspeth.outputs.locks import hidden_sibling, still_names, try_lock
-from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
-from elspeth.outputs.writing import make_directory, mode_of, publish_file, sync_directory
+from elspeth.outputs.writing import make_directory, sync_directory
+from elspeth.plugins._targets import target_of
 
 __all__ = ["ConvertedFile", "StagedFile"]
 
 _BLOCK = 1 << 20
 
-_ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
-"""The engine decides which existing files may be replaced: it knows what earlier runs wrote."""
-
 
 class StagedFile:
-    """A file written beside its final path, then renamed.
+    """A file that is written hidden, and published complete.
 
-    A symbolic link at the final path is followed, and stays. The file that is replaced is the one that was there when
-    this one was opened: if another file came there since, it is left alone. PluginError names the file.
+    It is written beside its final path, and renamed; the file of an object is written below `.elspeth/staging`, and
+    uploaded. What is replaced is what was there when this file was opened: if anything else came there since, it is
+    left alone. PluginError names the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._path = path
-        self._real = path
-        self._found: FileState | None = None
+        self._target = target_of(path)
         self._staging: Path | None = None
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
@@ -44,17 +43,17 @@ class StagedFile:
         Refuses a final path that cannot be a file. If a staging file of that name exists, a process left it that
         stopped before anything of it was recorded.
         """
-        self._inspect_final_path()
+        self._target.inspect()
         self._staging = self._staging_path(staging_name)
         try:
-            make_directory(self._real.parent)
-            mode = mode_of(self._real)
+            make_directory(self._staging.parent)
+            mode = self._target.mode()
             descriptor = _open_exclusively(self._staging, os.O_CREAT, 0o666 if mode is None else mode & 0o600)
             self._file = os.fdopen(descriptor, "wb")
             self._file.truncate()
             if mode is not None:
                 os.fchmod(descriptor, mode)
-            sync_directory(self._real.parent)
+            sync_directory(self._staging.parent)
         except OSError as error:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
 
@@ -63,7 +62,7 @@ class StagedFile:
 
         Their hash must be that of the position.
         """
-        self._inspect_final_path()
+        self._target.inspect()
         self._staging = self._staging_path(staging_name)
         self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
         try:
@@ -90,19 +89,15 @@ class StagedFile:
         return {"bytes": self._size, "sha256": self._hash.hexdigest()}
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Return whether the file has its final name."""
+        """Return whether the file is published."""
         try:
-            if self._staging_path(staging_name).exists():
-                return False
-            with self._path.open("rb") as file:
-                is_in_place = hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
-            if is_in_place:
-                sync_directory(real_path(self._path).parent)  # the renaming process may have stopped before its sync
-        except FileNotFoundError:
-            return False
+            return self._target.holds(self._staging_path(staging_name), output)
         except OSError as error:
             raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
-        return is_in_place
+
+    def version(self) -> str | None:
+        """Return the version of the published object, or None."""
+        return self._target.version()
 
     @property
     def staging(self) -> Path:
@@ -144,32 +139,21 @@ class StagedFile:
         )
 
     def publish(self) -> None:
-        """Rename the file to its final name.
+        """Give the file its final name, or upload it.
 
-        A crash before the rename leaves the staging file and the old final file; after it, the complete new one. A
-        power cut can undo the rename until the directory is synced, too.
+        A crash before that leaves the staging file and the old final file; after it, the complete new one.
         """
-        staging = self._staging
         try:
-            if staging is not None and staging.exists():
-                self._replace_final(staging)
-            sync_directory(self._real.parent)
+            self._target.publish(self.staging, self._hash.hexdigest())
         except FileExistsError as error:
             raise PluginError(
                 f"{self._path} was made or changed by another program during the run, and is left unchanged: move "
                 "it away, then resume the run"
             ) from error
+        except ObjectStoreError as error:
+            raise PluginError(f"{self._path} cannot be stored: {error.strerror}") from error
         except OSError as error:
             raise self._file_error("renamed", error) from error
-
-    def _replace_final(self, staging: Path) -> None:
-        """Rename the staging file.
-
-        Raises FileExistsError if the final path has changed since it was opened.
-        """
-        if file_state(self._real) != self._found:
-            raise FileExistsError(self._path)
-        publish_file(staging, self._real)
 
     def close(self) -> str | None:
         """Close the staging file, leave it, and return its path.
@@ -192,23 +176,8 @@ class StagedFile:
         """Remove the staging file that another process left."""
         self._staging_path(staging_name).unlink(missing_ok=True)
 
-    def _inspect_final_path(self) -> None:
-        """Note what is at the final path."""
-        problem = problem_with(self._path, _ANY_FILE)
-        if problem is not None:
-            raise PluginError(f"{self._path}: {problem}")
-        self._real = self._resolve_final_path()
-        self._found = file_state(self._real)
-
-    def _resolve_final_path(self) -> Path:
-        """Return the path, or the target of a symbolic link.
-
-        Messages keep the name that users know.
-        """
-        return real_path(self._path) if self._path.is_symlink() else self._path
-
     def _staging_path(self, staging_name: str) -> Path:
-        return hidden_sibling(self._resolve_final_path(), f"{staging_name}.partial")
+        return hidden_sibling(self._target.beside(), f"{staging_name}.partial")
 
     def _require_open(self) -> BinaryIO:
         if self._file is None:
@@ -245,9 +214,10 @@ class ConvertedFile:
     methods are those of `StagedFile`.
     """
 
-    def __init__(self, path: Path, convert: Callable[[Path, StagedFile], None]) -> None:
+    def __init__(self, path: Place, convert: Callable[[Path, StagedFile], None]) -> None:
         self._file = StagedFile(path)
-        self._content = StagedFile(Path(f"{path}.rows"))
+        beside = target_of(path).beside() if isinstance(path, ObjectPath) else path
+        self._content = StagedFile(Path(f"{beside}.rows"))
         self._convert = convert
 
     @property
@@ -287,16 +257,20 @@ class ConvertedFile:
         return self._file.finish(artifact_type)
 
     def publish(self) -> None:
-        """Rename the file to its final name; remove the content."""
+        """Publish the file; remove the content."""
         self._file.publish()
         self._content.discard()
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Return whether the file has its final name."""
+        """Return whether the file is published."""
         is_in_place = self._file.confirm(staging_name, output)
         if is_in_place:
             self._content.remove(staging_name)
         return is_in_place
+
+    def version(self) -> str | None:
+        """Return the version of the published object, or None."""
+        return self._file.version()
 
     def close(self) -> str | None:
         """Close the staging files; return the path of the content."""

@@ -12,6 +12,7 @@ import yaml
 
 from elspeth.core.settings import SettingsError, load_settings
 from elspeth.core.settings.landscape import ExportSettings, LandscapeSettings
+from elspeth.objects.address import Place
 from elspeth.plugins.manager import PluginManager
 from elspeth.plugins.staging import StagedFile
 
@@ -38,12 +39,12 @@ def settings(path: str = "out/rows.csv", **sections: object) -> Tree:
     }
 
 
-def no_objection(_landscape: LandscapeSettings, _path: Path) -> None:
+def no_objection(_landscape: LandscapeSettings, _path: Place) -> None:
     """Object to no file."""
 
 
 def problems(
-    tree: Tree, *, objection: Callable[[LandscapeSettings, Path], str | None] | None = no_objection
+    tree: Tree, *, objection: Callable[[LandscapeSettings, Place], str | None] | None = no_objection
 ) -> list[str]:
     Path("settings.yaml").write_text(yaml.safe_dump(tree))
     try:

@@ -22,7 +22,7 @@ from elspeth.contracts.plugins.exchange import (
     RowRejectedError,
     StagedOutput,
 )
-from elspeth.contracts.plugins.options import FilePath, PluginOptions, SourceOptions, TransformOptions
+from elspeth.contracts.plugins.options import FilePath, LocalPath, PluginOptions, SourceOptions, TransformOptions
 
 __all__ = [
     "Aggregation",
@@ -32,6 +32,7 @@ __all__ = [
     "DistinctTransform",
     "FilePath",
     "JsonObject",
+    "LocalPath",
     "Plugin",
     "PluginCatalogue",
     "PluginError",

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
+from elspeth.contracts.environment import missing_package
 from elspeth.contracts.routing import DISCARD
 from elspeth.contracts.schema_option import DYNAMIC, RowSchema
+from elspeth.objects.address import ObjectPath, address_problem, is_address, place_of
 
-__all__ = ["FilePath", "PluginOptions", "SourceOptions", "TransformOptions"]
+__all__ = ["FilePath", "LocalPath", "PluginOptions", "SourceOptions", "TransformOptions"]
 
 _MAX_PATH_LENGTH = 512  # characters that the audit trail has for an artifact's path
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH)]
-"""The path of an output, which the audit trail can hold."""
+
+
+def _check_address(text: str) -> str:
+    place = place_of(text)
+    if isinstance(place, ObjectPath):
+        problem = address_problem(text)
+        if problem is None and (service := place.service) is not None:
+            missing = missing_package(service.module, service.extra)
+            problem = missing and f"{service.name} {missing}"
+        if problem is not None:
+            raise ValueError(problem)
+    return text
+
+
+FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH), AfterValidator(_check_address)]
+"""The path of a file or the address of an object, which the audit trail can hold."""
+
+
+def _check_local(text: str) -> str:
+    if is_address(text):
+        raise ValueError(f"{text!r} is the address of an object: expected a local path")
+    return text
+
+
+LocalPath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH), AfterValidator(_check_local)]
+"""The path of a local file or directory."""
 
 
 class PluginOptions(BaseModel):

@@ -16,20 +16,20 @@ from elspeth.contracts.input_paths import STANDARD_INPUT, matches_pattern, path_
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem, name_problem
 from elspeth.core.placeholders import placeholder_problem, placeholder_values
+from elspeth.core.settings._object_checks import object_problems
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
     LOG,
     REPORT,
     NamedFile,
-    Objection,
     export_compression,
     export_form,
     export_location,
     named_files,
-    planned_outputs,
     protected_files,
 )
+from elspeth.core.settings.planned_outputs import Objection, planned_outputs
 from elspeth.core.settings.problems import Location, Problem, location_text
 from elspeth.outputs.policy import (
     Extent,
@@ -71,6 +71,7 @@ def path_problems(
     named = list(named_files(parts, values))
     yield from _placeholder_problems(parts)
     yield from _overlaps(named)
+    yield from object_problems(parts, values)
     yield from _standard_input_problems(parts)
     for each in named:
         if not each.is_input and (protector := protection_of(each.path, protected)) is not None:
@@ -85,7 +86,7 @@ def path_problems(
     if objection is None:
         return
     for output in planned_outputs(parts, values, protected=protected, objection=objection, force=force):
-        if problem := problem_with(output.path, output.policy):
+        if problem := output.problem():
             yield Problem(location=output.location, message=f"{output.path}: {problem}")
     yield from _database_problems(parts, named)
 

@@ -29,7 +29,7 @@ from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.openlineage import name_job
 from elspeth.core.settings.parts import Parts, form_of
-from elspeth.core.settings.paths import Objection
+from elspeth.core.settings.planned_outputs import Objection
 from elspeth.core.settings.problems import Location, Problem, SettingsError, keys_of, structural_problems
 from elspeth.core.suggestions import did_you_mean
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,22 +13,23 @@ from elspeth.core.placeholders import fill_placeholders, placeholder_problem
 from elspeth.core.settings.landscape import ExportSettings, LandscapeSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Location, location_text
+from elspeth.objects.address import ObjectPath, place_of
 from elspeth.outputs.compression import Compression, guess_compression
-from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
+from elspeth.outputs.policy import Extent, Protected
 
 __all__ = [
     "EXPORT",
     "LOG",
     "REPORT",
     "NamedFile",
-    "Objection",
-    "PlannedOutput",
+    "NamedObject",
     "checkpoint_file",
     "export_compression",
     "export_form",
     "export_location",
     "named_files",
-    "planned_outputs",
+    "named_objects",
+    "named_places",
     "protected_files",
 ]
 
@@ -40,9 +41,6 @@ LOG = "landscape.log"
 
 REPORT = "landscape.report"
 """The owner of the report in messages."""
-
-Objection = Callable[[LandscapeSettings, Path], str | None]
-"""Returns why a file is not an earlier output of a sink, None if it is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +61,18 @@ class NamedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedOutput:
-    """A file or directory that a run publishes.
+class NamedObject:
+    """An object that settings name at a location.
 
-    `sink` is the name of the sink whose rows it has, None for the export.
+    `text` is the address as written, or the pattern of several objects. `is_input` says that a source reads it.
     """
 
     owner: str
     location: Location
-    path: Path
-    policy: OutputPolicy
-    sink: str | None = None
+    text: str
+    path: ObjectPath
+    is_pattern: bool = False
+    is_input: bool = False
 
 
 def checkpoint_file(text: str) -> str:
@@ -128,7 +127,17 @@ def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]
 
 
 def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
-    """Yield each file that is read or written.
+    """Yield each file that is read or written; see `named_places`."""
+    return (each for each in named_places(parts, values) if isinstance(each, NamedFile))
+
+
+def named_objects(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedObject]:
+    """Yield each object that is read or written; see `named_places`."""
+    return (each for each in named_places(parts, values) if isinstance(each, NamedObject))
+
+
+def named_places(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile | NamedObject]:
+    """Yield each file and object that is read or written.
 
     These are the files of sources, of the tables of transforms, of sinks, the export, checkpoints, the report and the
     rate limits. Placeholders get these `values`. Texts that cannot be paths are left out, because other checks report
@@ -154,14 +163,16 @@ def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
         yield NamedFile(owner="rate_limit", location=location, text=text, path=Path(text), is_database=True)
 
 
-def _checkpoint_files(landscape: LandscapeSettings | None, values: Mapping[str, str]) -> Iterator[NamedFile]:
+def _checkpoint_files(
+    landscape: LandscapeSettings | None, values: Mapping[str, str]
+) -> Iterator[NamedFile | NamedObject]:
     for index, place in enumerate(() if landscape is None else landscape.log.after_run):
         if place.file is not None:
             location = ("landscape", "log", "after_run", index, "file")
             yield from _file_at(LOG, location, checkpoint_file(place.file), values)
 
 
-def _inputs(owner: str, location: Location, options: Mapping[str, object]) -> Iterator[NamedFile]:
+def _inputs(owner: str, location: Location, options: Mapping[str, object]) -> Iterator[NamedFile | NamedObject]:
     """Yield the files that a source reads."""
     for each in _files_of_plugin(owner, location, options, None):
         yield replace(each, is_input=True)
@@ -169,7 +180,7 @@ def _inputs(owner: str, location: Location, options: Mapping[str, object]) -> It
 
 def _files_of_plugin(
     owner: str, location: Location, options: Mapping[str, object], values: Mapping[str, str] | None
-) -> Iterator[NamedFile]:
+) -> Iterator[NamedFile | NamedObject]:
     path, url = options.get("path"), options.get("url")
     if values is None and path is not None:
         yield from _files_of_source(owner, (*location, "options", "path"), path)
@@ -180,52 +191,23 @@ def _files_of_plugin(
         yield NamedFile(owner=owner, location=location, text=str(database), path=database, is_database=True)
 
 
-def _files_of_source(owner: str, location: Location, path: object) -> Iterator[NamedFile]:
+def _files_of_source(owner: str, location: Location, path: object) -> Iterator[NamedFile | NamedObject]:
     """Yield what the paths of a source name."""
     for index, text in enumerate(path_texts(path)):
         place = location if isinstance(path, str) else (*location, index)
         if text and text != STANDARD_INPUT:
-            yield NamedFile(owner=owner, location=place, text=text, path=Path(text), is_pattern=is_pattern(text))
+            yield _named_at(owner, place, text, text, is_pattern=is_pattern(text))
 
 
-def _file_at(owner: str, location: Location, text: str, values: Mapping[str, str]) -> Iterator[NamedFile]:
+def _file_at(owner: str, location: Location, text: str, values: Mapping[str, str]) -> Iterator[NamedFile | NamedObject]:
     if text and placeholder_problem(text) is None:
-        path = Path(fill_placeholders(text, values))
-        yield NamedFile(owner=owner, location=location, text=text, path=path)
+        yield _named_at(owner, location, text, fill_placeholders(text, values))
 
 
-def planned_outputs(
-    parts: Parts,
-    values: Mapping[str, str],
-    *,
-    protected: Sequence[Protected],
-    objection: Objection,
-    force: bool,
-) -> Iterator[PlannedOutput]:
-    """Yield the outputs of sinks, and the export."""
-    landscape = parts.landscape
-    if landscape is None:
-        return
-    for each in named_files(parts, values):
-        name = str(each.location[1])
-        if each.is_input:
-            continue
-        if each.owner == EXPORT or (each.owner.startswith("sinks.") and name == parts.export_sink):
-            yield _planned_export(each, landscape.export, protected, force=force)
-        elif each.owner.startswith("sinks.") and not each.is_database:
-            policy = OutputPolicy(
-                kind=Kind.FILE,
-                objection=lambda path: objection(landscape, path),
-                protected=protected,
-                force=force,
-            )
-            yield PlannedOutput(owner=each.owner, location=each.location, path=each.path, policy=policy, sink=name)
-
-
-def _planned_export(
-    named: NamedFile, export: ExportSettings, protected: Sequence[Protected], *, force: bool
-) -> PlannedOutput:
-    from elspeth.core.landscape.exporting.files import export_policy  # noqa: PLC0415  start time
-
-    policy = export_policy(export_form(export, str(named.path)), protected=protected, force=force)
-    return PlannedOutput(owner=EXPORT, location=named.location, path=named.path, policy=policy)
+def _named_at(
+    owner: str, location: Location, text: str, path: str, *, is_pattern: bool = False
+) -> NamedFile | NamedObject:
+    place = place_of(path)
+    if isinstance(place, ObjectPath):
+        return NamedObject(owner=owner, location=location, text=text, path=place, is_pattern=is_pattern)
+    return NamedFile(owner=owner, location=location, text=text, path=place, is_pattern=is_pattern)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from sqlalchemy import Connection, select
 
@@ -17,6 +15,8 @@ from elspeth.core.landscape.queries.endings import step_names
 from elspeth.core.landscape.queries.recorded import output_summary
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.placeholders import fill_placeholders, placeholder_problem, placeholder_values
+from elspeth.objects.address import Place, place_of
+from elspeth.objects.stores import size_and_hash
 from elspeth_schema.contracts import Artifact, Operation, OperationStatus, OperationType
 from elspeth_schema.records import ARTIFACT, NODE, OPERATION, RUN
 from elspeth_schema.tables import artifacts_table, nodes_table, operations_table, runs_table
@@ -153,9 +153,8 @@ def check_output(output: RecordedOutput) -> FileState:
     """
     if output.kind == _DATABASE:
         return FileState.NOT_CHECKED
-    path = Path(output.path)
     try:
-        size, content_hash = path.stat().st_size, _hash_file(path)
+        size, content_hash = size_and_hash(place_of(output.path))
     except (FileNotFoundError, IsADirectoryError):
         return FileState.MISSING
     if output.content_hash is None:
@@ -166,14 +165,14 @@ def check_output(output: RecordedOutput) -> FileState:
     return FileState.UNCHANGED if is_same else FileState.CHANGED
 
 
-def find_writers(connection: Connection, file: Path) -> list[RecordedOutput]:
+def find_writers(connection: Connection, file: Place) -> list[RecordedOutput]:
     """Return the outputs that equal a file, oldest first.
 
     Those of pruned runs are among them.
 
     The name of the file does not matter, unless the output had no rows. Raises OSError if the file cannot be read.
     """
-    size, content_hash = file.stat().st_size, _hash_file(file)
+    size, content_hash = size_and_hash(file)
     same = select(_artifacts.run_id).where(_artifacts.content_hash == content_hash, _artifacts.size_bytes == size)
     summary = output_summary(rows=0, path=str(file), content_hash=content_hash, size_bytes=size)
     empty = select(_operations.run_id).where(_operations.output_data_hash == stable_hash(summary))
@@ -188,8 +187,3 @@ def find_writers(connection: Connection, file: Path) -> list[RecordedOutput]:
         outputs = (RecordedOutput(run_id=run.run_id, **each) for each in json.loads(run.outputs_json))
         found += [output for output in outputs if (output.content_hash or output.summary_hash) in hashes]
     return sorted(found, key=lambda each: (each.recorded_at, each.run_id, each.sink))
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

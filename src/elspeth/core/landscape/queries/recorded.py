@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.pruned_runs import has_pruned_runs, read_pruned_runs
 from elspeth.core.landscape.database.urls import is_in_memory, parse_url, sqlite_path
 from elspeth.core.landscape.records.mapping import mapper
+from elspeth.objects.address import ObjectPath, Place, is_address
+from elspeth.objects.stores import size_and_hash
 from elspeth.outputs.policy import identity_of
 from elspeth_schema.contracts import Call, RowOutcome
 from elspeth_schema.records import CALL
@@ -162,7 +163,7 @@ def output_summary(*, rows: int, path: str, content_hash: str, size_bytes: int) 
     return {"rows": rows, "path": path, "content_hash": content_hash, "size_bytes": size_bytes}
 
 
-def objection_by_url(url: str, path: Path) -> str | None:
+def objection_by_url(url: str, path: Place) -> str | None:
     """Return why no sink may replace the file, or None.
 
     See `objection_in`. Also returns None if the database cannot be read: the run itself reports that and asks again.
@@ -177,7 +178,7 @@ def objection_by_url(url: str, path: Path) -> str | None:
         return None
 
 
-def objection_in(db: LandscapeDB, path: Path) -> str | None:
+def objection_in(db: LandscapeDB, path: Place) -> str | None:
     """Return why no sink may replace the file, or None.
 
     It may if the database names the file as an output with the SHA-256 that the file has now. A file that was changed
@@ -187,15 +188,13 @@ def objection_in(db: LandscapeDB, path: Path) -> str | None:
         return _objection(connection, path)
 
 
-def objection_without_database(path: Path) -> str:  # noqa: ARG001  the same for every file
+def objection_without_database(path: Place) -> str:  # noqa: ARG001  the same for every file
     """Return why no sink may replace a file without database."""
     return f"is there already, and no audit database says that it is an earlier output: {_WHAT_TO_DO}"
 
 
-def _objection(connection: Connection, path: Path) -> str | None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+def _objection(connection: Connection, path: Place) -> str | None:
+    size, content_hash = size_and_hash(path)
     known = select(_artifacts.path_or_uri).where(_artifacts.content_hash == content_hash, _artifacts.size_bytes == size)
     if any(_is_same(path, recorded) for recorded in connection.execute(known).scalars()):
         return None
@@ -219,7 +218,7 @@ def _objection(connection: Connection, path: Path) -> str | None:
     return _UNKNOWN if writer is None else f"is not as run {writer} wrote it: {_WHAT_TO_DO}"
 
 
-def _pruned_outputs(connection: Connection, path: Path, *hashes: str) -> list[dict[str, object]]:
+def _pruned_outputs(connection: Connection, path: Place, *hashes: str) -> list[dict[str, object]]:
     """Return what pruned runs published at a path, oldest first.
 
     `hashes` are those that an output could have.
@@ -234,5 +233,7 @@ def _pruned_outputs(connection: Connection, path: Path, *hashes: str) -> list[di
     ]
 
 
-def _is_same(path: Path, recorded: str) -> bool:
+def _is_same(path: Place, recorded: str) -> bool:
+    if isinstance(path, ObjectPath) or is_address(recorded):
+        return str(path) == recorded
     return str(path) == recorded or identity_of(path) == identity_of(Path(recorded))

@@ -1,0 +1,57 @@
+"""Checks of the objects that settings name, such as `s3://bucket/key`.
+
+Only sources and sinks of files read and write objects. Each object that is written has one owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+from elspeth.contracts.input_paths import matches_pattern
+from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.paths import NamedObject, named_objects
+from elspeth.core.settings.problems import Location, Problem
+from elspeth.objects.address import is_address
+
+__all__ = ["object_problems"]
+
+
+def object_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what is wrong with the objects that settings name."""
+    for location, text in _local_paths(parts):
+        if text is not None and is_address(text):
+            message = f"{text!r} is the address of an object: expected a local path"
+            yield Problem(location=location, message=message)
+    for first, second in combinations(named_objects(parts, values), 2):
+        if first.is_input and second.is_input and first.owner != second.owner:
+            continue
+        if _are_same(first, second):
+            message = f"the object {second.text!r} is also that of {first.owner}: give each its own"
+            yield Problem(location=second.location, message=message)
+
+
+def _are_same(first: NamedObject, second: NamedObject) -> bool:
+    """Return whether two addresses may name one object."""
+    if first.is_pattern and second.is_pattern:
+        return False
+    if first.is_pattern or second.is_pattern:
+        pattern, other = (first, second) if first.is_pattern else (second, first)
+        return matches_pattern(other.path, pattern.text)
+    return first.path == second.path
+
+
+def _local_paths(parts: Parts) -> Iterator[tuple[Location, str | None]]:
+    """Yield the paths that cannot be addresses."""
+    sink = parts.sinks.get(parts.export_sink) if parts.export_sink is not None else None
+    if sink is not None and isinstance(path := sink.options.get("path"), str):
+        yield ("sinks", str(parts.export_sink), "options", "path"), path
+    if parts.payload_store is not None:
+        yield ("payload_store", "base_path"), parts.payload_store.base_path
+    if parts.rate_limit is not None:
+        yield ("rate_limit", "persistence_path"), parts.rate_limit.persistence_path
+    if parts.landscape is not None:
+        yield ("landscape", "export", "path"), parts.landscape.export.path
+        yield ("landscape", "report", "path"), parts.landscape.report.path
+        for index, place in enumerate(parts.landscape.log.after_run):
+            yield ("landscape", "log", "after_run", index, "file"), place.file

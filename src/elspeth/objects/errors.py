@@ -1,0 +1,104 @@
+"""Errors of object stores, in words of ours."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from elspeth.objects.address import ObjectPath
+
+__all__ = [
+    "ObjectChangedError",
+    "ObjectExistsError",
+    "ObjectMissingError",
+    "ObjectStoreError",
+    "named_errors",
+    "response_code",
+]
+
+_TIMEOUTS = ("ReadTimeoutError", "ConnectTimeoutError", "FSTimeoutError", "ServerTimeoutError")
+_UNREACHABLE = (
+    *("EndpointConnectionError", "ConnectionClosedError", "HTTPClientError", "ProxyConnectionError"),
+    *("ClientConnectorError", "ClientConnectionError", "ServiceRequestError", "SSLError"),
+)
+_REPLACED = "FileExpired"
+"""What s3fs raises when an object is not the one that was opened."""
+
+
+class ObjectStoreError(OSError):
+    """An object cannot be read or written.
+
+    `filename` is its address; `strerror` says why and what to do. It repeats no credentials.
+    """
+
+    def __init__(self, path: ObjectPath, problem: str) -> None:
+        super().__init__(errno.EIO, problem, str(path))
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+class ObjectMissingError(ObjectStoreError, FileNotFoundError):
+    """There is no such object, or no such bucket."""
+
+
+class ObjectExistsError(ObjectStoreError, FileExistsError):
+    """Another object is there than the one to be replaced."""
+
+
+class ObjectChangedError(ObjectStoreError):
+    """An object is not the one that was seen before."""
+
+
+@contextmanager
+def named_errors(path: ObjectPath) -> Iterator[None]:
+    """Raise errors of a store's library as ObjectStoreError."""
+    try:
+        yield
+    except ObjectStoreError:
+        raise
+    except FileNotFoundError as error:
+        raise ObjectMissingError(path, "there is no such object, or no such bucket") from error
+    except FileExistsError as error:
+        raise ObjectExistsError(path, "is there already") from error
+    except Exception as error:
+        if type(error).__name__ == _REPLACED:
+            raise ObjectChangedError(path, "it was replaced while it was read") from error
+        raise ObjectStoreError(path, _problem_of(error, path)) from error
+
+
+def response_code(error: BaseException) -> str | None:
+    """Return the code of an error of S3, or None."""
+    for each in (error, error.__cause__):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict) and isinstance(answer := response.get("Error"), dict):
+            return str(answer.get("Code"))
+    return None
+
+
+def _problem_of(error: Exception, path: ObjectPath) -> str:
+    name, service = type(error).__name__, path.service
+    what = path.scheme if service is None else service.name
+    if isinstance(error, ImportError):
+        return f"{what} needs {_module(path)}, which is not installed"
+    if isinstance(error, PermissionError):
+        return f"{what} denies access: check the credentials, and what they are allowed to do"
+    if "Credential" in name or name == "ClientAuthenticationError":
+        return f"{what} needs credentials, and none that are valid were found: see how {_module(path)} finds them"
+    if isinstance(error, TimeoutError) or name in _TIMEOUTS:
+        return f"{what} did not answer in time: try again"
+    if isinstance(error, ConnectionError) or name in _UNREACHABLE:
+        where = "" if service is None else f", and the address in {service.address_variable} if that is set"
+        return f"{what} cannot be reached: check the network{where}"
+    if isinstance(error, OSError) and (error.strerror or error.args):
+        return f"{what} answers: {_one_line(error.strerror or str(error.args[0]))}"
+    return f"{what} cannot be used ({name})"
+
+
+def _module(path: ObjectPath) -> str:
+    return "its library" if path.service is None else path.service.module
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -1,0 +1,270 @@
+"""Runs that read and write objects of S3."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginError
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.engine.errors import ResumeError
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.reporting import Observer, RunResult
+from elspeth.objects import s3
+from elspeth.outputs.policy import OutputRefusedError
+from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, execute, run, trail
+from tests.fixtures.object_store import Bucket, Failure
+
+ROWS = "id,kind\n1,x\n2,y\n"
+X = b"id,kind\n1,x\n"
+DENIED = "Amazon S3 denies access: check the credentials, and what they are allowed to do"
+UNKNOWN = "is not an output that the audit database names: move it away, or use --force"
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: Bucket) -> None:
+    monkeypatch.chdir(tmp_path)
+    bucket.put("in.csv", ROWS)
+
+
+def settings_of(tmp_path: Path, bucket: Bucket) -> Settings:
+    settings = csv_settings(tmp_path)
+    settings["datasource"]["options"]["path"] = bucket.url("in.csv")
+    settings["sinks"]["x"]["options"]["path"] = bucket.url("out/x.csv")
+    return settings
+
+
+def resumed(tmp_path: Path, settings: Settings) -> RunResult:
+    """Resume the newest run."""
+    pipeline = build(tmp_path, settings)
+    with LandscapeDB.from_url(settings["landscape"]["url"]) as db:
+        run_id = LandscapeRecorder(db).list_runs()[0].run_id
+        keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
+        return Orchestrator(db, pipeline, keys).resume(run_id)
+
+
+def staged() -> list[Path]:
+    return list(Path(".elspeth/staging").glob(".*"))
+
+
+def puts(bucket: Bucket) -> int:
+    """Count the requests that stored the output."""
+    return sum(each.startswith(f"PUT /{bucket.name}/out/x.csv") for each in bucket.server.requests)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_reads_and_writes_objects(tmp_path: Path, bucket: Bucket) -> None:
+    _, records = run(tmp_path, settings_of(tmp_path, bucket))
+    assert bucket.listed() == ["in.csv", "out/x.csv"]
+    assert bucket.get("out/x.csv") == X
+    (read,) = records["source_input"]
+    assert (read["input_type"], read["path_or_uri"]) == ("object", bucket.url("in.csv"))
+    assert (read["content_hash"], read["size_bytes"]) == (hashlib.sha256(ROWS.encode()).hexdigest(), len(ROWS))
+    (written,) = [each for each in records["artifact"] if each["path_or_uri"] == bucket.url("out/x.csv")]
+    assert written["content_hash"] == bucket.metadata("out/x.csv")["x-amz-meta-sha256"] == hashlib.sha256(X).hexdigest()
+    assert staged() == []
+    run(tmp_path, settings_of(tmp_path, bucket))  # an earlier output may be replaced
+
+
+@pytest.mark.parametrize("plugin", ["csv", "jsonl", "parquet"])
+def test_a_source_reads_what_a_sink_wrote_as_objects(tmp_path: Path, bucket: Bucket, plugin: str) -> None:
+    end = ".gz" if plugin == "jsonl" else ""
+    settings = settings_of(tmp_path, bucket)
+    settings["sinks"]["x"] = {"plugin": plugin, "options": {"path": bucket.url("parts/1/{date}." + plugin + end)}}
+    run(tmp_path, settings)
+    (key,) = (each for each in bucket.listed() if each.startswith("parts/"))
+    content = bucket.get(key)
+    assert content is not None
+    bucket.put(f"parts/2/more.{plugin}{end}", content)
+    bucket.put(f"parts/2/.hidden.{plugin}{end}", "no row")
+    options = {"path": bucket.url(f"parts/**/*.{plugin}{end}"), "file_field": "file"}
+    settings = settings_of(tmp_path, bucket) | {"datasource": {"plugin": plugin, "options": options}}
+    _, records = run(tmp_path, settings)
+    read = [bucket.url(key), bucket.url(f"parts/2/more.{plugin}{end}")]
+    assert [each["path_or_uri"] for each in records["source_input"]] == read
+    written = bucket.get("out/x.csv")
+    assert written is not None
+    assert [line.split(",")[-1] for line in written.decode().splitlines()] == ["file", *read]
+    assert staged() == []
+
+
+def test_every_object_that_cannot_be_read_is_named_before_the_first_row(tmp_path: Path, bucket: Bucket) -> None:
+    settings = settings_of(tmp_path, bucket)
+    paths = [bucket.url("gone.csv"), bucket.url("*.json"), "s3://no-such-bucket/*.csv", bucket.url("in.csv")]
+    settings["datasource"]["options"]["path"] = paths
+    bucket.server.fail(Failure(method="HEAD", part="in.csv", status=403, code="AccessDenied"))
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings))
+    assert str(caught.value).split("; ") == [
+        f"no file matches '{bucket.url('*.json')}'",
+        "no file matches 's3://no-such-bucket/*.csv'",
+        f"{bucket.url('gone.csv')} cannot be read: there is no such object, or no such bucket",
+        f"{bucket.url('in.csv')} cannot be read: {DENIED}",
+    ]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_object_that_is_replaced_while_it_is_read_stops_the_run(tmp_path: Path, bucket: Bucket, method: str) -> None:
+    """Replaced before its content is asked for, or after."""
+    settings = settings_of(tmp_path, bucket)
+    settings["datasource"]["plugin"] = "jsonl"
+    bucket.put("in.csv", '{"id": 1, "kind": "x"}')
+
+    def replace() -> None:
+        bucket.put("in.csv", '{"id": 2, "kind": "x"}')
+
+    after = "" if method == "GET" else f"GET /{bucket.name}/in.csv"
+    bucket.server.fail(Failure(method=method, part="in.csv", after=after, before=replace))
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings))
+    assert str(caught.value).startswith(f"{bucket.url('in.csv')} cannot be read: it was replaced while it was read")
+    assert bucket.listed() == ["in.csv"]
+
+
+def test_a_resumed_run_refuses_another_object(tmp_path: Path, bucket: Bucket) -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = settings_of(tmp_path, bucket)
+    with pytest.raises(KeyboardInterrupt):
+        execute(build(tmp_path, settings), Observer(on_rows=stop))
+    bucket.put("in.csv", ROWS.replace("y", "z"))
+    with pytest.raises(ResumeError, match=r"row 1 has the hash"):
+        resumed(tmp_path, settings)
+    bucket.put("in.csv", ROWS)
+    assert resumed(tmp_path, settings).rows == 2
+    assert bucket.get("out/x.csv") == X
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_object_that_no_run_wrote_is_refused_before_the_first_row(tmp_path: Path, bucket: Bucket) -> None:
+    settings = settings_of(tmp_path, bucket)
+    bucket.put("out/x.csv", "mine")
+    with pytest.raises(OutputRefusedError) as refused:
+        execute(build(tmp_path, settings))
+    assert str(refused.value) == f"{bucket.url('out/x.csv')}: {UNKNOWN}"
+    assert not any(each.startswith(f"GET /{bucket.name}/in.csv") for each in bucket.server.requests)
+    assert bucket.get("out/x.csv") == b"mine"
+    execute(build(tmp_path, settings), force=True)
+    assert bucket.get("out/x.csv") == X
+    bucket.put("out/x.csv", X + b"3,corrected by hand\n")
+    with pytest.raises(OutputRefusedError, match=r"x\.csv: is not as run \w+ wrote it"):
+        execute(build(tmp_path, settings))
+    bucket.put("out/x.csv", "-----BEGIN PRIVATE KEY-----")
+    with pytest.raises(OutputRefusedError, match=r"x\.csv: is a key, which --force does not replace"):
+        execute(build(tmp_path, settings), force=True)
+
+
+def test_an_output_without_rows_is_replaced_like_others(tmp_path: Path, bucket: Bucket) -> None:
+    settings = settings_of(tmp_path, bucket)
+    settings["sinks"]["x"]["plugin"] = "json"
+    for content in ("1,y\n", "2,y\n"):
+        bucket.put("in.csv", f"id,kind\n{content}")
+        execute(build(tmp_path, settings))
+        assert bucket.get("out/x.csv") == b"[]\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "problem"),
+    [
+        (403, "AccessDenied", DENIED),
+        (404, "NoSuchBucket", "there is no such object, or no such bucket"),
+        (500, "InternalError", "Amazon S3 answers: as the test wants"),
+    ],
+)
+def test_a_bucket_that_cannot_be_written_is_known_before_the_first_row(
+    tmp_path: Path, bucket: Bucket, status: int, code: str, problem: str
+) -> None:
+    bucket.server.fail(Failure(method="POST", part="uploads", status=status, code=code))
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings_of(tmp_path, bucket)))
+    assert str(caught.value) == f"{bucket.url('out/x.csv')} cannot be written: {problem}"
+    assert not any(each.startswith(f"GET /{bucket.name}/in.csv") for each in bucket.server.requests)
+    assert (bucket.listed(), staged()) == (["in.csv"], [])
+
+
+def upload_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make outputs be uploaded in three parts."""
+    monkeypatch.setattr(s3, "_PART", len(X) // 3)
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
+
+
+@pytest.mark.parametrize("dies", ["partNumber=2", "x.csv?uploadId", ""])
+def test_an_upload_that_dies_shows_nothing_and_is_made_again(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    """Dies in its second part, last request or only one."""
+    settings = settings_of(tmp_path, bucket)
+    if dies:
+        upload_parts(monkeypatch)
+    method = "POST" if "uploadId" in dies else "PUT"
+    bucket.server.fail(Failure(method=method, part=dies or "x.csv", code="InternalError"))
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings))
+    (left,) = staged()
+    problem = f"{bucket.url('out/x.csv')} cannot be stored: Amazon S3 answers: as the test wants"
+    kept = f"Rows that were recorded as written are kept in {left}."
+    assert [problem, kept] == [*str(caught.value).splitlines(), *caught.value.__notes__][:2]
+    assert (bucket.listed(), bucket.unfinished_uploads()) == (["in.csv"], 0)
+    resumed(tmp_path, settings)
+    assert (bucket.get("out/x.csv"), bucket.unfinished_uploads(), staged()) == (X, 0, [])
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_an_upload_whose_answer_was_lost_is_confirmed(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, *, parts: bool
+) -> None:
+    settings = settings_of(tmp_path, bucket)
+    if parts:
+        upload_parts(monkeypatch)
+    failure = Failure(method="POST" if parts else "PUT", part="x.csv", code="InternalError", forwards=True)
+    failure.skip = 2 if parts else 0  # the first POST only tries whether one may write, the second begins
+    bucket.server.fail(failure)
+    with pytest.raises(PluginError, match="cannot be stored"):
+        execute(build(tmp_path, settings))
+    assert bucket.get("out/x.csv") == X
+    before = puts(bucket)
+    resumed(tmp_path, settings)
+    assert (puts(bucket), staged()) == (before, [])
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_object_that_another_program_puts_there_meanwhile_is_left_alone(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, *, is_first: bool, parts: bool
+) -> None:
+    settings = settings_of(tmp_path, bucket)
+    if not is_first:
+        execute(build(tmp_path, settings))
+        bucket.put("in.csv", ROWS.replace("1", "7"))
+    if parts:
+        upload_parts(monkeypatch)
+    bucket.server.fail(Failure(method="PUT", part="x.csv", before=lambda: bucket.put("out/x.csv", "mine")))
+    with pytest.raises(PluginError, match="was made or changed by another program during the run, and is left unchang"):
+        execute(build(tmp_path, settings))
+    assert bucket.get("out/x.csv") == b"mine"
+    with pytest.raises(OutputRefusedError):
+        resumed(tmp_path, settings)
+    bucket.delete("out/x.csv")
+    resumed(tmp_path, settings)
+    assert bucket.get("out/x.csv") == (X if is_first else X.replace(b"1", b"7"))
+
+
+def test_a_request_that_is_repeated_finds_what_the_first_one_stored(tmp_path: Path, bucket: Bucket) -> None:
+    """A client repeats a request whose answer was lost."""
+
+    def store() -> None:
+        bucket.put("out/x.csv", X)
+
+    bucket.server.fail(Failure(method="PUT", part="x.csv", before=store))
+    run(tmp_path, settings_of(tmp_path, bucket))
+    assert bucket.get("out/x.csv") == X
