@@ -285,6 +285,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "errors": set(),
         "pipeline": set(),
         "keys": set(),
+        "reasons": set(),
         "log_checkpoints": {"keys"},
         "reporting": {"errors", "pipeline"},
         "inputs": {"errors", "pipeline"},
@@ -299,7 +300,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "partitions": {"tally", "tokens"},
         "calls": {"pipeline"},
         "publishing": {"errors", "pipeline", "start"},
-        "steps": {"errors", "pipeline", "tokens", "trail", "calls", "publishing"},
+        "steps": {"errors", "pipeline", "reasons", "tokens", "trail", "calls", "publishing"},
         "walks": {"calls", "cut", "steps", "tokens"},
         "processor": {*("errors", "pipeline", "tokens", "trail", "calls", "cut", "publishing", "steps", "walks")},
         "limits": {"errors", "pipeline", "reporting", "tally"},
@@ -311,7 +312,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         },
         "orchestrator": {
             *("errors", "origins", "pipeline", "keys", "log_checkpoints", "reporting", "start", "calls", "publishing"),
-            *("inputs", "loading", "processor", "sharing", "workshop"),
+            *("inputs", "loading", "processor", "reasons", "sharing", "workshop"),
         },
     },
     "elspeth.evidence": {

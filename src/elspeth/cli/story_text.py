@@ -5,7 +5,10 @@ Hashes and long texts are shortened; the JSON form has them in full.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
 
 from elspeth.cli.terminal import printable
 from elspeth.contracts.audit import (
@@ -36,6 +39,9 @@ from elspeth.core.landscape.queries.story.model import (
 from elspeth_schema.contracts import AdoptedValue
 
 __all__ = ["Branch", "draw_tree", "story_text"]
+
+Contents: TypeAlias = Mapping[str, object]
+_NOTHING: Contents = MappingProxyType({})
 
 _HASH_LENGTH = 12
 """Characters shown of a hash."""
@@ -73,8 +79,11 @@ def _tree_lines(tree: Branch, first: str, rest: str) -> Iterator[str]:
         yield from _tree_lines(branch, f"{rest}└─ ", f"{rest}   ")
 
 
-def story_text(story: RowStory) -> str:
-    """Return the story as a tree of text."""
+def story_text(story: RowStory, contents: Contents = _NOTHING) -> str:
+    """Return the story as a tree of text.
+
+    `contents` by their references show what gates saw.
+    """
     row = story.row
     kept = f", kept as {row.source_data_ref}" if row.source_data_ref else ""
     return draw_tree(
@@ -86,7 +95,7 @@ def story_text(story: RowStory) -> str:
                 *_shorten_list(map(_input_branch, story.source_inputs)),
                 *_shorten_list(map(_operation_branch, story.source_operations)),
                 *_shorten_list(map(_validation_error_branch, story.validation_errors)),
-                *(_token_branch(token, parents=True) for token in story.tokens),
+                *(_token_branch(token, contents, parents=True) for token in story.tokens),
                 *([] if story.tokens else [Branch("no token was recorded")]),
             ),
             *map(_adopted_branch, story.adopted_values),
@@ -118,7 +127,7 @@ def _input_branch(each: SourceInput) -> Branch:
     return Branch(f"{each.input_type}{what}: {each.row_count:,} rows{size}{_facts(facts)}")
 
 
-def _token_branch(story: TokenStory, *, parents: bool = False) -> Branch:
+def _token_branch(story: TokenStory, contents: Contents, *, parents: bool = False) -> Branch:
     token = story.token
     made = {
         "on branch": token.branch_name,
@@ -132,24 +141,24 @@ def _token_branch(story: TokenStory, *, parents: bool = False) -> Branch:
     return Branch(
         label,
         *(_batch_branch(batch, "came out of") for batch in story.made_by),
-        *map(_step_branch, story.steps),
+        *(_step_branch(step, contents) for step in story.steps),
         *map(_transform_error_branch, story.errors),
         *(_batch_branch(batch, "went into") for batch in story.batches),
         *(Branch(f"outcome: {_outcome(outcome)}") for outcome in story.outcomes),
         *([] if any(outcome.is_terminal for outcome in story.outcomes) else [Branch("outcome: has not ended")]),
-        *map(_token_branch, story.children),
+        *(_token_branch(child, contents) for child in story.children),
         *(Branch(f"merged into token {token.token_id}, shown under its first parent") for token in story.merged_into),
     )
 
 
-def _step_branch(story: StepStory) -> Branch:
+def _step_branch(story: StepStory, contents: Contents) -> Branch:
     state = story.state
     retry = f", attempt {state.attempt}" if state.attempt else ""
     return Branch(
         f"step {state.step_index} at {_node(story.node)}{retry}: {_progress(state)}",
         *_reason_branches(state),
         *map(_call_branch, story.calls),
-        *map(_route_branch, story.routes),
+        *(_route_branch(route, contents) for route in story.routes),
         *_shorten_list(map(_operation_branch, story.operations)),
         *_shorten_list(map(_artifact_branch, story.artifacts)),
     )
@@ -171,14 +180,23 @@ def _reason_branches(state: NodeState) -> Iterator[Branch]:
         yield Branch(f"error {_shorten(state.error_json)}")
 
 
-def _route_branch(story: RouteStory) -> Branch:
+def _route_branch(story: RouteStory, contents: Contents) -> Branch:
     event = story.event
+    seen = [Branch(_shorten(text)) for text in _seen(contents.get(event.reason_ref or ""))]
     facts = {
         "mode": event.mode,
         "reason": event.reason_hash and _hash(event.reason_hash),
         "kept as": event.reason_ref,
     }
-    return Branch(f"sent along {story.edge.label} to {_node(story.target)}{_facts(facts)}")
+    return Branch(f"sent along {story.edge.label} to {_node(story.target)}{_facts(facts)}", *seen)
+
+
+def _seen(reason: object) -> Iterator[str]:
+    """Yield which values a gate saw, and its answer."""
+    match reason:
+        case {"values": dict(values), "absent": list(absent), "label": str(label)}:
+            fields = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+            yield f"{', '.join([*fields, *(f'no {name}' for name in absent)]) or 'no field'} → {label}"
 
 
 def _call_branch(call: Call) -> Branch:

@@ -51,6 +51,7 @@ from elspeth.engine.origins import describe_process
 from elspeth.engine.pipeline import Pipeline, fill_sink_paths
 from elspeth.engine.processor import ROWS_PER_CALL, Clock
 from elspeth.engine.publishing import RunOutputs, SinkSet
+from elspeth.engine.reasons import read_reason_key
 from elspeth.engine.reporting import (
     ExportFailedError,
     Observer,
@@ -174,6 +175,8 @@ class Orchestrator:
         began = time.monotonic()
         if self._observer.on_run is not None:
             self._observer.on_run(start.run_id)
+        if payload_store(self._pipeline.settings) is not None:
+            start = replace(start, reason_key=read_reason_key(self._db, start.run_id))
         sinks = SinkSet(self._recorder, start, outputs)
         loader = RowLoader(self._db, self._recorder, self._pipeline, start, self._observer, mask=self._keys.mask)
         try:
@@ -217,6 +220,7 @@ class Orchestrator:
             settings=settings,
             plugins=self._pipeline.catalogue,
             edges=start.edges,
+            reason_key=start.reason_key,
             versions={node.node_id: node.plugin_version for node in self._recorder.get_nodes(start.run_id)},
             inputs=recorded_inputs(self._recorder, start.run_id),
             dialect=self._db.engine.dialect.name,

@@ -73,7 +73,8 @@ class Start:
 
     `edges` holds edge ids by the node that they leave and their label. `rows` counts the rows taken from all sources,
     `rows_by_source` those of each. The sources `loaded` have no more rows, and `is_loaded` says that no source has.
-    `checkpoints` is the number of the newest checkpoint, `last_token_id` its token.
+    `checkpoints` is the number of the newest checkpoint, `last_token_id` its token. `reason_key` is the key of the
+    salts of reasons, if contents are kept.
     """
 
     run_id: str
@@ -87,6 +88,7 @@ class Start:
     last_token_id: str | None = None
     loaded: frozenset[Place] = frozenset()
     is_loaded: bool = False
+    reason_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,8 @@ class TrailWriter:
         }
         self._waiting = WaitingItems(start.held)
         self._keeps_items = pipeline.settings.checkpoint.enabled
+        self.reason_key = start.reason_key
+        """The key of the salts of reasons, if contents are kept."""
 
     @property
     def recorder(self) -> LandscapeRecorder:

@@ -44,16 +44,17 @@ __all__ = ["Breakdown", "RunContext", "payload_store", "process_name", "process_
 class RunContext:
     """What a worker has to know of a run.
 
-    `versions` holds the recorded version of the plugin at each node, `inputs` what transforms read. `dialect` is that
-    of the audit database. `database_url` is where the answers for a replay are. `rate_file` counts calls for all
-    workers if the settings name no file. What is logged from `log_level` on is sent to the process that records.
-    Relative paths are those in `directory`.
+    `reason_key` is that of `Start`. `versions` holds the recorded version of the plugin at each node, `inputs` what
+    transforms read. `dialect` is that of the audit database. `database_url` is where the answers for a replay are.
+    `rate_file` counts calls for all workers if the settings name no file. What is logged from `log_level` on is sent to
+    the process that records. Relative paths are those in `directory`.
     """
 
     run_id: str
     settings: Settings
     plugins: PluginManager
     edges: Mapping[tuple[str, str], str]
+    reason_key: bytes | None
     versions: Mapping[str, str]
     inputs: Mapping[str, object]
     dialect: str
@@ -147,7 +148,7 @@ class _Workshop:
             external.restart()
         store = DetachedStore(context.dialect)
         recorder = LandscapeRecorder(store, payload_store=self._payloads)
-        start = Start(run_id=context.run_id, edges=context.edges)
+        start = Start(run_id=context.run_id, edges=context.edges, reason_key=context.reason_key)
         trail = TrailWriter(recorder, start, self._pipeline, keeps_failures=True)
         processor = RowProcessor(trail, self._pipeline, None, external=external)
         opened, token_id = OpenPartition.begin(trail.tally, context.bounds), ""

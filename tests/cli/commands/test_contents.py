@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
+import shutil
 import zipfile
 import zlib
 from hashlib import sha256
@@ -251,11 +253,28 @@ def test_the_contents_of_a_row_are_shown(recorded: Path, with_contents: Path, ca
     assert told[0] == told[1]
     assert '    "text": "the secret of row 1"\n' in told[0]
     assert "row 2" not in told[0]
+    assert "─ id = 1 → false\n" in told[0]
+    assert main(["explain", "--row", "2", "-d", database]) == 0
+    assert "→" not in capsys.readouterr().out  # the store is not read
+    assert main(["explain", "--row", "2", "-d", database, "--show"]) == 0
+    assert "─ id = 2 → true\n" in capsys.readouterr().out
     assert main(["explain", "--row", "1", "--from", str(with_contents), "--show", "--json"]) == 0
     story = json.loads(capsys.readouterr().out)
     assert ROWS[1] in story["contents"].values()
     assert main(["explain", "--row", "1", "--from", str(with_contents), "--json"]) == 0
     assert "contents" not in json.loads(capsys.readouterr().out)
+
+
+def test_the_documentation_shows_what_gates_saw(own_directory: Path, capsys: Captured) -> None:
+    root = Path(__file__).parents[3]
+    section = (root / "docs" / "explain.md").read_text(encoding="utf-8").partition("## Which values a gate saw")[2]
+    shutil.copytree(root / "examples" / "threshold_gate", own_directory / "examples" / "threshold_gate")
+    blocks = re.findall(r"^```(?:console|text)\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+    for command in blocks[0].splitlines():
+        capsys.readouterr()
+        assert main(shlex.split(command)[2:]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition("─ ")[2] for line in told if "→" in line] == blocks[1].splitlines()
 
 
 def test_nothing_is_shown_of_an_export_without_contents(recorded: Path, tmp_path: Path, capsys: Captured) -> None:

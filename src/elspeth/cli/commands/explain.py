@@ -86,7 +86,7 @@ def explain(
         if show:
             with open_landscape(url) as db:
                 contents = contents_in_store(story, db, payloads)
-    typer.echo(story_json(story, contents) if json else story_text(story))
+    typer.echo(story_json(story, contents) if json else story_text(story, contents or {}))
     if contents is not None and not json:
         typer.echo(contents_text(contents))
 

@@ -9,5 +9,6 @@ operator builds a value larger than its operands together, and a function makes 
 
 from elspeth.contracts.expressions.compiling import Expression, compile_expression, route_label
 from elspeth.contracts.expressions.errors import EvaluationError, ExpressionError
+from elspeth.contracts.expressions.reading import NotedRow
 
-__all__ = ["EvaluationError", "Expression", "ExpressionError", "compile_expression", "route_label"]
+__all__ = ["EvaluationError", "Expression", "ExpressionError", "NotedRow", "compile_expression", "route_label"]

@@ -43,6 +43,11 @@ class Expression:
     fields: frozenset[str]
     _evaluator: _Evaluator
 
+    @property
+    def names_fields(self) -> bool:
+        """Return whether it asks for fields by their names."""
+        return True
+
     def evaluate(self, row: Mapping[str, object]) -> object:
         """Return the value for a row.
 

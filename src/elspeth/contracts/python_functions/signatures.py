@@ -70,6 +70,11 @@ class RowFunction:
         return self.loaded.path
 
     @property
+    def names_fields(self) -> bool:
+        """Return whether it asks for fields by their names."""
+        return self.parameters is not None
+
+    @property
     def returns_rows(self) -> bool:
         """Return whether it may return several rows."""
         return any(_is_list_of_rows(each) for each in self.returns)
@@ -106,7 +111,7 @@ class RowFunction:
         expected, got = (", ".join(map(repr, sorted(each))) for each in (possible, labels))
         return f"expected the labels that the function returns, {expected}, got {got}"
 
-    def evaluate(self, row: RowData) -> object:
+    def evaluate(self, row: Mapping[str, object]) -> object:
         """Return what the function returns for a row.
 
         It may change the row. Raises EvaluationError if the row lacks a field, or has a value of another type; and

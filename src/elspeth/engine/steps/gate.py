@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from elspeth.contracts.errors import describe_kind, recordable_message
-from elspeth.contracts.expressions import EvaluationError, Expression, route_label
+from elspeth.contracts.expressions import EvaluationError, Expression, NotedRow, route_label
 from elspeth.contracts.python_functions import RowFunction
 from elspeth.contracts.routing import FORK
-from elspeth.core.canonical import CanonicalText
 from elspeth.core.settings.steps import GateSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import Failure
+from elspeth.engine.reasons import Reasons
 from elspeth.engine.steps import Step
 from elspeth.engine.tokens import LiveToken, Onward, copy_row, lose_branch
 from elspeth.engine.trail import TrailWriter, Visit
@@ -37,16 +37,16 @@ class GateStep(Step):
         self._place = place
         self._condition = condition
         self._routes = settings.routes
-        self._reasons: dict[tuple[type, str], CanonicalText] = {}
+        self._reasons = Reasons(condition.source, trail.reason_key)
+        # What a function of the whole row reads is not known: the visit has the hash of the row.
+        self._is_noted = self._reasons.have_values and condition.names_fields
         self._joins = {branch: joins.get(branch) for branch in settings.fork_to or ()}
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
         """Send a token along one edge, or fork it."""
         visit = self._trail.arrive(token, self._place)
         try:
-            # A function may change its row.
-            row = token.row if isinstance(self._condition, Expression) else copy_row(token.row)
-            value = self._condition.evaluate(row)
+            value, asked = self._decide(token)
         except EvaluationError as error:
             field = {} if error.field is None else {"field": error.field}
             return self._trail.refuse(visit, self._failure(str(error), type(error).__name__, field))
@@ -56,26 +56,27 @@ class GateStep(Step):
         if label not in self._routes:
             message = f"expected one of the labels {', '.join(self._routes)}, got {describe_kind(value)}"
             return self._trail.refuse(visit, self._failure(message, "RouteError", {}))
-        reason = self._reason(value, label)
+        reason = self._reasons.decision(value, label)
         state_id = self._trail.complete(visit, token.row_hash, reason)
+        if self._is_noted:  # only here, as the reasons of visits are part of every export
+            reason = self._reasons.with_values(value, label, token.row, asked)
         if self._routes[label] == FORK:
             self._trail.route_copies(state_id, self._place, self._joins, reason)
             return self._fork(visit)
         self._trail.route(state_id, self._place, label, reason)
         return [self._trail.depart(token, self._place, label)]
 
-    def _reason(self, value: object, label: str) -> CanonicalText:
-        """Return the recorded reason, made once for each result.
+    def _decide(self, token: LiveToken) -> tuple[object, Collection[str]]:
+        """Return the result, and the fields that were asked for.
 
-        There are few: results without a route are refused before.
+        They are noted only where they are recorded.
         """
-        key = (type(value), label)  # True is equal to 1, and -0.0 to 0.0
-        reason = self._reasons.get(key)
-        if reason is None:
-            reason = CanonicalText.of({"condition": self._condition.source, "result": value, "label": label})
-            if isinstance(value, str | int | float | None):  # of these, type and label tell the value
-                self._reasons[key] = reason
-        return reason
+        # A function may change its row.
+        row = token.row if isinstance(self._condition, Expression) else copy_row(token.row)
+        if not self._is_noted:
+            return self._condition.evaluate(row), ()
+        noted = NotedRow(row)
+        return self._condition.evaluate(noted), noted.asked
 
     def _fork(self, visit: Visit) -> Onward:
         children = zip(self._joins, self._trail.fork(visit, self._joins), strict=True)

@@ -1,0 +1,39 @@
+"""Which fields an expression asks for, at each evaluation."""
+
+from __future__ import annotations
+
+import pytest
+
+from elspeth.contracts.expressions import NotedRow, compile_expression
+
+Row = dict[str, object]
+
+
+@pytest.mark.parametrize(
+    ("condition", "row", "asked"),
+    [
+        ("row['a'] > 1", {"a": 2, "b": 2}, ["a"]),
+        ("row['a'] > 1 or row['b'] > 1", {"a": 2, "b": 2}, ["a"]),
+        ("row['a'] > 1 or row['b'] > 1", {"a": 1, "b": 2}, ["a", "b"]),
+        ("row['a'] > 1 and row['b'] > 1", {"a": 1, "b": 2}, ["a"]),
+        ("row['b'] > 1 if row['a'] else row['c'] > 1", {"a": True, "b": 2, "c": 3}, ["a", "b"]),
+        ("0 < row['a'] < row['b']", {"a": 0, "b": 2}, ["a"]),
+        ("row.get('gone', 5) > row['a']", {"a": 1, "b": 2}, ["gone", "a"]),
+        ("row.get('gone', row['a']) > 1", {"a": 1}, ["gone", "a"]),
+        ("row.get('a', row['b']) > 1", {"a": 1, "b": 2}, ["a"]),
+        ("row['a']['x'] > 1", {"a": {"x": 2, "y": 3}}, ["a"]),
+        ("row['a'] == row['a']", {"a": None}, ["a"]),
+        ("1 > 2", {"a": 1}, []),
+    ],
+)
+def test_only_what_decides_is_asked_for(condition: str, row: Row, asked: list[str]) -> None:
+    expression, noted = compile_expression(condition), NotedRow(row)
+    assert expression.evaluate(noted) == expression.evaluate(row)
+    assert [*noted.asked] == asked
+
+
+def test_whoever_looks_at_all_fields_asks_for_them() -> None:
+    noted = NotedRow({"a": 1, "b": 2})
+    assert (len(noted), [*noted.asked]) == (2, [])
+    assert dict(noted) == {"a": 1, "b": 2}
+    assert [*noted.asked] == ["a", "b"]
