@@ -105,6 +105,19 @@ def test_partitions_grow_while_they_are_quick(tmp_path: Path) -> None:
     assert sizes[-1] == 40
 
 
+def test_rows_that_a_worker_left_are_processed_as_those_that_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 10, visits=6)  # a worker stops before the tenth row
+    found = []
+    for workers in (None, InlineWorkers()):
+        work(make(tmp_path), workers)
+        records = trail(tmp_path)
+        assert [row["row_index"] for row in records["row"]] == list(range(40))
+        found.append((written(tmp_path, "out"), tell(records)))
+    assert found[0] == found[1]
+
+
 # -- workers that fail -----------------------------------------------------------------------------------------------
 
 
@@ -122,6 +135,22 @@ def test_rows_over_which_workers_die_are_named_and_one_process_can_go_on(
     records = trail(tmp_path)
     assert_sound(records, status="completed", resumed=True)
     assert len(records["row"]) == 40
+
+
+def test_workers_may_die_any_number_of_times_if_rows_are_processed_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 2)
+    workers = InlineWorkers(count=1, deadly=range(1, 100, 2))
+    assert work(make(tmp_path), workers).rows == 40
+    assert workers.restarts > 10
+
+
+def test_only_partitions_without_an_answer_are_processed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups_of(monkeypatch, 5)
+    workers = InlineWorkers(count=3, deadly=[1])
+    assert work(make(tmp_path), workers).rows == 40
+    assert (workers.restarts, workers.jobs) == (1, 9)  # eight partitions, and the first one again
 
 
 def test_a_defect_in_a_worker_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
