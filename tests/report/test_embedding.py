@@ -78,6 +78,17 @@ def test_rows_with_failures_are_chosen_before_the_others(told: LandscapeDB, monk
     assert few == rows[:1]
 
 
+@pytest.mark.parametrize("most", [9, 15, 21])
+def test_no_further_row_is_chosen_when_there_are_records_enough(
+    told: LandscapeDB, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(embedding, "_ROWS_AT_ONCE", 1)
+    with told.snapshot() as connection:
+        batches = [list(map(json.loads, batch)) for batch in chosen_lines(connection, RUN_ID, most)]
+    stories = [len(batch) for batch in batches if any(record["record_type"] == "row" for record in batch)]
+    assert sum(stories[:-1]) < most <= sum(stories)
+
+
 def test_every_row_of_a_small_run_is_among_the_chosen(told: LandscapeDB) -> None:
     assert {record["row_index"] for record in chosen(told) if record["record_type"] == "row"} == set(range(ROWS))
 
@@ -112,7 +123,8 @@ def test_a_larger_run_is_embedded_in_part_unless_all_is_asked_for(
     told = in_sqlite
     total = len(exported(told))
     monkeypatch.setattr(writing, "MOST_RECORDS", total)
-    assert report_on(told, tmp_path / "report.html").embed is Embed.ALL
+    written = report_on(told, tmp_path / "report.html")
+    assert (written.embed, written.embedded) == (Embed.ALL, total)
     monkeypatch.setattr(writing, "MOST_RECORDS", total - 1)
     assert report_on(told, tmp_path / "report.html").embed is Embed.FAILURES
     assert report_on(told, tmp_path / "report.html", embed=Embed.ALL).embedded == total

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
@@ -17,6 +18,9 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hashes
 from elspeth.report.evidence import read_bag_files, read_seal
 from elspeth.report.records import open_database_records
+from elspeth_schema import EPOCH
+from elspeth_schema.tables import seals_table
+from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.told_run import RUN_ID, record_told_run
 
@@ -72,3 +76,11 @@ def test_a_run_that_has_not_ended_has_no_seal(new_landscape: NewLandscape) -> No
         record_told_run(db, ended=False)
         with db.connection() as connection:
             assert read_seal(connection, RUN_ID) is None
+
+
+def test_a_seal_of_an_older_epoch_is_of_other_lines_than_the_page_has(told: LandscapeDB) -> None:
+    with told.engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection:
+        drop_guards(connection)
+        connection.execute(update(seals_table).values(epoch=EPOCH - 1))
+        assert read_seal(connection, RUN_ID) is None
+        connection.rollback()

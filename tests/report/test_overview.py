@@ -67,6 +67,7 @@ def test_times_are_those_of_visits_operations_and_calls(told: tuple[LandscapeDB,
     assert [each.duration_ms for each in timings.visits] == pytest.approx(longest[: len(timings.visits)])
     assert sum(each.calls for each in timings.calls) == len(records["call"])
     assert sum(each.errors for each in timings.calls) == sum(each["status"] == "error" for each in records["call"])
+    assert sum(each.retries for each in timings.calls) == sum(each["call_index"] > 0 for each in records["call"]) > 0
     assert len(timings.operations) == len(records["operation"])
     assert {each.started_at.utcoffset() for each in timings.operations} == {timings.nodes[0].started_at.utcoffset()}
 

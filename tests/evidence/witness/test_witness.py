@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +23,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import consistency_proof, leaf_hash, tree_root
 from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSignature, VerifierKey
 from elspeth.evidence.format.policy import Policy
-from elspeth.evidence.witness import client
+from elspeth.evidence.witness import client, server
 from elspeth.evidence.witness.client import ask_witness
 from elspeth.evidence.witness.requests import MAX_REQUEST, AddCheckpoint
 from elspeth.evidence.witness.server import WitnessServer
@@ -161,6 +163,24 @@ def test_of_two_histories_at_once_one_is_cosigned(knowing: Witness) -> None:
     assert {answer.status for answer in answers if isinstance(answer, RefusedError)} == {HTTPStatus.CONFLICT}
 
 
+def test_no_other_process_looks_at_the_memory_while_it_changes(
+    knowing: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = Witness._keep
+    tries = 0
+
+    def keep_and_try(witness: Witness, origin: str, note: Note) -> None:
+        nonlocal tries
+        tries += 1
+        with (knowing.directory / ".lock").open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        keep(witness, origin, note)
+
+    monkeypatch.setattr(Witness, "_keep", keep_and_try)
+    knowing.add_checkpoint(request(8, 20).to_bytes())
+    assert tries == 1
+
+
 # -- over HTTP ---------------------------------------------------------------------------------------------------------
 
 
@@ -186,13 +206,13 @@ class Served:
 @contextmanager
 def serving(witness: Witness) -> Iterator[Served]:
     lines: list[str] = []
-    with WitnessServer(("127.0.0.1", 0), witness, lines.append) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    with WitnessServer(("127.0.0.1", 0), witness, lines.append) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield Served(witness=witness, port=server.server_address[1], lines=lines)
+            yield Served(witness=witness, port=listening.server_address[1], lines=lines)
         finally:
-            server.shutdown()
+            listening.shutdown()
             thread.join()
 
 
@@ -225,6 +245,19 @@ def test_one_connection_takes_several_requests(served: Served) -> None:
             assert (answer.status, bool(answer.read())) == (expected, True)
 
 
+def test_connections_that_have_ended_make_place_for_others(knowing: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_CONNECTIONS", 1)
+    answered = refused = 0
+    with serving(knowing) as served:
+        while answered < 3 and refused < 1000:
+            try:
+                answered += served.post(request(8, 8).to_bytes())[0] == 200
+            except (http.client.HTTPException, OSError):  # the connection before has not quite ended
+                refused += 1
+                time.sleep(0.005)
+    assert answered == 3
+
+
 def test_a_log_asks_and_is_told_what_the_witness_knows(served: Served) -> None:
     def prove(first: int, second: int) -> list[bytes]:
         return consistency_proof(LEAVES, first, second)
@@ -236,6 +269,19 @@ def test_a_log_asks_and_is_told_what_the_witness_knows(served: Served) -> None:
         ask_witness(served.url, KEY, LOG.sign(checkpoint(8).text), prove)
     with pytest.raises(EvidenceError, match=r"expected a cosignature by 'other.example', got others"):
         ask_witness(served.url, OTHER.verifier_key(NoteKeyType.COSIGNATURE), note, lambda *_: [])
+
+
+def test_of_an_answer_only_the_cosignature_of_the_witness_is_kept(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def post(_url: str, asked: AddCheckpoint) -> tuple[int, str, bytes]:
+        own, other = witness.add_checkpoint(asked.to_bytes()), OTHER.cosign(asked.note.text, 1)
+        return 200, "text/plain", own.to_bytes() + other.to_bytes()
+
+    monkeypatch.setattr(client, "_post", post)
+    note = LOG.sign(checkpoint(8).text)
+    cosigned = ask_witness("https://witness.example", KEY, note, lambda *_: [])
+    assert [signature.name for signature in cosigned.signatures] == [LOG.name, SIGNER.name]
 
 
 def test_a_log_with_another_history_is_told_so(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -156,6 +157,27 @@ def test_a_bag_that_is_there_is_used_and_not_imported_again(landscape: Landscape
     assert rows_left(landscape, "a") == {"pruned_runs": 1, "seals": 1}
     with pytest.raises(RunNotFoundError, match="holds no run: 1 were pruned, see elspeth landscape runs"):
         resolve_run(landscape, "latest")
+
+
+def test_a_bag_that_is_there_is_made_durable_before_anything_is_deleted(
+    finished: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who wrote it may have been killed before it was."""
+    write_bag(finished, "a", tmp_path / "a.zip")
+    inodes = {path.stat().st_ino: path.name for path in (tmp_path, tmp_path / "a.zip")}
+    happened: list[str] = []
+
+    def note(descriptor: int) -> None:
+        happened.append(inodes.get(os.fstat(descriptor).st_ino, "another file"))
+
+    def note_statement(*arguments: object) -> None:
+        if str(arguments[2]).startswith("DELETE"):
+            happened.append("delete")
+
+    monkeypatch.setattr(os, "fsync", note)
+    event.listen(finished.engine, "before_cursor_execute", note_statement)
+    prune(finished, tmp_path, "a")
+    assert {"a.zip", tmp_path.name} <= set(happened[: happened.index("delete")])
 
 
 def forget(connection: Connection) -> None:

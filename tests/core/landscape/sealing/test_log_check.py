@@ -183,6 +183,13 @@ def exchange_a_seal(connection: Connection) -> None:
     connection.execute(update(seals_table).where(seals_table.c.run_id == "b").values(root=other))
 
 
+def end_a_run_again(connection: Connection) -> None:
+    """Append another end of the run b."""
+    entries = entries_of(connection)
+    (ended,) = [entry for entry in entries if '"failed"' in entry]
+    write_log(connection, [*entries, ended.replace('"failed"', '"completed"')])
+
+
 def remove_the_log(connection: Connection) -> None:
     connection.execute(delete(run_log_table))
 
@@ -199,6 +206,7 @@ ATTACKS: Mapping[Callable[[Connection], None], tuple[str | None, str | None]] = 
     exchange_two_runs: (None, f"the first 7 {CHANGED}"),
     cut_the_log: ("run c: is in the database, but not in the log", f"has 5 now: {FEWER}"),
     exchange_a_seal: ("run b: expected a seal with the root", None),
+    end_a_run_again: ("entry 7: run 'b' ended, but had ended before", None),
     remove_the_log: ("expected an entry, got none", "the log of runs is empty"),
 }
 """Attack -> what the database itself shows, and what the newest kept checkpoint shows; None for nothing."""

@@ -22,6 +22,7 @@ from elspeth.core.landscape.sealing.log_delivery import (
 )
 from elspeth.core.landscape.sealing.log_places import (
     forget_places,
+    left_notes,
     name_places,
     newest_note,
     overdue_checkpoints,
@@ -196,6 +197,23 @@ def test_a_slower_process_does_not_undo_a_newer_checkpoint(
     assert kept("a.checkpoint") == checkpoint_of(landscape)
     with landscape.snapshot() as connection:
         assert newest_note(connection) == Path("a.checkpoint").read_text()
+
+
+def test_what_a_slower_process_left_is_not_recorded_as_the_newest(landscape: LandscapeDB) -> None:
+    end(landscape, "a", plan("a.checkpoint"))
+    before = Note.parse(Path("a.checkpoint").read_bytes(), "note")
+    end(landscape, "b", plan("a.checkpoint"))
+    record_attempt(landscape, "a.checkpoint", before, None)
+    with landscape.snapshot() as connection:
+        assert left_notes(connection) == {"a.checkpoint": Path("a.checkpoint").read_text()}
+
+
+def test_no_checkpoint_is_written_beside_the_database_as_a_file_of_it(tmp_path: Path) -> None:
+    with LandscapeDB(f"sqlite:///{tmp_path}/audit.db") as database:
+        (problem,) = end(database, "a", plan("audit.db-journal"))
+    assert "audit.db-journal" in problem
+    assert "the audit database" in problem
+    assert not Path("audit.db-journal").exists()
 
 
 def test_a_file_that_another_run_writes_is_waited_for(landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch) -> None:
