@@ -97,3 +97,14 @@ def test_a_cycle_is_not_drawn() -> None:
     edges = [DiagramEdge(origin="a", target="b"), DiagramEdge(origin="b", target="a")]
     with pytest.raises(CycleError):
         draw_svg(nodes, edges, title="")
+
+
+def test_badges_are_inside_the_picture() -> None:
+    """The badge of a first node is the highest shape."""
+    root = ET.fromstring(draw_svg([DiagramNode(key="a", name="a", kind="source", failed=1)], [], title="t"))  # noqa: S314  ours
+    _, top, _, _ = map(float, root.attrib["viewBox"].split())
+    badge = next(each for each in root.iter(f"{SVG}g") if each.attrib["class"] == "badge failed")
+    start = badge.find(f"{SVG}path")
+    assert start is not None
+    _, y = start.attrib["d"].removeprefix("M").partition("h")[0].split()
+    assert float(y) - 1 >= top, "with half of its line"

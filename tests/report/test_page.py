@@ -152,6 +152,21 @@ def test_the_path_of_a_row_is_drawn_in_the_graph(example_run: ExampleRun, tab: T
         assert tab.evaluate(drawn.format(".edge.visited:has(.label)", ".label", "''")) == labels[row]
 
 
+def test_a_failed_row_is_told_in_words_on_a_narrow_screen(example_run: ExampleRun, tab: Tab, tmp_path: Path) -> None:
+    with LandscapeDB.from_url(f"sqlite:///{example_run('error_routing').database}") as db:
+        report_on(db, tmp_path / "report.html")
+    tab.resize(360, 640)
+    open_page(tab, tmp_path / "report.html")
+    tab.evaluate("location.hash = 'row=3'")
+    tab.wait_for("told.textContent.startsWith('Row 3 from')")
+    told = tab.evaluate("told.innerText")
+    error = "RowError: field 'note' contains the blocked pattern '(?i)confidential'"
+    assert f"at keyword_filter_0 (keyword_filter 1.1.0), sent to blocked: {error}" in told
+    assert told.count(error) == 2, "at the step, and where it was not processed"
+    assert re.search(r"begun \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC by ", told)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_a_long_text_is_shown_in_parts(tab: Tab) -> None:
     tab.open("<p id=place></p>")
     tab.evaluate(script_of("dom.js") + "place.append(longText('<b>' + 'x'.repeat(10_000_000)))")

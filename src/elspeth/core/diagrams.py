@@ -207,7 +207,7 @@ def _box(node: DiagramNode, centre: Point, *, named: bool) -> Iterator[str]:
     right = x + half + 6
     for kind, text in _badges(node).items():
         width = _text_width(text, 11) + 18
-        yield _badge(kind, text, right - width, y - _HALF - 13, width)
+        yield _badge(kind, text, right - width, y - _HALF - 11, width)
         right -= width + 4
     yield "</g>"
 

@@ -17,7 +17,7 @@ export function showStory(story, open) {
     facts({
       "row": code(row.row_id),
       "content": [hash(row.source_data_hash), keptContent(row.source_data_ref)],
-      "read at": row.created_at,
+      "read at": moment(row.created_at),
       "tokens": tokens.length ? null : "no token was recorded",
     }),
     drawPath(story),
@@ -50,7 +50,7 @@ function showToken(story, open) {
     }),
     story.made_by.map((batch) => showBatch(batch, "Came out of batch", open)),
     story.steps.length ? element("ol", { class: "steps" }, story.steps.map(showStep)) : "",
-    section("Not processed", story.errors, showTransformError),
+    section("Not processed", story.errors, (error) => showTransformError(error, story.steps)),
     story.batches.map((batch) => showBatch(batch, "Went into batch", open)),
     story.children.length ? element("div", { class: "children" }, story.children.map((child) => showToken(child, open))) : "",
   );
@@ -59,7 +59,6 @@ function showToken(story, open) {
 function showStep({ node, state, routes, calls, operations, artifacts }) {
   const attempt = state.attempt ? `, attempt ${state.attempt}` : "";
   const because = state.success_reason_json ?? null;
-  const error = state.error_json ?? null;
   return element(
     "li",
     { class: `step ${state.status}` },
@@ -74,7 +73,7 @@ function showStep({ node, state, routes, calls, operations, artifacts }) {
       "came in": hash(state.input_hash),
       "went out": state.output_hash && (state.output_hash === state.input_hash ? "the same" : hash(state.output_hash)),
       "because": because && longText(because),
-      "error": error && longText(error),
+      "error": errorOf(state.error_json),
       "sent along": routes.map(({ event, edge, target }) =>
         element("span", {}, `${edge.label} to ${nodeName(target)}, ${event.mode}`, keptContent(event.reason_ref), record(event)),
       ),
@@ -93,7 +92,7 @@ function showCall(call) {
     facts({
       "request": [hash(call.request_hash), keptContent(call.request_ref)],
       "answer": call.response_hash && [hash(call.response_hash), keptContent(call.response_ref)],
-      "error": call.error_json && longText(call.error_json),
+      "error": errorOf(call.error_json),
     }),
     record(call),
   ];
@@ -101,9 +100,9 @@ function showCall(call) {
 
 function showProcess(process) {
   const place = [process.user_name, process.host_name].filter(isThere).join("@");
-  const about = `${process.attempt ? "resumed" : "begun"} ${process.started_at}${place ? ` by ${place}` : ""}`;
+  const about = process.attempt ? "resumed " : "begun ";
   return [
-    element("p", {}, about),
+    element("p", {}, about, moment(process.started_at), place ? ` by ${place}` : ""),
     facts({
       "with": `elspeth ${process.elspeth_version}, ${process.python_version}, ${process.operating_system}`,
       "commit of the settings": process.repository_commit && [hash(process.repository_commit), process.repository_is_dirty ? ", with changes" : ""],
@@ -162,9 +161,11 @@ function showValidationError(error) {
   return [element("p", {}, sign("failed"), `sent to ${error.destination}: `, longText(error.error)), record(error)];
 }
 
-function showTransformError(error) {
-  const details = error.error_details_json === null ? "no details" : longText(error.error_details_json);
-  return [element("p", {}, sign("failed"), `at ${error.transform_id}, sent to ${error.destination}: `, details), record(error)];
+function showTransformError(error, steps) {
+  const step = steps.find(({ node }) => node.node_id === error.transform_id);
+  const place = step ? nodeName(step.node) : error.transform_id;
+  const details = errorOf(error.error_details_json) ?? "no details";
+  return [element("p", {}, sign("failed"), `at ${place}, sent to ${error.destination}: `, details), record(error)];
 }
 
 function showAdopted(value) {
@@ -211,9 +212,26 @@ function nodeName({ node_id: id, node_type: type, plugin_name: plugin, plugin_ve
   return `${name} (${plugin} ${version})`;
 }
 
+/** Return the type and the message of an error, or the whole of it; the record below has all. */
+function errorOf(json) {
+  if (!json) return null;
+  try {
+    const { type, exception } = JSON.parse(json);
+    if (typeof type === "string" && typeof exception === "string") return longText(`${type}: ${exception}`);
+  } catch {
+    // somebody else's words
+  }
+  return longText(json);
+}
+
+/** Return a time as the rest of the page has it, to the millisecond. */
+function moment(text) {
+  return element("time", { datetime: text }, text.replace(/^(.{10})T(.{12}).*Z$/, "$1 $2 UTC"));
+}
+
 function duration(milliseconds) {
   if (milliseconds === null || milliseconds === undefined) return "";
-  return ` in ${milliseconds.toLocaleString("en", { maximumFractionDigits: 1 })} ms`;
+  return ` in ${milliseconds.toLocaleString("en", milliseconds < 10 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 0 })} ms`;
 }
 
 /** Return a mark that tells a failure by its shape. */
