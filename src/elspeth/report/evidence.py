@@ -17,13 +17,14 @@ from elspeth.core.landscape.exporting.reader import ExportKind, find_place
 from elspeth.core.landscape.sealing.seal import locate, read_seals, scope_from_json, seals_whole_lines
 from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.reader import open_bag
-from elspeth.evidence.verifier.statements import leaf_hashes
+from elspeth.evidence.verifier.statements import leaf_hashes, read_statement
 from elspeth_schema import EPOCH
 
 if TYPE_CHECKING:
+    from elspeth.evidence.format.certificates import CertificateFacts
     from elspeth.evidence.format.signatures import PublicKey
 
-__all__ = ["PageEvidence", "read_bag_contents", "read_bag_files", "read_seal"]
+__all__ = ["PageEvidence", "read_bag_certificate", "read_bag_contents", "read_bag_files", "read_seal"]
 
 _LARGE = (bag.RECORDS, bag.LEAVES, bag.CONTENTS)
 """The page holds the records in blocks, and computes their hashes; contents are read one by one."""
@@ -37,13 +38,15 @@ class PageEvidence:
     """What a page checks its records with.
 
     `files` are those of a bag by name, without records and contents; `seal` is for the script. `key` is the key that
-    the reader is told to expect. `contents` are those of rows and calls, by their hashes.
+    the reader is told to expect, `certificate` that of the bag, which the page does not check. `contents` are those of
+    rows and calls, by their hashes.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     contents: Iterable[tuple[str, bytes]] = ()
     seal: Mapping[str, object] | None = None
     key: PublicKey | None = None
+    certificate: CertificateFacts | None = None
 
 
 def read_bag_files(path: Path) -> dict[str, bytes]:
@@ -60,6 +63,23 @@ def read_bag_files(path: Path) -> dict[str, bytes]:
         names = [name for name in sorted(files.sizes) if not name.startswith(_LARGE)]
         found = {name: b"".join(files.blocks(name)) for name in names}
         return {**found, _PREFIXES: b"".join(leaf[:_PREFIX_SIZE] for leaf in leaf_hashes(files))}
+
+
+def read_bag_certificate(path: Path) -> CertificateFacts | None:
+    """Return what the certificate of a bag says, if any.
+
+    Raises ExportError if the bag cannot be read, EvidenceError for a certificate of another key than signed.
+    """
+    place = find_place(path)
+    if place.kind is not ExportKind.BAG:
+        return None
+    with open_bag(place.path) as files:
+        if bag.CERTIFICATES not in files.sizes:
+            return None
+        from elspeth.evidence.verifier.certificates import read_chain  # noqa: PLC0415  loads cryptography
+
+        chain = read_chain(files, *read_statement(files))
+        return None if chain is None else chain.facts
 
 
 def read_bag_contents(path: Path) -> Iterator[tuple[str, bytes]]:

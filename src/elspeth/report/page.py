@@ -37,14 +37,15 @@ _ERRORS = "error"
 class PageText:
     """What a page says beside its records.
 
-    `title` and `embedding` are text, `heading` and `sections` HTML. `facts` are for the script, `files` those of the
-    bag from which the page was made, by name, `contents` those of rows and calls, by their hashes.
+    `title` and `embedding` are text, `heading`, `sections` and `certificate` HTML. `facts` are for the script, `files`
+    those of the bag from which the page was made, by name, `contents` those of rows and calls, by their hashes.
     """
 
     title: str
     heading: str
     sections: str
     embedding: str
+    certificate: str
     made: datetime
     facts: Mapping[str, object]
     files: Mapping[str, bytes]
@@ -63,6 +64,7 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
         "heading": text.heading,
         "sections": text.sections,
         "embedding": escape(text.embedding),
+        "certificate": text.certificate,
         "made": f"{text.made:%Y-%m-%d %H:%M:%S} UTC",
         "facts": _json({**text.facts, "types": _types()}),
         "worker": packed_text(script_of("worker.js").encode()),

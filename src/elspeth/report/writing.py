@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected, check_output
@@ -16,11 +17,15 @@ from elspeth.report.blocks import BlockWriter
 from elspeth.report.embed import Embed
 from elspeth.report.embedding import MOST_RECORDS, chosen_lines
 from elspeth.report.evidence import PageEvidence
+from elspeth.report.markup import shown
 from elspeth.report.overview import Overview, read_overview
 from elspeth.report.page import PageText, page_objection, page_parts
 from elspeth.report.records import RunRecords
 from elspeth.report.sections import render_heading, render_sections
 from elspeth_schema import EPOCH
+
+if TYPE_CHECKING:
+    from elspeth.evidence.format.certificates import CertificateFacts
 
 __all__ = ["WrittenReport", "check_target", "write_report"]
 
@@ -106,6 +111,7 @@ def _text(report: WrittenReport, overview: Overview, evidence: PageEvidence) -> 
         heading=render_heading(overview),
         sections=render_sections(overview),
         embedding=_embedding(report),
+        certificate="" if evidence.certificate is None else _certificate(evidence.certificate),
         made=datetime.now(UTC),
         facts={
             "runId": report.run_id,
@@ -118,6 +124,12 @@ def _text(report: WrittenReport, overview: Overview, evidence: PageEvidence) -> 
         files=evidence.files,
         contents=evidence.contents,
     )
+
+
+def _certificate(facts: CertificateFacts) -> str:
+    """Return whose the key is said to be, as HTML."""
+    said = f"The bag has a certificate of the key that signed it: {shown(str(facts))}."
+    return f"<p>{said} This page checks no certificates: <code>elspeth verify BAG --ca ROOT.pem</code> does.</p>\n"
 
 
 def _embedding(report: WrittenReport) -> str:

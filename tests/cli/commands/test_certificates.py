@@ -113,6 +113,24 @@ def test_options_that_do_not_fit_are_usage_errors(capsys: Captured) -> None:
         assert problem in capsys.readouterr().err
 
 
+def test_a_report_names_the_certificate_and_does_not_check_it(capsys: Captured) -> None:
+    hostile = MIDDLE.issue("<script>alert(1)</script>\u202e", key=LEAF.key)
+    write(Path("chain.pem"), pem(hostile, MIDDLE))
+    assert main([*RUN]) == 0
+    assert main(["report", "bag", "-o", "page.html"]) == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "<p>The bag has a certificate of the key that signed it: CN=\\&lt;script\\&gt;alert(1)" in page
+    assert "\u202e" not in page
+    assert "This page checks no certificates: <code>elspeth verify BAG --ca ROOT.pem</code> does.</p>" in page
+    assert main(["report", "latest", "-d", "audit.db", "-o", "page.html"]) == 0
+    assert "This page checks no certificates" not in Path("page.html").read_text(encoding="utf-8")
+    Path("bag", bag.CERTIFICATES).write_bytes(pem(MIDDLE))
+    capsys.readouterr()
+    assert main(["report", "bag", "-o", "forged.html"]) == 1
+    assert "certificates.pem: expected the SHA-256" in capsys.readouterr().err
+    assert not Path("forged.html").exists()
+
+
 def openssl(*arguments: str) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 

@@ -316,6 +316,7 @@ def test_the_report_of_a_bag_has_its_contents(recorded: Path, with_contents: Pat
     tab.wait_for("document.querySelector('#told details.content') !== null")
     tab.evaluate("document.querySelector('#told details.content').open = true")
     tab.wait_for("document.querySelector('#told pre')?.textContent.includes('the secret of row 1')")
+    assert tab.wait_for("document.querySelector('#told .seen')?.textContent") == "id = 1 → false"
 
 
 def test_the_report_of_a_run_has_contents_only_by_choice(recorded: Path, with_contents: Path, tmp_path: Path) -> None:

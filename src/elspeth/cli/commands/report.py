@@ -132,11 +132,21 @@ def _load_key(path: Path) -> PublicKey:
 
 @contextmanager
 def _open_export(path: Path) -> Iterator[tuple[RunRecords, PageEvidence]]:
-    from elspeth.report.evidence import PageEvidence, read_bag_contents, read_bag_files  # noqa: PLC0415  start time
+    from elspeth.report.evidence import (  # noqa: PLC0415  start time
+        PageEvidence,
+        read_bag_certificate,
+        read_bag_contents,
+        read_bag_files,
+    )
     from elspeth.report.records import open_export_records  # noqa: PLC0415
 
     with record_display("read") as progress, open_export_records(path, progress=progress) as records:
-        yield records, PageEvidence(files=read_bag_files(path), contents=read_bag_contents(path))
+        yield (
+            records,
+            PageEvidence(
+                files=read_bag_files(path), contents=read_bag_contents(path), certificate=read_bag_certificate(path)
+            ),
+        )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import { folded, longText } from "./dom.js";
 import { element } from "./element.js";
 import { PackedBlock, textOf } from "./packed.js";
+import { shortened, visible } from "./text.js";
 
 /** How the names of contents in a bag begin; the rest is their reference. */
 const CONTENTS = "data/contents/";
@@ -23,13 +24,33 @@ function packedContents() {
   return new Map(found.map((each) => [each.dataset.name.slice(CONTENTS.length), each.textContent]));
 }
 
-/** Show a content if it has the SHA-256 that is its reference. */
+/** Return what a gate saw, by the reason that a record refers to; it is there when the reason has been read. */
+export function seenByGate(reference) {
+  const packed = packedContents().get(reference);
+  const place = element("div", { class: "seen" });
+  if (packed === undefined) return "";
+  readContent(reference, packed).then((text) => place.append(visible(valuesIn(JSON.parse(text)))), () => {}); // shown with the content
+  return place;
+}
+
+/** Return the values in a reason, and the answer; nothing for a reason without them. */
+function valuesIn({ values, absent, label }) {
+  if (values === undefined) return "";
+  const fields = Object.entries(values).map(([name, value]) => `${name} = ${shortened(JSON.stringify(value), 200)}`);
+  return `${[...fields, ...absent.map((name) => `no ${name}`)].join(", ") || "no field"} → ${label}`;
+}
+
+/** Return the text of a content if it has the SHA-256 that is its reference. */
+async function readContent(reference, packed) {
+  const bytes = await new PackedBlock(packed).bytes();
+  const digest = hexOf(await crypto.subtle.digest("SHA-256", bytes));
+  if (digest !== reference) throw new Error(`expected the SHA-256 ${reference}, got ${digest}`);
+  return textOf(bytes);
+}
+
 async function showContent(place, reference, packed) {
   try {
-    const bytes = await new PackedBlock(packed).bytes();
-    const digest = hexOf(await crypto.subtle.digest("SHA-256", bytes));
-    if (digest !== reference) throw new Error(`expected the SHA-256 ${reference}, got ${digest}`);
-    place.replaceChildren(longText(indented(textOf(bytes))));
+    place.replaceChildren(longText(indented(await readContent(reference, packed))));
   } catch (error) {
     place.replaceChildren(`The content cannot be shown: ${error.message}`);
   }

@@ -1,4 +1,4 @@
-import { keptContent } from "./contents.js";
+import { keptContent, seenByGate } from "./contents.js";
 import { folded, longList, longText } from "./dom.js";
 import { element } from "./element.js";
 import { drawPath } from "./path.js";
@@ -75,7 +75,7 @@ function showStep({ node, state, routes, calls, operations, artifacts }) {
       "because": because && longText(because),
       "error": errorOf(state.error_json),
       "sent along": routes.map(({ event, edge, target }) =>
-        element("span", {}, `${edge.label} to ${nodeName(target)}, ${event.mode}`, keptContent(event.reason_ref), record(event)),
+        element("span", {}, `${edge.label} to ${nodeName(target)}, ${event.mode}`, seenByGate(event.reason_ref), keptContent(event.reason_ref), record(event)),
       ),
     }),
     section("Calls", calls, showCall),
