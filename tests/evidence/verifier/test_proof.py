@@ -142,3 +142,19 @@ def test_a_proof_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError) as caught:
         verify_proof(tmp_path / "gone")
     assert str(caught.value) == f"{tmp_path / 'gone'}: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"id,name\n1,x\n", "expected a bag (a directory or .zip file), a proof or an export, got b'id,name"),
+        (b"", "expected a bag (a directory or .zip file), a proof or an export, got b''"),
+        (b"c2sp.org/tlog-proof@v1\n", "is a proof by a log of runs: verify it with --policy"),
+    ],
+)
+def test_a_file_that_is_no_proof_is_called_so(data: bytes, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(EvidenceError) as found:
+        verify_proof(path)
+    assert str(found.value).startswith(f"{path}: {problem}")

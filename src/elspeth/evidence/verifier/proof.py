@@ -12,6 +12,7 @@ from pathlib import Path
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Statement
 from elspeth.evidence.format.canonical import Json, Members, canonical, parse_canonical
+from elspeth.evidence.format.checkpoints import looks_like_log_proof
 from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.found import KEYS
@@ -39,6 +40,9 @@ KEY_SEPARATOR = "/"
 
 _MAX_HASHES = 64
 """More than the deepest tree has."""
+
+_CONTEXT = 24
+"""Bytes of another file that a message shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +215,11 @@ def _read(path: Path) -> bytes:
     if len(data) > MAX_PROOF:
         problem = f"expected a bag, or a proof of at most {MAX_PROOF:,} bytes, got a larger file"
         raise EvidenceError(str(path), problem)
+    if looks_like_log_proof(data):
+        raise EvidenceError(str(path), "is a proof by a log of runs: verify it with --policy")
+    if not data.lstrip().startswith(b"{"):
+        expected = "expected a bag (a directory or .zip file), a proof or an export"
+        raise EvidenceError(str(path), f"{expected}, got {shown(data[:_CONTEXT])}")
     return data
 
 
