@@ -275,7 +275,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "records": {"database"},
         "lines": {"database", "records"},
         "sealing": {"database", "records", "lines"},
-        "recording": {"database", "records", "sealing"},
+        "recording": {"database", "records", "lines", "sealing"},
         "migration": {"database", "records", "sealing"},
         "exporting": {"database", "records", "lines", "sealing", "migration"},
         "queries": {"database", "records", "lines", "recording", "exporting"},

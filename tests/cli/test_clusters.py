@@ -75,6 +75,19 @@ def test_a_cluster_leaves_what_one_process_leaves(tmp_path: Path, cluster: str) 
     assert left_by_the_run(tmp_path) == alone
 
 
+def test_checks_of_seals_are_those_of_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
+) -> None:
+    assert main([*RUN]) == 0
+    monkeypatch.setattr(reading, "_PART", 20)
+    capsys.readouterr()
+    said = []
+    for options in ([], ["--cluster", cluster]):
+        assert main(["landscape", "check", "-d", "audit.db", "--json", *options]) == 0
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
+
+
 def test_exports_and_their_verification_are_those_of_one_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""A function for settings, slow enough for its process to be killed."""
+"""A function for settings, slow enough to be killed."""
 
 from __future__ import annotations
 

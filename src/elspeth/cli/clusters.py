@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from elspeth.engine.pipeline import Pipeline
 
 __all__ = [
+    "READING",
     "ClusterWorkers",
     "cluster_workers",
     "database_files",
@@ -32,6 +33,9 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+READING = "elspeth.core.landscape.lines.reading"
+"""The module of what workers do that read an audit database."""
 
 _PATIENCE_S = 10
 """How long to wait for the scheduler, and for its first worker."""

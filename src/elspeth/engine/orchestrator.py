@@ -31,9 +31,11 @@ from elspeth.contracts.errors import AuditIntegrityError, recordable_message
 from elspeth.contracts.events import events_of_run, log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
+from elspeth.core.landscape.database.urls import is_in_memory
 from elspeth.core.landscape.exporting.contents import find_contents
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
+from elspeth.core.landscape.lines.reading import Readers
 from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now
@@ -249,7 +251,13 @@ class Orchestrator:
         progress = partial(self._observer.tell_or_stop, message=loader.interruption)
         with self._recorder.unit_of_work():
             sinks.record_published()
-            self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=progress)
+            self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=progress, readers=self._readers())
+
+    def _readers(self) -> Readers | None:
+        """Return what shares the reading of the database, if anything."""
+        executor = None if self._workers is None else self._workers.readers
+        url = self._db.engine.url
+        return None if executor is None or is_in_memory(url) else Readers.of(executor, url)
 
     def _leave_checkpoint(self, result: RunResult) -> RunResult:
         """Leave a checkpoint of the log, with the run's end.

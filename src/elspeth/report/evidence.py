@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from elspeth.core.landscape.exporting.reader import ExportKind, find_place
-from elspeth.core.landscape.sealing.seal import locate, read_seals, scope_from_json, seals_whole_lines
+from elspeth.core.landscape.sealing.scope import locate, scope_from_json, seals_whole_lines
+from elspeth.core.landscape.sealing.seal import read_seals
 from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.reader import open_bag
 from elspeth.evidence.verifier.statements import leaf_hashes, read_statement

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import database_url
+from elspeth.cli.clusters import READING, database_files, share_work
 from elspeth.cli.failures import ExitCode
-from elspeth.cli.options import DatabaseOption, JsonOption, require_only_one
+from elspeth.cli.options import ClusterOption, DatabaseOption, JsonOption, WorkersOption, require_only_one
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import printable
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from sqlalchemy import URL
 
     from elspeth.core.landscape.sealing.check import SealReport
@@ -46,6 +49,8 @@ def check(
         Path | None,
         typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key that must have signed every seal."),
     ] = None,
+    workers: WorkersOption = 1,
+    cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check the epoch, the seals and the log of runs.
@@ -54,6 +59,7 @@ def check(
     names the runs that are there and no others.
     """
     require_only_one({"--key": key is not None, "--no-seals": not seals})
+    require_only_one({"--workers": workers > 1, "--cluster": cluster is not None})
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
@@ -78,7 +84,8 @@ def check(
     # Records can only be edited once their triggers are dropped. The database has diverged then, and its seals show
     # which records were changed.
     if seals and epoch == EPOCH:
-        report, log = _check_seals(url, key)
+        with share_work(workers, cluster, READING, database_files(url)) as executor:
+            report, log = _check_seals(url, key, executor)
     if json:
         facts = {"database": mask_url(url), "state": kind, "epoch": epoch, "expected_epoch": EPOCH}
         checked = {"seals": seals_data(report), "log": _log_data(log)}
@@ -102,12 +109,13 @@ def _log_data(log: LogReport | None) -> dict[str, object] | None:
     return {"size": log.size, "runs": log.runs, "verdict": log.verdict, "faults": list(map(str, log.faults))}
 
 
-def _check_seals(url: URL, key: Path | None) -> tuple[SealReport, LogReport]:
+def _check_seals(url: URL, key: Path | None, executor: Executor | None) -> tuple[SealReport, LogReport]:
     """Check seals and the log, and print the findings.
 
     With a public key every finished run must have a seal signed by it. Raises KeyFileError for an unusable key file.
     """
     from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415  start time
+    from elspeth.core.landscape.lines.reading import Readers  # noqa: PLC0415
     from elspeth.core.landscape.sealing.check import check_seals  # noqa: PLC0415
     from elspeth.core.landscape.sealing.log_check import check_log  # noqa: PLC0415
 
@@ -117,7 +125,8 @@ def _check_seals(url: URL, key: Path | None) -> tuple[SealReport, LogReport]:
 
         public_key = load_public_key(key)
     with read_only_connection(url) as connection, record_display("check seals") as progress:
-        report = check_seals(connection, key=public_key, progress=progress)
+        readers = None if executor is None else Readers.of(executor, url)
+        report = check_seals(connection, key=public_key, progress=progress, readers=readers)
         log = check_log(connection)
     for fault in (*report.faults, *log.faults):
         typer.echo(printable(str(fault)), err=True)

@@ -21,7 +21,7 @@ from elspeth.cli.access import (
     require_key,
     signing_key,
 )
-from elspeth.cli.clusters import database_files, share_work
+from elspeth.cli.clusters import READING, database_files, share_work
 from elspeth.cli.commands._lineage_events import export_events
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
@@ -57,9 +57,6 @@ if TYPE_CHECKING:
     from elspeth.outputs.policy import Protected
 
 __all__ = ["export"]
-
-_READING = "elspeth.core.landscape.lines.reading"
-"""The module of what the workers of an export do."""
 
 _OutputOption = Annotated[
     str,
@@ -260,7 +257,7 @@ def _export_run(run: str, database: str, output: str, options: _Options, *, incl
     target = _open_target(output)
     with (
         open_landscape(database) as db,
-        share_work(options.workers, options.cluster, _READING, database_files(db.engine.url)) as executor,
+        share_work(options.workers, options.cluster, READING, database_files(db.engine.url)) as executor,
     ):
         run_id = resolve_run(db, run)
         contents = None if options.contents is None else options.contents.of_run(db, run_id)

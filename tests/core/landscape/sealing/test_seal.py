@@ -16,17 +16,11 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
 from elspeth.core.landscape.records.store import RecordStore
+from elspeth.core.landscape.sealing import scope as scope_module
 from elspeth.core.landscape.sealing import seal as seal_module
 from elspeth.core.landscape.sealing.check import SealFault, check_seal
-from elspeth.core.landscape.sealing.seal import (
-    locate,
-    read_seals,
-    read_secret,
-    scope_from_json,
-    seal_run,
-    sealed_chunks,
-    sealed_record_count,
-)
+from elspeth.core.landscape.sealing.scope import locate, scope_from_json, sealed_chunks
+from elspeth.core.landscape.sealing.seal import read_seals, read_secret, seal_run, sealed_record_count
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import triggers
@@ -87,7 +81,7 @@ def test_the_sealed_lines_are_those_of_the_export_without_what_may_still_change(
             lines = [line for each in located for some in sealed_chunks(connection, each, seal.run_id) for line in some]
             # The fast way and the way through contracts give the same bytes.
             assert lines == [
-                line for each in located for line in seal_module._projected_lines(connection, each, seal.run_id)
+                line for each in located for line in scope_module._projected_lines(connection, each, seal.run_id)
             ]
     changing = {name: record_type.lifecycle.afterwards for name, record_type in RECORD_TYPES.items()}
     assert [json.loads(line) for line in lines] == [

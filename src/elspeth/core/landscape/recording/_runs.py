@@ -13,6 +13,7 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import canonical_json, stable_hash, timestamp_text
 from elspeth.core.landscape.database.pruned_runs import require_not_pruned
 from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
+from elspeth.core.landscape.lines.reading import Readers
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_storable, member_of, new_id, now
 from elspeth.core.landscape.recording.reproducibility import grade_of
 from elspeth.core.landscape.sealing.seal import create_secret, seal_run
@@ -86,11 +87,12 @@ class RunRecording(RecorderPart):
         *,
         reproducibility_grade: ReproducibilityGrade | str | None = None,
         progress: Callable[[int, int], None] | None = None,
+        readers: Readers | None = None,
     ) -> Run:
         """Record the end of a run and seal its records.
 
-        Nothing can be recorded in it afterwards. `progress` is called as `seal_run` does. Raises LandscapeError if the
-        seal cannot be signed; the run stays open.
+        Nothing can be recorded in it afterwards. `progress` is called, and `readers` are used, as by `seal_run`. Raises
+        LandscapeError if the seal cannot be signed; the run stays open.
         """
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         new_status = member_of(RunStatus, status, call="complete_run")
@@ -110,19 +112,25 @@ class RunRecording(RecorderPart):
             self._store.change(before, run)
             connection = self._store.flushed_connection()
             connection.execute(delete(held_items_table).where(held_items_table.c.run_id == run_id))
-            seal = seal_run(connection, run_id, self._seal_signer, progress)
+            changed = self._store.changed
+            seal = seal_run(connection, run_id, self._seal_signer, progress, readers=readers, changed=changed)
             append_entry(connection, Happening.ENDED, root=seal.root, run_id=run_id, status=new_status.value)
         return run
 
     def finalize_run(
-        self, run_id: str, status: RunStatus | str, *, progress: Callable[[int, int], None] | None = None
+        self,
+        run_id: str,
+        status: RunStatus | str,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        readers: Readers | None = None,
     ) -> Run:
         """Record the end of a run, graded by its nodes.
 
-        `progress` is called as `seal_run` does.
+        `progress` is called, and `readers` are used, as by `seal_run`.
         """
         grade = self.compute_reproducibility_grade(run_id)
-        return self.complete_run(run_id, status, reproducibility_grade=grade, progress=progress)
+        return self.complete_run(run_id, status, reproducibility_grade=grade, progress=progress, readers=readers)
 
     def compute_reproducibility_grade(self, run_id: str) -> ReproducibilityGrade:
         """Return how reproducible the run is, judged by its nodes."""

@@ -64,6 +64,7 @@ class RecordStore:
         self._updates: dict[str, _Rows] = {}
         self._added = 0
         self._open_runs: set[str] = set()
+        self._changed: set[str] = set()
 
     # -- units -------------------------------------------------------------------------------------------------------
 
@@ -111,6 +112,7 @@ class RecordStore:
         self._flush()
         transaction, self._transaction, self._connection = self._transaction, None, None
         self._open_runs.clear()
+        self._changed.clear()
         if transaction is not None:
             transaction.close()
         if self._added >= GROWN:
@@ -129,6 +131,7 @@ class RecordStore:
         self._updates.clear()
         transaction, self._transaction, self._connection = self._transaction, None, None
         self._open_runs.clear()
+        self._changed.clear()
         if transaction is not None:
             transaction.__exit__(type(error), error, error.__traceback__)
 
@@ -222,6 +225,7 @@ class RecordStore:
         savepoint.commit()
         if _RUN in self._updates:
             self._open_runs.clear()  # one of them may have ended with it
+        self._changed.update(self._inserts, self._updates)
         self._inserts.clear()
         self._updates.clear()
 
@@ -274,6 +278,11 @@ class RecordStore:
                             connection, record_type, mapper(record_type).named(row), problem, new=False
                         )
         raise error
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """Name the record types that the open unit changes."""
+        return frozenset(self._changed)
 
     def flushed_connection(self) -> Connection:
         """Send waiting records, and return the open unit's connection.

@@ -12,19 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, Select, exists, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.pruned_runs import read_pruned_runs
 from elspeth.core.landscape.database.run_log import read_one_state
-from elspeth.core.landscape.lines.reading import TypedChunk
+from elspeth.core.landscape.lines.reading import Readers, TypedChunk
 from elspeth.core.landscape.sealing.comparison import UNREADABLE, SealComparison, SealFault, seal_fault
-from elspeth.core.landscape.sealing.seal import (
-    SEAL_TYPE,
-    Seal,
-    read_seals,
-    sealed_chunks,
-)
+from elspeth.core.landscape.sealing.scope import sealed_chunks, sealed_leaves
+from elspeth.core.landscape.sealing.seal import SEAL_TYPE, Seal, read_seals
 from elspeth.core.landscape.sealing.unfinished import UnfinishedRun, read_unfinished_runs
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.schema.checks import AuditIntegrityError
@@ -84,14 +80,18 @@ class SealReport:
 
 
 def check_seals(
-    connection: Connection, *, key: PublicKey | None = None, progress: Callable[[int], None] | None = None
+    connection: Connection,
+    *,
+    key: PublicKey | None = None,
+    progress: Callable[[int], None] | None = None,
+    readers: Readers | None = None,
 ) -> SealReport:
     """Check the seals of all runs.
 
     With a key, each finished run must have a seal that was signed by it. `progress` is called with the number of
-    records checked so far.
+    records checked so far. `readers` share the work; the result is the same.
     """
-    return with_undecodable_text(connection, lambda connection: _check_seals(connection, key, progress))
+    return with_undecodable_text(connection, lambda connection: _check_seals(connection, key, progress, readers))
 
 
 def with_undecodable_text(connection: Connection, check: Callable[[Connection], T]) -> T:
@@ -108,7 +108,9 @@ def with_undecodable_text(connection: Connection, check: Callable[[Connection], 
         return check(connection)
 
 
-def _check_seals(connection: Connection, key: PublicKey | None, progress: Callable[[int], None] | None) -> SealReport:
+def _check_seals(
+    connection: Connection, key: PublicKey | None, progress: Callable[[int], None] | None, readers: Readers | None
+) -> SealReport:
     read_one_state(connection)
     seals = read_seals(connection)
     signers: Counter[str | None] = Counter()
@@ -123,7 +125,9 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
             faults += [seal_fault(seal.run_id, problem)] if problem else []
             continue
         advance = None if progress is None else partial(_advance, progress, checked)
-        fault = check_seal(connection, seal, advance) or (seal_fault(seal.run_id, problem) if problem else None)
+        fault = check_seal(connection, seal, advance, readers)
+        if fault is None and problem:
+            fault = seal_fault(seal.run_id, problem)
         if fault is None:
             unchanged += 1
             checked += seal.record_count
@@ -172,11 +176,19 @@ def _advance(progress: Callable[[int], None], before: int, done: int) -> None:
     progress(before + done)
 
 
-def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], None] | None = None) -> SealFault | None:
+def check_seal(
+    connection: Connection,
+    seal: Seal,
+    progress: Callable[[int], None] | None = None,
+    readers: Readers | None = None,
+) -> SealFault | None:
     """Check a seal, and return the first fault.
 
-    None if the run is as it was sealed. `progress` is called with the number of records read so far.
+    None if the run is as it was sealed. `progress` is called with the number of records read so far. `readers` share
+    the work; unless they find the run unchanged, this process checks it alone, so that the words are the same.
     """
+    if readers is not None and _is_unchanged(connection, seal, progress, readers):
+        return None
     try:
         found = SealComparison(connection, seal, progress)
     except UNREADABLE:
@@ -188,6 +200,24 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
         return found.result()
     except AuditIntegrityError as error:
         return found.fault_of(error)
+
+
+def _is_unchanged(connection: Connection, seal: Seal, progress: Callable[[int], None] | None, readers: Readers) -> bool:
+    """Return whether several processes find a run unchanged.
+
+    They read what is committed now, not the snapshot of the connection; a run that has ended changes no more.
+    """
+    try:
+        found = SealComparison(connection, seal, progress)
+        for located in found.scope:
+            with closing(sealed_leaves(connection, located, seal.run_id, readers)) as lists:
+                for leaves in lists:
+                    found.take_leaves(located, leaves)
+                    if found.has_fault:
+                        return False
+        return found.result() is None
+    except (*UNREADABLE, AuditIntegrityError, SQLAlchemyError, sqlite3.Error):
+        return False
 
 
 def sealed_lines_of_run(

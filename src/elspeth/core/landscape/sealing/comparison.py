@@ -12,16 +12,14 @@ from sqlalchemy import Connection, exists, select
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.lines.reading import TypedChunk
-from elspeth.core.landscape.sealing.seal import (
-    PREFIX_SIZE,
+from elspeth.core.landscape.sealing.scope import (
     LocatedType,
-    Seal,
-    leaf_prefixes,
     locate,
     scope_from_json,
     sealed_chunks,
     seals_whole_lines,
 )
+from elspeth.core.landscape.sealing.seal import PREFIX_SIZE, Seal, leaf_prefixes
 from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hashes
 from elspeth.schema.checks import AuditIntegrityError
@@ -105,21 +103,33 @@ class SealComparison:
         for lines in others.get(located.sealed.record_type, ()):
             self.take(located, lines)
 
+    @property
+    def has_fault(self) -> bool:
+        """Return whether some record is not what was sealed."""
+        return bool(self._faults)
+
     def take(self, located: LocatedType, lines: Sequence[bytes]) -> None:
         """Compare the next sealed lines of a type."""
+        self.take_leaves(located, leaf_hashes(lines), lines)
+
+    def take_leaves(self, located: LocatedType, leaves: Sequence[bytes], lines: Sequence[bytes] | None = None) -> None:
+        """Compare the next leaf hashes of a type.
+
+        A fault names the record if `lines` holds what they are the hashes of.
+        """
         name = located.sealed.record_type
-        leaves = leaf_hashes(lines)
         self._tree.extend(leaves)
         found = leaf_prefixes(leaves)
         start = self._counts[name] * PREFIX_SIZE
-        self._counts[name] += len(lines)
+        self._counts[name] += len(leaves)
         sealed = self._prefixes[name][start : start + len(found)]
         if found != sealed and name not in self._faults:
             at = next(
                 at for at in range(0, len(found), PREFIX_SIZE) if found[at:][:PREFIX_SIZE] != sealed[at:][:PREFIX_SIZE]
             )
             problem = "is not the record that was sealed here" if sealed[at:] else "was added after the seal"
-            self._faults[name] = self._fault(located, _format_key(located, lines[at // PREFIX_SIZE]), problem)
+            key = "" if lines is None else _format_key(located, lines[at // PREFIX_SIZE])
+            self._faults[name] = self._fault(located, key, problem)
         if self._progress is not None:
             self._progress(self._tree.size)
 

@@ -3,20 +3,16 @@
 Any later edit of a sealed value changes the root. Columns that may still change in a finished record (by the schema's
 lifecycle) are not sealed. Beside the root the database keeps the beginning of each leaf hash, which proves nothing, but
 names the record that was altered. Nobody who can write to the database can forge a signed seal.
-
-A later epoch may add columns and rename them. So each seal keeps its scope: the record types that it covers, their
-columns and their order, by the names of its epoch. From these its bytes can be made again.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from functools import cache
 from itertools import chain
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -27,14 +23,13 @@ from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import canonical_bytes, stored_time_text, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.tables import map_tables
-from elspeth.core.landscape.lines.reading import read_chunks, read_records
+from elspeth.core.landscape.lines.reading import Readers
+from elspeth.core.landscape.sealing.scope import current_scope, locate, scope_to_json, sealed_leaves
 from elspeth.evidence.format.errors import KeyFileError
-from elspeth.evidence.format.merkle import TreeHasher, leaf_hashes
+from elspeth.evidence.format.merkle import TreeHasher
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.records import RECORD_TYPES, RecordType
+from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table, seal_leaves_table, seals_table
 
 if TYPE_CHECKING:
@@ -43,20 +38,14 @@ if TYPE_CHECKING:
 __all__ = [
     "PREFIX_SIZE",
     "SEAL_TYPE",
-    "LocatedType",
     "Seal",
-    "SealedType",
     "create_secret",
     "leaf_prefixes",
-    "locate",
     "read_seals",
     "read_secret",
-    "scope_from_json",
     "seal_run",
-    "sealed_chunks",
     "sealed_epoch",
     "sealed_record_count",
-    "seals_whole_lines",
 ]
 
 SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
@@ -67,129 +56,6 @@ PREFIX_SIZE = 4
 
 _PART = 4096
 """Leaf hashes whose prefixes are kept in one row."""
-
-_FETCH = 1000
-"""Records of a chunk that are read one by one."""
-
-
-# -- scope -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedType:
-    """A record type in the scope of a seal.
-
-    `order` names the columns that records are sorted by, `columns` those that are sealed.
-    """
-
-    record_type: str
-    table: str
-    order: tuple[str, ...]
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocatedType:
-    """A sealed type with today's record type.
-
-    `names` maps the sealed names of columns to today's names.
-    """
-
-    sealed: SealedType
-    record_type: RecordType[AuditRecord]
-    names: Mapping[str, str]
-
-
-@cache
-def _current_scope() -> tuple[SealedType, ...]:
-    """Return the scope of seals made by this version."""
-    return tuple(
-        SealedType(
-            record_type=name,
-            table=record_type.table.name,
-            order=record_type.order,
-            columns=tuple(
-                column.name
-                for column in record_type.columns
-                if column.withheld is None and column.name not in record_type.lifecycle.afterwards
-            ),
-        )
-        for name, record_type in RECORD_TYPES.items()
-    )
-
-
-def _scope_to_json(scope: tuple[SealedType, ...]) -> str:
-    """Return a scope as the JSON text that is stored."""
-    return json.dumps([asdict(sealed) for sealed in scope], separators=(",", ":"))
-
-
-def scope_from_json(text: str) -> tuple[SealedType, ...]:
-    """Return the scope in a JSON text.
-
-    Raises ValueError, TypeError or KeyError if the text does not hold one.
-    """
-    return tuple(
-        SealedType(
-            record_type=each["record_type"],
-            table=each["table"],
-            order=tuple(each["order"]),
-            columns=tuple(each["columns"]),
-        )
-        for each in json.loads(text)
-    )
-
-
-def locate(sealed: SealedType, epoch: int) -> LocatedType:
-    """Find a type sealed in an epoch among today's.
-
-    Raises KeyError if its table or one of its columns no longer exists.
-    """
-    by_table = {record_type.table.name: record_type for record_type in RECORD_TYPES.values()}
-    if epoch == EPOCH:
-        record_type = by_table[sealed.table]
-        today = {name: name for name in record_type.table.columns.keys()}  # noqa: SIM118  not a mapping
-    else:
-        moved = {table.before: table for table in map_tables(epoch, EPOCH)}[sealed.table]
-        record_type, today = by_table[moved.after], dict(moved.columns)
-    names = {name: today[name] for name in (*sealed.columns, *sealed.order)}
-    return LocatedType(sealed=sealed, record_type=record_type, names=names)
-
-
-def sealed_chunks(connection: Connection, located: LocatedType, run_id: str) -> Generator[list[bytes], None, None]:
-    """Yield the sealed bytes of each record, in sealed order.
-
-    They come in lists of about a thousand. Raises AuditIntegrityError or CanonicalError for a record that breaks the
-    schema, as no sealed record did.
-    """
-    if seals_whole_lines(located):
-        for _, lines in read_chunks(connection, located.record_type, run_id):
-            yield lines[:-1].split(b"\n")
-    else:
-        yield from chunks(_projected_lines(connection, located, run_id), _FETCH)
-
-
-def seals_whole_lines(located: LocatedType) -> bool:
-    """Return whether the sealed bytes are today's export lines.
-
-    Then they can be read the fast way. A test holds that both ways give the same bytes.
-    """
-    sealed, record_type = located.sealed, located.record_type
-    exported = {column.name for column in record_type.columns if column.withheld is None}
-    return (
-        sealed.record_type == record_type.name
-        and sealed.order == record_type.order
-        and set(sealed.columns) == exported
-        and all(name == today for name, today in located.names.items())
-    )
-
-
-def _projected_lines(connection: Connection, located: LocatedType, run_id: str) -> Iterator[bytes]:
-    """Yield canonical JSON of the sealed columns of each record."""
-    sealed, names = located.sealed, located.names
-    order = [names[name] for name in sealed.order]
-    for record in read_records(connection, located.record_type, run_id, withheld=True, order=order):
-        values = {name: record[names[name]] for name in sealed.columns}
-        yield canonical_bytes({"record_type": sealed.record_type, **values})
 
 
 # -- sealing ---------------------------------------------------------------------------------------------------------
@@ -235,21 +101,25 @@ def seal_run(
     run_id: str,
     signer: Signer | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    readers: Readers | None = None,
+    changed: Collection[str] = (),
 ) -> Seal:
     """Seal a finished run within the caller's transaction.
 
     Without a signer the seal is unsigned. `progress` is called with the number of records sealed so far, and of all.
-    Raises LandscapeError if the signer fails, and AuditIntegrityError, which names the database, for a record that
-    breaks the schema: roll the transaction back, and the run stays open.
+    `readers` share the reading of record types but for those that the transaction has changed. Raises LandscapeError if
+    the signer fails, and AuditIntegrityError, which names the database, for a record that breaks the schema: roll the
+    transaction back, and the run stays open.
     """
-    tree, counts, scope, moment = TreeHasher(), Counter[str](), _current_scope(), datetime.now(UTC)
-    total = 0 if progress is None else _count_records(connection, run_id)
+    tree, counts, scope, moment = TreeHasher(), Counter[str](), current_scope(), datetime.now(UTC)
+    total = 0 if progress is None and readers is None else _count_records(connection, run_id)
     for sealed in scope:
-        prefixes = []
+        prefixes, located = [], locate(sealed, EPOCH)
+        able = None if located.record_type.name in changed else readers
         try:
-            # Close the lines whatever happens: PostgreSQL accepts no other statement while it sends them.
-            with closing(sealed_chunks(connection, locate(sealed, EPOCH), run_id)) as lines:
-                for leaves in chunks(chain.from_iterable(map(leaf_hashes, lines)), _PART):
+            with closing(sealed_leaves(connection, located, run_id, able)) as lists:
+                for leaves in chunks(chain.from_iterable(lists), _PART):
                     tree.extend(leaves)
                     counts[sealed.record_type] += len(leaves)
                     prefixes.append(leaf_prefixes(leaves).hex())
@@ -257,17 +127,19 @@ def seal_run(
                         progress(tree.size, total)
         except AuditIntegrityError as error:
             raise error.in_database(mask_url(connection.engine.url)) from error
-        # Write only after the lines are closed, for the same reason.
+        # Write only after the lines are closed, as PostgreSQL accepts no other statement while it sends them.
         for part, kept in enumerate(prefixes):
             row = {"run_id": run_id, "record_type": sealed.record_type, "part": part, "leaves": kept}
             connection.execute(insert(seal_leaves_table), row)
+    if readers is not None and tree.size != total:
+        raise LandscapeError(f"run {run_id} cannot be sealed: expected {total:,} records, workers read {tree.size:,}")
     seal = Seal(
         run_id=run_id,
         epoch=EPOCH,
         root=tree.root().hex(),
         record_count=counts.total(),
         counts_json=json.dumps(counts),
-        scope_json=_scope_to_json(scope),
+        scope_json=scope_to_json(scope),
         envelope_json=None,
         sealed_at=timestamp_text(moment),
     )

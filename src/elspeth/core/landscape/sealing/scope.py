@@ -1,0 +1,180 @@
+"""What a seal covers, and the leaf hashes of it.
+
+A later epoch may add columns and rename them. So each seal keeps its scope: the record types that it covers, their
+columns and their order, by the names of its epoch. From these its bytes can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import cache
+
+from sqlalchemy import Connection
+
+from elspeth.core.canonical import canonical_bytes
+from elspeth.core.chunks import chunks
+from elspeth.core.landscape.database.tables import map_tables
+from elspeth.core.landscape.lines.reading import Readers, read_chunks, read_lines_in_parallel, read_records
+from elspeth.evidence.format.merkle import leaf_hashes, split_hashes
+from elspeth_schema import EPOCH
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import RECORD_TYPES, RecordType
+
+__all__ = [
+    "LocatedType",
+    "SealedType",
+    "current_scope",
+    "locate",
+    "scope_from_json",
+    "scope_to_json",
+    "sealed_chunks",
+    "sealed_leaves",
+    "seals_whole_lines",
+]
+
+_FETCH = 1000
+"""Records of a chunk that are read one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedType:
+    """A record type in the scope of a seal.
+
+    `order` names the columns that records are sorted by, `columns` those that are sealed.
+    """
+
+    record_type: str
+    table: str
+    order: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedType:
+    """A sealed type with today's record type.
+
+    `names` maps the sealed names of columns to today's names.
+    """
+
+    sealed: SealedType
+    record_type: RecordType[AuditRecord]
+    names: Mapping[str, str]
+
+
+@cache
+def current_scope() -> tuple[SealedType, ...]:
+    """Return the scope of seals made by this version."""
+    return tuple(
+        SealedType(
+            record_type=name,
+            table=record_type.table.name,
+            order=record_type.order,
+            columns=tuple(
+                column.name
+                for column in record_type.columns
+                if column.withheld is None and column.name not in record_type.lifecycle.afterwards
+            ),
+        )
+        for name, record_type in RECORD_TYPES.items()
+    )
+
+
+def scope_to_json(scope: tuple[SealedType, ...]) -> str:
+    """Return a scope as the JSON text that is stored."""
+    return json.dumps([asdict(sealed) for sealed in scope], separators=(",", ":"))
+
+
+def scope_from_json(text: str) -> tuple[SealedType, ...]:
+    """Return the scope in a JSON text.
+
+    Raises ValueError, TypeError or KeyError if the text does not hold one.
+    """
+    return tuple(
+        SealedType(
+            record_type=each["record_type"],
+            table=each["table"],
+            order=tuple(each["order"]),
+            columns=tuple(each["columns"]),
+        )
+        for each in json.loads(text)
+    )
+
+
+def locate(sealed: SealedType, epoch: int) -> LocatedType:
+    """Find a type sealed in an epoch among today's.
+
+    Raises KeyError if its table or one of its columns no longer exists.
+    """
+    by_table = {record_type.table.name: record_type for record_type in RECORD_TYPES.values()}
+    if epoch == EPOCH:
+        record_type = by_table[sealed.table]
+        today = {name: name for name in record_type.table.columns.keys()}  # noqa: SIM118  not a mapping
+    else:
+        moved = {table.before: table for table in map_tables(epoch, EPOCH)}[sealed.table]
+        record_type, today = by_table[moved.after], dict(moved.columns)
+    names = {name: today[name] for name in (*sealed.columns, *sealed.order)}
+    return LocatedType(sealed=sealed, record_type=record_type, names=names)
+
+
+def sealed_chunks(connection: Connection, located: LocatedType, run_id: str) -> Generator[list[bytes], None, None]:
+    """Yield the sealed bytes of each record, in sealed order.
+
+    They come in lists of about a thousand. Raises AuditIntegrityError or CanonicalError for a record that breaks the
+    schema, as no sealed record did.
+    """
+    if seals_whole_lines(located):
+        for _, lines in read_chunks(connection, located.record_type, run_id):
+            yield lines[:-1].split(b"\n")
+    else:
+        yield from chunks(_projected_lines(connection, located, run_id), _FETCH)
+
+
+def sealed_leaves(
+    connection: Connection, located: LocatedType, run_id: str, readers: Readers | None
+) -> Generator[list[bytes], None, None]:
+    """Yield the leaf hashes of a type's records, in lists.
+
+    Where the lines of today are sealed, `readers` read and hash ranges of them; they see what is committed. Raises what
+    `sealed_chunks` does.
+    """
+    if readers is None or not seals_whole_lines(located):
+        # Close the lines whatever happens: PostgreSQL accepts no other statement while it sends them.
+        with closing(sealed_chunks(connection, located, run_id)) as lines:
+            yield from map(leaf_hashes, lines)
+        return
+    name = located.record_type.name
+    with closing(read_lines_in_parallel(connection, run_id, readers, _hash_lines, [name])) as hashed:
+        for _, _, leaves in hashed:
+            yield split_hashes(leaves)
+
+
+def _hash_lines(record_type: str, lines: bytes) -> bytes:  # noqa: ARG001 - a LineTransform
+    """Return the joined leaf hashes of lines."""
+    return b"".join(leaf_hashes(lines[:-1].split(b"\n")))
+
+
+def seals_whole_lines(located: LocatedType) -> bool:
+    """Return whether the sealed bytes are today's export lines.
+
+    Then they can be read the fast way. A test holds that both ways give the same bytes.
+    """
+    sealed, record_type = located.sealed, located.record_type
+    exported = {column.name for column in record_type.columns if column.withheld is None}
+    return (
+        sealed.record_type == record_type.name
+        and sealed.order == record_type.order
+        and set(sealed.columns) == exported
+        and all(name == today for name, today in located.names.items())
+    )
+
+
+def _projected_lines(connection: Connection, located: LocatedType, run_id: str) -> Iterator[bytes]:
+    """Yield canonical JSON of the sealed columns of each record."""
+    sealed, names = located.sealed, located.names
+    order = [names[name] for name in sealed.order]
+    for record in read_records(connection, located.record_type, run_id, withheld=True, order=order):
+        values = {name: record[names[name]] for name in sealed.columns}
+        yield canonical_bytes({"record_type": sealed.record_type, **values})
