@@ -54,8 +54,7 @@ def checks(
 
 def _column_condition(column: Column) -> str | None:
     if column.enum is not None:
-        values = ", ".join(f"'{value.text}'" for value in column.enum.values)
-        return f"{column.name} IN ({values})"
+        return _member_condition(column.name, [f"'{value.text}'" for value in column.enum.values])
     if column.kind is Kind.BOOLEAN:
         return f"{column.name} IN (0, 1)"
     bounds = [
@@ -64,6 +63,16 @@ def _column_condition(column: Column) -> str | None:
         if bound is not None
     ]
     return " AND ".join(bounds) or None
+
+
+def _member_condition(name: str, values: list[str]) -> str:
+    """Return the condition for one of these values.
+
+    SQLite makes a table of a list of three or more for each row that it inserts, which takes as long as the row.
+    """
+    if len(values) <= 2:  # noqa: PLR2004 - SQLite's limit
+        return f"{name} IN ({', '.join(values)})"
+    return " OR ".join(f"{name} = {value}" for value in values)
 
 
 def _exactly_one_condition(rule: ExactlyOne) -> str:

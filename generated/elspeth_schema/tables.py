@@ -93,15 +93,15 @@ runs_table = Table(
     Column("schema_contract_hash", _text(64), nullable=True),
     PrimaryKeyConstraint("run_id", name="pk_runs"),
     CheckConstraint(
-        "reproducibility_grade IN ('full_reproducible', 'replay_reproducible', 'attributable_only')",
+        "reproducibility_grade = 'full_reproducible' OR reproducibility_grade = 'replay_reproducible' OR reproducibility_grade = 'attributable_only'",
         name="ck_runs_reproducibility_grade",
     ),
     CheckConstraint(
-        "status IN ('running', 'interrupted', 'completed', 'failed')",
+        "status = 'running' OR status = 'interrupted' OR status = 'completed' OR status = 'failed'",
         name="ck_runs_status",
     ),
     CheckConstraint(
-        "export_status IN ('pending', 'completed', 'failed')",
+        "export_status = 'pending' OR export_status = 'completed' OR export_status = 'failed'",
         name="ck_runs_export_status",
     ),
 )
@@ -188,11 +188,11 @@ nodes_table = Table(
         name="fk_nodes_run_id",
     ),
     CheckConstraint(
-        "node_type IN ('source', 'transform', 'gate', 'aggregation', 'coalesce', 'sink')",
+        "node_type = 'source' OR node_type = 'transform' OR node_type = 'gate' OR node_type = 'aggregation' OR node_type = 'coalesce' OR node_type = 'sink'",
         name="ck_nodes_node_type",
     ),
     CheckConstraint(
-        "determinism IN ('deterministic', 'seeded', 'io_read', 'io_write', 'external_call', 'non_deterministic')",
+        "determinism = 'deterministic' OR determinism = 'seeded' OR determinism = 'io_read' OR determinism = 'io_write' OR determinism = 'external_call' OR determinism = 'non_deterministic'",
         name="ck_nodes_determinism",
     ),
     CheckConstraint(
@@ -229,7 +229,7 @@ edges_table = Table(
     ),
     UniqueConstraint("run_id", "from_node_id", "label", name="uq_edges_label"),
     CheckConstraint(
-        "default_mode IN ('move', 'copy', 'divert')",
+        "default_mode = 'move' OR default_mode = 'copy' OR default_mode = 'divert'",
         name="ck_edges_default_mode",
     ),
 )
@@ -266,7 +266,7 @@ operations_table = Table(
         name="ck_operations_operation_type",
     ),
     CheckConstraint(
-        "status IN ('open', 'pending', 'completed', 'failed')",
+        "status = 'open' OR status = 'pending' OR status = 'completed' OR status = 'failed'",
         name="ck_operations_status",
     ),
     CheckConstraint(
@@ -458,7 +458,7 @@ node_states_table = Table(
         name="ck_node_states_attempt",
     ),
     CheckConstraint(
-        "status IN ('open', 'pending', 'completed', 'failed')",
+        "status = 'open' OR status = 'pending' OR status = 'completed' OR status = 'failed'",
         name="ck_node_states_status",
     ),
     CheckConstraint(
@@ -523,7 +523,7 @@ calls_table = Table(
         name="ck_calls_call_index",
     ),
     CheckConstraint(
-        "call_type IN ('llm', 'http', 'http_redirect', 'sql', 'filesystem')",
+        "call_type = 'llm' OR call_type = 'http' OR call_type = 'http_redirect' OR call_type = 'sql' OR call_type = 'filesystem'",
         name="ck_calls_call_type",
     ),
     CheckConstraint(
@@ -580,7 +580,7 @@ routing_events_table = Table(
         name="ck_routing_events_ordinal",
     ),
     CheckConstraint(
-        "mode IN ('move', 'copy', 'divert')",
+        "mode = 'move' OR mode = 'copy' OR mode = 'divert'",
         name="ck_routing_events_mode",
     ),
     Index(
@@ -620,7 +620,7 @@ batches_table = Table(
         name="fk_batches_aggregation_state_id",
     ),
     CheckConstraint(
-        "trigger_type IN ('count', 'timeout', 'condition', 'end_of_source', 'manual')",
+        "trigger_type = 'count' OR trigger_type = 'timeout' OR trigger_type = 'condition' OR trigger_type = 'end_of_source' OR trigger_type = 'manual'",
         name="ck_batches_trigger_type",
     ),
     CheckConstraint(
@@ -628,7 +628,7 @@ batches_table = Table(
         name="ck_batches_attempt",
     ),
     CheckConstraint(
-        "status IN ('draft', 'executing', 'completed', 'failed')",
+        "status = 'draft' OR status = 'executing' OR status = 'completed' OR status = 'failed'",
         name="ck_batches_status",
     ),
     Index(
@@ -771,7 +771,7 @@ token_outcomes_table = Table(
         name="fk_token_outcomes_batch_id",
     ),
     CheckConstraint(
-        "outcome IN ('completed', 'routed', 'forked', 'failed', 'quarantined', 'consumed_in_batch', 'coalesced', 'expanded', 'dropped', 'buffered')",
+        "outcome = 'completed' OR outcome = 'routed' OR outcome = 'forked' OR outcome = 'failed' OR outcome = 'quarantined' OR outcome = 'consumed_in_batch' OR outcome = 'coalesced' OR outcome = 'expanded' OR outcome = 'dropped' OR outcome = 'buffered'",
         name="ck_token_outcomes_outcome",
     ),
     CheckConstraint(
@@ -1023,7 +1023,7 @@ pruned_runs_table = Table(
     Column("tool", String(64), nullable=False),
     PrimaryKeyConstraint("run_id", name="pk_pruned_runs"),
     CheckConstraint(
-        "status IN ('running', 'interrupted', 'completed', 'failed')",
+        "status = 'running' OR status = 'interrupted' OR status = 'completed' OR status = 'failed'",
         name="ck_pruned_runs_status",
     ),
     CheckConstraint(

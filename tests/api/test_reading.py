@@ -18,7 +18,7 @@ from elspeth.api import tables
 from elspeth.api.reading import AuditedRun
 from elspeth.cli.program import main
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.queries.story.model import story_json
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES

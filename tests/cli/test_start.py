@@ -61,6 +61,16 @@ def test_only_the_plugins_that_settings_name_are_imported(tmp_path: Path) -> Non
     assert modules_of_validate(tmp_path, "{plugin: database, options: {url: 'sqlite:///out.db', table: t}}") >= database
 
 
+def test_a_run_that_signs_nothing_loads_no_clients_of_signing_services(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("amount\n1\n")
+    settings = (
+        SETTINGS.replace("> 10", "> '10'") % "{plugin: csv, options: {path: out.csv}}"
+        + "landscape: {url: 'sqlite:///audit.db'}\n"
+    )
+    (tmp_path / "settings.yaml").write_text(settings)
+    assert "securesystemslib.signer" not in imported_modules("run", "-s", "settings.yaml", "-x", directory=tmp_path)
+
+
 def test_the_package_can_be_run_as_a_module() -> None:
     command = [sys.executable, "-m", "elspeth", "--version"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

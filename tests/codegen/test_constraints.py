@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import product
 
 import pytest
@@ -48,6 +49,20 @@ def test_an_enum_column_takes_its_values_and_null() -> None:
     found = checks(column(enum=enum("open", "done")))
     assert [check.name for check in found] == ["ck_t_a"]
     assert accepted(found, "a", singles("open", "done", "Open", "", 0, None)) == [("open",), ("done",), (None,)]
+
+
+def test_an_enum_column_of_many_values_takes_them_and_null() -> None:
+    found = checks(column(enum=enum("open", "done", "gone")))
+    values = ("open", "done", "gone")
+    assert accepted(found, "a", singles(*values, "Open", "", 0, None)) == [(value,) for value in (*values, None)]
+
+
+def test_a_row_makes_no_table_of_the_values_of_an_enum() -> None:
+    (check,) = checks(column(enum=enum("open", "done", "gone")))
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE t (a, CHECK ({check.condition}))")
+        steps = [step[1] for step in connection.execute("EXPLAIN INSERT INTO t VALUES (?)", ("open",))]
+    assert "OpenEphemeral" not in steps
 
 
 def test_a_boolean_column_takes_zero_one_and_null() -> None:

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError

@@ -16,7 +16,7 @@ from elspeth.contracts.database_urls import database_url, is_database_url
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.html_tables import html_table
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.lines.reading import read_records
 from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.queries.endings import EndedToken, ended_tokens

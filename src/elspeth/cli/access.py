@@ -55,7 +55,7 @@ def open_run(
     """
     if database is not None and export is not None:
         raise UsageError("give -d or --from: either the audit database or an export")
-    from elspeth.core.landscape.exporting.exporter import RunNotFoundError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.errors import RunNotFoundError  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.exported import RecordedRun, open_exported  # noqa: PLC0415
     from elspeth.core.landscape.queries.runs import matches_run, resolve_run  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, func, select
 
 from elspeth.contracts.plugins import Dataset
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.sealing.seal import Seal
 from elspeth.evidence.format.bag import Statement

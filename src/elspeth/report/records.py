@@ -17,7 +17,7 @@ from typing import BinaryIO
 from sqlalchemy import Connection
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting.forms import StoredRecord
 from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.core.landscape.queries.exported import open_exported

@@ -17,7 +17,7 @@ from sqlalchemy import event
 from elspeth.contracts.plugins import CallError, JsonObject
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls import recorded as recorded_module

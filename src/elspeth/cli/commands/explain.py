@@ -102,7 +102,7 @@ def _story_from_database(database: str, run: str, row: int | None, token: str | 
 
 
 def _story_from_export(path: Path, run: str, row: int | None, token: str | None, *, keep: bool) -> RowStory:
-    from elspeth.core.landscape.exporting.exporter import RunNotFoundError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.errors import RunNotFoundError  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import matches_run  # noqa: PLC0415
     from elspeth.core.landscape.queries.story.trail import open_export  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 import orjson
 import rfc8785
 
-from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.errors import EvidenceError, printable, shown
 
 __all__ = [
     "Json",
@@ -24,12 +24,16 @@ __all__ = [
     "parse_json",
     "parse_object",
     "parse_unambiguous",
+    "shown_json",
 ]
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
 _CONTEXT = 24
 """Bytes of a text that a message shows."""
+
+_LONGEST_SHOWN = 200
+"""Characters of a value in JSON that a message shows."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -260,6 +264,12 @@ def _is_plain(value: Json, depth: int) -> bool:
     if isinstance(value, dict):
         return depth > 0 and all(map(str.isascii, value)) and all(_is_plain(each, depth - 1) for each in value.values())
     return isinstance(value, list) and depth > 0 and all(_is_plain(each, depth - 1) for each in value)
+
+
+def shown_json(value: object) -> str:
+    """Return the value as JSON, cut to a message's size."""
+    text = printable(orjson.dumps(value).decode())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"
 
 
 def decode_base64(text: str, place: str) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,17 +32,16 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 from securesystemslib.exceptions import Error as SigningError
-from securesystemslib.signer import (  # type: ignore[attr-defined]  # its exports are not declared for type checkers
-    SIGNER_FOR_URI_SCHEME,
-    CryptoSigner,
-    SSlibKey,
-)
-from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr-defined]
 
 from elspeth.evidence.format.errors import KeyFileError
 from elspeth.evidence.format.key_type import KeyType
 from elspeth.outputs.policy import Kind, OutputPolicy, check_output
 from elspeth.outputs.writing import hold
+
+if TYPE_CHECKING:
+    # Its exports are not declared for type checkers.
+    from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr-defined]
+    from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 
 __all__ = [
     "PRIVATE_KEY",
@@ -252,6 +251,9 @@ def load_signer(key: str, *, public_key: Path | None = None, passphrase: Passphr
 
     A URI such as `awskms:...` needs the PEM file of its public key. Raises KeyFileError if the key cannot be used.
     """
+    # Imported where a key signs: the library loads the clients of all services that are installed.
+    from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner  # type: ignore[attr-defined]  # noqa: PLC0415
+
     if urlsplit(key).scheme in SIGNER_FOR_URI_SCHEME:
         return _remote_signer(key, public_key)
     private = _load_private(key, passphrase)
@@ -262,6 +264,8 @@ def load_signer(key: str, *, public_key: Path | None = None, passphrase: Passphr
 
 
 def _remote_signer(uri: str, public_key: Path | None) -> Signer:
+    from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr-defined]  # noqa: PLC0415
+
     if public_key is None:
         raise KeyFileError(uri, "needs the public key that belongs to it, as a PEM file")
     public = load_public_key(public_key)
@@ -303,6 +307,8 @@ def _load_private(key: str, passphrase: Passphrase) -> object:
 
 
 def _library_key(public: PublicKey) -> SSlibKey:
+    from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # noqa: PLC0415
+
     return SSlibKey.from_crypto(public.key, keyid=public.fingerprint)
 
 

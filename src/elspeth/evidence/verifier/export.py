@@ -19,10 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import orjson
-
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
+from elspeth.evidence.format.canonical import Json, canonical, parse_canonical, shown_json
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.limits import MAX_LINE
@@ -39,7 +37,6 @@ __all__ = [
     "looks_like_export",
     "read_lines",
     "reading_line",
-    "shown_json",
     "verify_export",
 ]
 
@@ -294,12 +291,6 @@ def read_lines(path: Path) -> Iterator[ExportLine]:
             yield from _array_elements(lines)
     except OSError as error:
         raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
-
-
-def shown_json(value: object) -> str:
-    """Return the value as JSON, cut to a message's size."""
-    text = printable(orjson.dumps(value).decode())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
 @contextmanager

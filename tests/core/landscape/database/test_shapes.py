@@ -12,6 +12,16 @@ SAME = [
         "((status)::text = ANY ((ARRAY['running'::character varying, 'completed'::character varying])::text[]))",
         "status in 'running' 'completed'",
     ),
+    (
+        "status IN ('running', 'completed', 'failed')",
+        "status = 'running' OR status = 'completed' OR status = 'failed'",
+        "status in 'running' 'completed' 'failed'",
+    ),
+    (
+        "status = 'running' OR status = 'it''s done'",
+        "(((status)::text = 'running'::text) OR ((status)::text = 'it''s done'::text))",
+        "status in 'running' 'it''s done'",
+    ),
     ("is_terminal IN (0, 1)", "(is_terminal = ANY (ARRAY[(0)::bigint, (1)::bigint]))", "is_terminal in 0 1"),
     ("kind IN ('only')", "((kind)::text = 'only'::text)", "kind = 'only'"),
     ("latency_ms >= 0", "(latency_ms >= (0)::double precision)", "latency_ms >= 0"),
@@ -31,7 +41,14 @@ def test_what_means_the_same_reads_the_same(written: str, given_back: str, words
 
 @pytest.mark.parametrize(
     "other",
-    ["status IN ('running', 'done')", "status IN ('running')", "state IN ('running', 'completed')", "status = 1"],
+    [
+        "status IN ('running', 'done')",
+        "status IN ('running')",
+        "state IN ('running', 'completed')",
+        "status = 1",
+        "status = 'running' OR state = 'completed'",
+        "status = 'running' OR status <> 'completed'",
+    ],
 )
 def test_what_means_something_else_reads_differently(other: str) -> None:
     assert normalize_condition(other) != normalize_condition("status IN ('running', 'completed')")

@@ -281,8 +281,8 @@ def test_triggers_on_other_tables_do_not_matter(current_url: str) -> None:
     ("old", "new", "difference"),
     [
         (
-            "('running', 'interrupted', 'completed', 'failed')",
-            "('running', 'done')",
+            "status = 'running' OR status = 'interrupted' OR status = 'completed' OR status = 'failed'",
+            "status = 'running' OR status = 'done'",
             "ck_runs_status status in 'running' 'done'",
         ),
         (
@@ -303,6 +303,24 @@ def test_a_changed_condition_is_seen(sqlite_url: str, old: str, new: str, differ
         connection.commit()
     _, _, differences = verdict(sqlite_url)
     assert [each for each in differences if "is not expected" in each and each.endswith(difference)] != []
+
+
+def test_conditions_may_list_the_values(sqlite_url: str) -> None:
+    LandscapeDB(sqlite_url).close()
+    alternatives, values = (
+        "status = 'running' OR status = 'interrupted' OR status = 'completed' OR status = 'failed'",
+        "status IN ('running', 'interrupted', 'completed', 'failed')",
+    )
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        changed = connection.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE sql LIKE '%' || ? || '%'",
+            (alternatives, values, alternatives),
+        )
+        assert changed.rowcount > 0
+        connection.commit()
+    kind, _, differences = verdict(sqlite_url)
+    assert (kind, differences) == (StateKind.CURRENT, ())
 
 
 def test_a_trigger_with_another_body_is_seen(sqlite_url: str) -> None:

@@ -15,8 +15,9 @@ from sqlalchemy import insert
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_export

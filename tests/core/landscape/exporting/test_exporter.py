@@ -14,8 +14,9 @@ from sqlalchemy import event
 
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting import exporter as exporter_module
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.schema.checks import AuditIntegrityError

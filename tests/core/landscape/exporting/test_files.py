@@ -13,7 +13,8 @@ import rfc8785
 from benchmarks.recording import RUN as RUN_ID
 from benchmarks.recording import record_rows
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import export_policy, write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder

@@ -11,8 +11,8 @@ from sqlalchemy import NullPool, create_engine, make_url
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.database.errors import LandscapeError, RunNotFoundError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.migration import private_copy as module
 from elspeth.core.landscape.migration.migrate import MigrationReport
 from elspeth.core.landscape.migration.private_copy import open_for_reading, rehearse

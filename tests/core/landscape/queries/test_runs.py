@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.queries.runs import AmbiguousRunError, list_runs, resolve_run
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema.contracts import Run

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, delete, event, func, insert, select, update
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import RunClaimedError, claim_run
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.database.pruned_runs import PrunedRun, PrunedRunError, add_pruned_run, read_pruned_runs
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_export

@@ -1,6 +1,7 @@
 """Errors about an audit database as a whole.
 
 LandscapeError                   the database cannot be used
+├── RunNotFoundError             it does not hold the run
 └── SchemaCompatibilityError     it can be read, but does not hold the tables of this version
     ├── OlderDatabaseError       an earlier epoch: export works, recording needs a migration
     ├── PredecessorDatabaseError another version of the predecessor: its runs can be adopted
@@ -20,12 +21,17 @@ __all__ = [
     "NewerDatabaseError",
     "OlderDatabaseError",
     "PredecessorDatabaseError",
+    "RunNotFoundError",
     "SchemaCompatibilityError",
 ]
 
 
 class LandscapeError(RecordableError):
     """The audit database cannot be used."""
+
+
+class RunNotFoundError(LandscapeError):
+    """The database does not hold the run."""
 
 
 class SchemaCompatibilityError(LandscapeError):

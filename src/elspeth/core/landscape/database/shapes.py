@@ -272,19 +272,28 @@ _WORD = re.compile(
     re.VERBOSE,
 )
 _LIST_OF_ONE = re.compile(r"\bin ('(?:[^']|'')*'|\d+)(?= [^'\d]|$)")
+_ALTERNATIVES = re.compile(r"\b(\w+) = '(?:[^']|'')*'(?: or \1 = '(?:[^']|'')*')+")
 
 
 def normalize_condition(condition: str) -> str:
     """Return a condition's columns, literals and operators, in order.
 
-    PostgreSQL stores a condition as a tree and prints it with casts and parentheses, and lists as arrays.
+    PostgreSQL stores a condition as a tree and prints it with casts and parentheses, and lists as arrays. Alternatives
+    of one column become the list that older databases have.
     """
     words = [
         match["literal"] or match["word"].lower().replace("!=", "<>")
         for match in _WORD.finditer(condition)
         if match["cast"] is None
     ]
-    return _LIST_OF_ONE.sub(r"= \1", " ".join(words).replace("= any array ", "in "))
+    plain = _LIST_OF_ONE.sub(r"= \1", " ".join(words).replace("= any array ", "in "))
+    return _ALTERNATIVES.sub(_list_of_alternatives, plain)
+
+
+def _list_of_alternatives(alternatives: re.Match[str]) -> str:
+    name = alternatives[1]
+    values = alternatives[0].removeprefix(f"{name} = ").replace(f" or {name} = ", " ")
+    return f"{name} in {values}"
 
 
 # -- triggers --------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import NamedTuple, cast
 from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.database.tables import load_snapshot
 from elspeth.core.landscape.records.mapping import mapper
-from elspeth.evidence.verifier.export import shown_json
+from elspeth.evidence.format.canonical import shown_json
 from elspeth.schema.checks import (
     BOOLEAN,
     JSON,

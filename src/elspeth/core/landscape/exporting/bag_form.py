@@ -23,11 +23,11 @@ from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting._log_documents import log_documents
 from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.exporting._text_form import parse_line
 from elspeth.core.landscape.exporting.contents import RunContents
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.lines.reading import (
     Readers,

@@ -20,7 +20,8 @@ import orjson
 from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.lines.reading import (
     Chunk,
@@ -39,7 +40,7 @@ from elspeth.evidence.verifier.export import MANIFEST
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES, RUN
 
-__all__ = ["LandscapeExporter", "ManifestBuilder", "RunNotFoundError"]
+__all__ = ["LandscapeExporter", "ManifestBuilder"]
 
 _HASH_ALGORITHM = "sha256"
 _SIGNATURE_ALGORITHM = "hmac-sha256"
@@ -48,10 +49,6 @@ _BLOCK = 64
 """The block size of SHA-256, in bytes."""
 
 _PROGRESS_EVERY = 1000
-
-
-class RunNotFoundError(LandscapeError):
-    """The database does not hold the run."""
 
 
 class LandscapeExporter:

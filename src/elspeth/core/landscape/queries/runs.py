@@ -15,13 +15,12 @@ from elspeth.core.canonical import stored_time_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import claimed_runs
 from elspeth.core.landscape.database.connections import read_only_connection
-from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.errors import LandscapeError, RunNotFoundError
 from elspeth.core.landscape.database.known_shapes import shape_tables
 from elspeth.core.landscape.database.pruned_runs import PrunedRunError, read_pruned_runs
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.database.urls import parse_url
-from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.tables import pruned_runs_table, runs_table
 
