@@ -101,10 +101,11 @@ def test_commands_sign_with_a_certificate(capsys: Captured) -> None:
 def test_options_that_do_not_fit_are_usage_errors(capsys: Captured) -> None:
     export = ("export", "latest", "-d", "audit.db", "-o", "trail.jsonl", "--certificate", "chain.pem")
     assert main([*RUN]) == 0
+    assert main(["export", "latest", "-d", "audit.db", "-o", "trail.jsonl"]) == 0
     for arguments, problem in (
         (export, "--certificate: only with --format bag"),
         (("verify", "bag", "--subject", "CN=Audit"), "--subject: only with --ca"),
-        (("verify", "settings.yaml", "--ca", "ROOT.pem"), "--ca is only for bags, as nothing else has certificates"),
+        (("verify", "trail.jsonl", "--ca", "ROOT.pem"), "--ca is for bags and proofs: leave it out for an export"),
         (("verify", "bag", "--ca", "leaf.key"), "leaf.key: expected certificates in PEM"),
         (("verify", "bag", "--ca", "missing"), "missing: cannot be read: No such file"),
     ):

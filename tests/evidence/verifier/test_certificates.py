@@ -20,6 +20,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import Signer, load_signer
 from elspeth.evidence.verifier.certificates import CertifiedBy
 from elspeth.evidence.verifier.procedure import Step, Verdict, Verification
+from elspeth.evidence.verifier.proof import prove, verify_proof
 from elspeth.evidence.verifier.verify import verify_files
 from elspeth.evidence.writer.bag import write_bag
 from tests.evidence.bags import (
@@ -293,6 +294,29 @@ def test_a_verified_time_stamp_is_the_time_of_signing(certified: Files, monkeypa
 def test_a_certificate_of_a_person_or_service_may_sign(purpose: x509.ObjectIdentifier, tmp_path: Path) -> None:
     leaf = MIDDLE.issue("Audit", [SIGNS, purposes(ExtendedKeyUsageOID.SERVER_AUTH, purpose)])
     assert verify(bag_of(tmp_path, leaf, MIDDLE), ROOT).verdict is Verdict.VERIFIED
+
+
+def test_a_proof_carries_the_certificates(certified: Files, tmp_path: Path) -> None:
+    for name, content in certified.items():
+        (tmp_path / "bag" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "bag" / name, content)
+    proof = prove(tmp_path / "bag", "step", "a")
+    assert proof.files.keys() == {bag.BAG_INFO, bag.CERTIFICATES}
+    path = write(tmp_path / "proof.json", proof.to_bytes())
+    by_root = CertifiedBy(roots=[ROOT.certificate], subject="CN=Audit,O=Example")
+    result = verify_proof(path, certified_by=by_root)
+    assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
+    assert f"which led to a root given on {TODAY}" in said(result)
+    assert verify_proof(path).verdict is Verdict.SIGNATURE_UNCHECKED
+    again = MIDDLE.issue("Boss", key=LEAF.key)
+    for changed in (
+        {**proof.files, bag.CERTIFICATES: pem(again, MIDDLE)},
+        {**proof.files, bag.BAG_INFO: proof.files[bag.BAG_INFO] + b"Bagging-Date: 1999-01-01\n"},
+        {},
+    ):
+        write(path, replace(proof, files=changed).to_bytes())
+        result = verify_proof(path, certified_by=by_root)
+        assert (result.verdict, faults(result)[0][0]) == (Verdict.NOT_VERIFIED, 2)
 
 
 def test_damaged_certificates_are_faults_of_step_2(certified: Files, tmp_path: Path) -> None:

@@ -97,8 +97,8 @@ def verify(
     secret = checking_key() if hmac else None
     is_export = secret is not None or any(map(looks_like_export, paths))
     bag_options = {"--key": key is not None, **shared, "--policy": policy is not None}
-    only_bags = {"--tsa-ca": authority is not None, "--ca": root is not None, "--subject": subject is not None}
-    _require_fitting(paths, bag_options if is_export else {}, only_bags, hmac=hmac)
+    bag_options |= {"--ca": root is not None, "--subject": subject is not None}
+    _require_fitting(paths, bag_options if is_export else {}, hmac=hmac, tsa=authority is not None)
     if subject is not None and root is None:
         raise UsageError("--subject: only with --ca: without it anybody could have made the certificate")
     trusted = _Trusted(key=key, authority=authority, root=root, subject=subject, policy=policy)
@@ -121,26 +121,21 @@ class _Trusted:
     policy: Path | None
 
 
-def _require_fitting(
-    paths: Sequence[Path], refused: Mapping[str, bool], only_bags: Mapping[str, bool], *, hmac: bool
-) -> None:
+def _require_fitting(paths: Sequence[Path], refused: Mapping[str, bool], *, hmac: bool, tsa: bool) -> None:
     """Raise UsageError for options that do not fit the paths.
 
-    `refused` are options that an export does not have, `only_bags` those that nothing but a bag has, and whether they
-    are given.
+    `refused` are options that an export does not have, and whether they are given.
     """
     are_bags = all(each.is_dir() or each.suffix == ".zip" for each in paths)
     if hmac and refused.get("--key"):
         raise UsageError("--hmac and --key check different kinds of signature: give one of them")
-    for option, is_given in only_bags.items():
-        if is_given and (hmac or not are_bags):
-            what = "a time-stamp" if option == "--tsa-ca" else "certificates"
-            raise UsageError(f"{option} is only for bags, as nothing else has {what}: leave it out")
+    if tsa and (hmac or not are_bags):
+        raise UsageError("--tsa-ca is only for bags, as nothing else has a time-stamp: leave it out")
     if len(paths) > 1 and (refused or not are_bags):
         raise UsageError("several paths are compared as bags of one database: name directories or .zip files")
     if refused.get("--key"):
         raise UsageError("--key is for bags and proofs: an export has no such signature")
-    for option in ("--workers", "--cluster", "--policy"):
+    for option in ("--workers", "--cluster", "--policy", "--ca", "--subject"):
         if refused.get(option):
             raise UsageError(f"{option} is for bags and proofs: leave it out for an export")
 
@@ -222,6 +217,7 @@ def _verify_bag(path: Path, trusted: _Trusted, executor: Executor | None) -> Ver
     public_key = None if trusted.key is None else load_public_key(trusted.key)
     authorities = [] if trusted.authority is None else load_authorities(trusted.authority)
     roots = [] if trusted.root is None else load_authorities(trusted.root)
+    certified_by = CertifiedBy(roots=roots, subject=trusted.subject)
     policy = None if trusted.policy is None else load_policy(trusted.policy)
     with record_display("verify") as progress:
         if looks_like_bag(path):
@@ -229,12 +225,12 @@ def _verify_bag(path: Path, trusted: _Trusted, executor: Executor | None) -> Ver
                 path,
                 key=public_key,
                 authorities=authorities,
-                certified_by=CertifiedBy(roots=roots, subject=trusted.subject),
+                certified_by=certified_by,
                 policy=policy,
                 progress=progress,
                 executor=executor,
             )
-        return verify_proof(path, key=public_key)
+        return verify_proof(path, key=public_key, certified_by=certified_by)
 
 
 def _print_verification(verification: Verification) -> None:

@@ -5,8 +5,8 @@ A proof discloses nothing of any other record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elspeth.evidence.format import bag
@@ -22,18 +22,26 @@ from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier._examination import document_parser
 from elspeth.evidence.verifier._record_types import read_rules
-from elspeth.evidence.verifier.procedure import Step, Steps, Verification
+from elspeth.evidence.verifier.certificates import ANYBODY, CertifiedBy, read_chain
+from elspeth.evidence.verifier.procedure import Step, Steps, Verdict, Verification
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
-from elspeth.evidence.verifier.statements import check_signature, leaf_hashes, read_statement
+from elspeth.evidence.verifier.signer import Trusted, check_signer
+from elspeth.evidence.verifier.statements import leaf_hashes, read_statement
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, Protected
 from elspeth.outputs.writing import hold
 
 __all__ = ["FORMATS", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
 
-_VERSION = 2
-"""The version of the form that is written. Proofs of version 1 have no salt beside the record."""
-FORMATS = {version: f"urn:elspeth:record-proof:v{version}" for version in range(1, _VERSION + 1)}
+_PLAIN, _CERTIFIED = 2, 3
+"""The versions that are written: of bags without certificates, and with them.
+
+Proofs of version 1 have no salt beside the record.
+"""
+FORMATS = {version: f"urn:elspeth:record-proof:v{version}" for version in range(1, _CERTIFIED + 1)}
 """The forms of a proof by version."""
+
+_CARRIED = (bag.BAG_INFO, bag.CERTIFICATES)
+"""Files of a bag with certificates that a proof carries: they say for which day, and whose the key is."""
 
 KEY_SEPARATOR = "/"
 """Separates the columns of a key."""
@@ -50,7 +58,7 @@ class Proof:
     """A record's line, its inclusion proof, and the statement.
 
     `salt` is None if there is none, or if it is a field of the record. `index` counts all lines from 0. `envelope` is
-    None for an unsigned bag.
+    None for an unsigned bag. `files` are those of the bag about the certificates of the key, if it has them.
     """
 
     line: bytes
@@ -59,6 +67,7 @@ class Proof:
     hashes: tuple[bytes, ...]
     statement: Statement
     envelope: Envelope | None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str) -> Proof:
@@ -75,6 +84,7 @@ class Proof:
         line, index, hashes = members.text("record"), members.number("index"), members.sha256s("hashes")
         signed = members.optional_object("envelope")
         bare = members.optional_object("statement")
+        files = _read_files(members.members("files")) if form == FORMATS[_CERTIFIED] else {}
         members.close()
         if len(hashes) > _MAX_HASHES or not data.endswith(b"\n") or (signed is None) == (bare is None):
             raise EvidenceError(place, "expected one proof on one line, with an envelope or a statement")
@@ -91,13 +101,14 @@ class Proof:
             hashes=tuple(map(bytes.fromhex, hashes)),
             statement=statement,
             envelope=envelope,
+            files=files,
         )
 
     def to_bytes(self) -> bytes:
         """Return the proof in canonical JSON, on one line."""
         bare = None if self.envelope is not None else parse_canonical(self.statement.to_bytes(), "statement")
         members: dict[str, Json] = {
-            "format": FORMATS[_VERSION],
+            "format": FORMATS[_CERTIFIED if self.files else _PLAIN],
             "record": self.line.decode(),
             "salt": None if self.salt is None else self.salt.hex(),
             "index": self.index,
@@ -105,6 +116,8 @@ class Proof:
             "envelope": None if self.envelope is None else self.envelope.to_json(),
             "statement": bare,
         }
+        if self.files:
+            members["files"] = {name: content.decode() for name, content in self.files.items()}
         return canonical(members) + b"\n"
 
 
@@ -123,7 +136,11 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
         index, line = _find(files, record_type, columns, identity, progress or (lambda _: None))
         hashes = tuple(inclusion_proof(leaf_hashes(files), index, statement.record_count))
         salt = _read_salt(files, statement, index)
-    proof = Proof(line=line, salt=salt, index=index, hashes=hashes, statement=statement, envelope=envelope)
+        is_certified = read_chain(files, statement, envelope) is not None
+        carried = {name: files.read(name) for name in _CARRIED} if is_certified else {}
+    proof = Proof(
+        line=line, salt=salt, index=index, hashes=hashes, statement=statement, envelope=envelope, files=carried
+    )
     try:
         _check_inclusion(proof, str(path))
     except EvidenceError as error:
@@ -177,17 +194,21 @@ def _objection(path: Path) -> str | None:
     return "is not a proof, which a new one may replace: name another file, or use --force"
 
 
-def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
+def verify_proof(path: Path, *, key: PublicKey | None = None, certified_by: CertifiedBy = ANYBODY) -> Verification:
     """Verify a proof by the steps that apply to it.
 
-    Raises EvidenceError only if the file is not a proof at all.
+    Whose the key is is checked as by `verify_bag`. Raises EvidenceError only if the file is not a proof at all.
     """
     data = _read(path)
     proof = Proof.from_bytes(data, str(path))
     steps = Steps()
     steps.passed(Step.STRUCTURE, f"a proof, {len(data):,} bytes")
     # 2. Envelope and signature.
-    sound = check_signature(proof.envelope, proof.statement, key, steps, "envelope")
+    sound, certificate = Verdict.NOT_VERIFIED, None
+    trusted = Trusted(key=key, authorities=(), certified_by=certified_by, policy=None)
+    with steps.of(Step.SIGNATURE):
+        carried = _CarriedFiles(proof.files)
+        sound, certificate = check_signer(carried, proof.statement, proof.envelope, trusted, steps, place="envelope")
     facts = proof.statement.facts
     run_id = facts.run_id if isinstance(facts, RunFacts) else None
     # 4. The line.
@@ -203,7 +224,31 @@ def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
     rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING, Step.LOG)
     steps.not_part(*rest, detail="needs the whole bag")
     scope = None if isinstance(facts, RunFacts) else f"states one record of {facts.title}"
-    return steps.result(sound, run_id=run_id, record_count=1, statement=proof.statement.sha256, scope=scope)
+    return steps.result(
+        sound,
+        run_id=run_id,
+        record_count=1,
+        statement=proof.statement.sha256,
+        scope=scope,
+        certificate=certificate,
+    )
+
+
+class _CarriedFiles(BagFiles):
+    """The files that a proof carries."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        super().__init__(Path("proof"), {name: len(content) for name, content in contents.items()})
+        self._contents = contents
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        yield self._contents[name]
+
+
+def _read_files(members: Members) -> dict[str, bytes]:
+    found = {name: members.text(name).encode() for name in _CARRIED}
+    members.close()
+    return found
 
 
 def _read(path: Path) -> bytes:

@@ -35,18 +35,24 @@ class Trusted:
 
 
 def check_signer(
-    files: BagFiles, statement: Statement, envelope: Envelope | None, trusted: Trusted, steps: Steps
+    files: BagFiles,
+    statement: Statement,
+    envelope: Envelope | None,
+    trusted: Trusted,
+    steps: Steps,
+    *,
+    place: str = bag.ENVELOPE,
 ) -> tuple[Verdict, CertificateFacts | None]:
     """Take step 2.
 
-    Returns the verdict if all other steps pass, and what the certificate of the key says, if the bag has one. Raises
-    EvidenceError for a time-stamp or certificates that do not hold.
+    `place` is the envelope's name in messages. Returns the verdict if all other steps pass, and what the certificate of
+    the key says, if there is one. Raises EvidenceError for a time-stamp or certificates that do not hold.
     """
     chain = read_chain(files, statement, envelope)
     key = trusted.key
     if key is None and chain is not None and trusted.certified_by.roots:
         key = chain.key
-    sound = check_signature(envelope, statement, key, steps, bag.ENVELOPE)
+    sound = check_signature(envelope, statement, key, steps, place)
     if statement.contact is not None:
         steps.remark(Step.SIGNATURE, f"made by {printable(str(statement.contact))}, it says")
     stamped = _check_timestamp(files, trusted.authorities, steps)

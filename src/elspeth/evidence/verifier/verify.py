@@ -36,7 +36,7 @@ from elspeth.evidence.verifier._examination import (
 )
 from elspeth.evidence.verifier._log import check_log_place
 from elspeth.evidence.verifier._trail import TrailChecker
-from elspeth.evidence.verifier.certificates import CertifiedBy
+from elspeth.evidence.verifier.certificates import ANYBODY, CertifiedBy
 from elspeth.evidence.verifier.found import FoundChecker, counted, pass_over
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
@@ -48,8 +48,6 @@ __all__ = ["verify_bag", "verify_files"]
 _UNLISTED = frozenset({bag.TAG_MANIFEST, bag.TIMESTAMP})
 """Tag files that no manifest lists."""
 
-_ANYBODY = CertifiedBy()
-
 _NOT_SUBJECTS = frozenset({bag.BAGIT, bag.MANIFEST, bag.TAG_MANIFEST, bag.ENVELOPE, bag.STATEMENT, bag.TIMESTAMP})
 """Files that the statement cannot name, because they depend on it, or need not, because they never change."""
 
@@ -59,7 +57,7 @@ def verify_bag(
     *,
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
-    certified_by: CertifiedBy = _ANYBODY,
+    certified_by: CertifiedBy = ANYBODY,
     policy: Policy | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
@@ -90,7 +88,7 @@ def verify_files(
     *,
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
-    certified_by: CertifiedBy = _ANYBODY,
+    certified_by: CertifiedBy = ANYBODY,
     policy: Policy | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
