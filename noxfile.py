@@ -15,6 +15,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 LOCK = "requirements.lock"
 PROJECT = ".[postgres,parquet,timestamp,llm,zstd,openlineage,s3,mcp]"  # with all extras that tests use
 WORKERS = str((os.cpu_count() or 1) + 1)  # one more than cores: tests wait for databases, browsers and clocks
+AXE = "axe-core@4.14.1"
 COVERAGE_FLOOR = 97.0  # percent of lines and branches that the tests reach
 DEFAULT = ["tests", "lint", "typecheck", "drift", "schema_lint"]
 
@@ -162,6 +163,17 @@ def picture(session: nox.Session) -> None:
     """Take the README's picture of a report; needs Chromium."""
     install(session, "test", project=("-e", PROJECT))
     session.run("python", "-m", "tests.examples.picture")
+
+
+@nox.session(reuse_venv=True)
+def accessibility(session: nox.Session) -> None:
+    """Search the pages for barriers; needs Chromium and npm."""
+    install(session, "test", project=("-e", PROJECT))
+    directory = Path(session.create_tmp())
+    quiet = ("--no-save", "--ignore-scripts", "--no-audit", "--no-fund")
+    session.run("npm", "install", *quiet, "--prefix", str(directory), AXE, external=True)
+    axe = directory / "node_modules" / "axe-core" / "axe.min.js"
+    session.run("python", "-m", "tests.examples.accessibility", str(axe.absolute()))
 
 
 @nox.session(reuse_venv=True)

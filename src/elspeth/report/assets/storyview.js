@@ -21,12 +21,12 @@ export function showStory(story, open) {
       "tokens": tokens.length ? null : "no token was recorded",
     }),
     drawPath(story),
-    section("Errors of the source (of all rows with this content)", story.validation_errors, showValidationError),
+    section("Errors of the source (of all rows with this content)", story.validation_errors, showValidationError, "h4"),
     tokens.map((token) => showToken(token, open)),
-    section("What the source read", story.source_inputs, showInput),
-    section("What the source did", story.source_operations, showOperation),
-    section("Who carried out the run", story.processes, showProcess),
-    section("What the database of the predecessor also held", story.adopted_values, showAdopted),
+    section("What the source read", story.source_inputs, showInput, "h4"),
+    section("What the source did", story.source_operations, showOperation, "h4"),
+    section("Who carried out the run", story.processes, showProcess, "h4"),
+    section("What the database of the predecessor also held", story.adopted_values, showAdopted, "h4"),
   );
   view.append(folded("The whole story as JSON", () => element("pre", { tabindex: "0" }, longText(JSON.stringify(story, null, 2)))));
   return view;
@@ -173,10 +173,10 @@ function showAdopted(value) {
 }
 
 /** Return a folded list with a title, or nothing for an empty one. */
-function section(title, items, make) {
+function section(title, items, make, level = "h5") {
   if (!items.length) return "";
   const list = () => longList(items, (item) => element("div", {}, make(item)));
-  return items.length > 3 ? folded(`${title} (${count(items.length)})`, list) : element("div", {}, element("h5", {}, title), list());
+  return items.length > 3 ? folded(`${title} (${count(items.length)})`, list) : element("div", {}, element(level, {}, title), list());
 }
 
 /** Return all values of a record, to be opened. */
