@@ -287,11 +287,12 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "keys": set(),
         "reasons": set(),
         "log_checkpoints": {"keys"},
+        "lineage_events": set(),
         "reporting": {"errors", "pipeline"},
         "inputs": {"errors", "pipeline"},
         "datasets": {"errors", "pipeline"},
         "origins": {"errors", "pipeline"},
-        "start": {"datasets", "errors", "inputs", "pipeline", "keys", "log_checkpoints", "reporting"},
+        "start": {"datasets", "errors", "inputs", "lineage_events", "pipeline", "keys", "log_checkpoints", "reporting"},
         "tokens": {"errors"},
         "waiting": set(),
         "cut": {"pipeline"},
@@ -312,7 +313,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         },
         "orchestrator": {
             *("errors", "origins", "pipeline", "keys", "log_checkpoints", "reporting", "start", "calls", "publishing"),
-            *("inputs", "loading", "processor", "reasons", "sharing", "workshop"),
+            *("lineage_events", "inputs", "loading", "processor", "reasons", "sharing", "workshop"),
         },
     },
     "elspeth.evidence": {

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from elspeth.cli import main
 from tests.engine.pipelines import build, csv_settings, execute
+from tests.openlineage.receiver import receiving
 from tests.openlineage.specification import assert_valid
 
 Captured = pytest.CaptureFixture[str]
@@ -59,6 +61,27 @@ def test_the_commands_of_the_page_write_events(project: Path, capsys: Captured) 
     assert f"export  events.ndjson (openlineage, 2 events)\n{Path('events.ndjson').read_text()[:40]}" in out
     assert [each["eventType"] for each in exported("events.ndjson")] == ["START", "COMPLETE"]
     assert project == Path.cwd()
+
+
+def test_a_run_with_the_settings_of_the_page_sends_or_warns_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("CATALOGUE_KEY", "hush")
+    monkeypatch.setenv("ELSPETH_FINGERPRINT_KEY", "k" * 32)
+    [text] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    Path("in.csv").write_text("id,kind\n1,x\n")
+    for status, warnings in ((201, []), (500, ["2 of 2 lineage events were not sent: the server answered 500"])):
+        with receiving(status) as catalogue:
+            settings = csv_settings(tmp_path) | yaml.safe_load(text.replace("https://catalogue.example", catalogue.url))
+            settings["openlineage"]["transport"]["retry"] = {"total": 0}
+            Path("settings.yaml").write_text(yaml.safe_dump(settings))
+            assert main(["run", "-s", "settings.yaml", "--execute", "--no-dotenv", "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert [line for line in err.splitlines() if "lineage" in line] == [f"warning: {each}" for each in warnings]
+        assert json.loads(out)["unsent_events"] == warnings
+        assert [each["job"]["name"] for each in catalogue.events] == ["daily_orders"] * (0 if warnings else 2)
 
 
 @pytest.mark.usefixtures("project")

@@ -104,7 +104,7 @@ def execute_pipeline(
         typer.echo(jsonlib.dumps(data, indent=2))
     else:
         typer.echo(aligned(_summary_lines(result, url, seconds, limit, report)))
-    for problem in result.overdue_checkpoints:
+    for problem in [*result.overdue_checkpoints, *result.unsent_events]:
         typer.echo(printable(f"warning: {problem}"), err=True)
     for problem in result.problems:
         typer.echo(printable(f"error: {problem}"), err=True)

@@ -32,6 +32,9 @@ __all__ = [
 _FINGERPRINT = "hmac-sha256:"
 """Prefix of a fingerprint that replaces a secret."""
 
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.]")
+"""Where words of a key meet: `clientSecret`, `X-Api-Key` and `sasl.password` are the same as with underscores."""
+
 _NAMES = frozenset({"api_key", "authorization", "credential", "password", "secret", "token"})
 _ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
 
@@ -66,7 +69,7 @@ Mask = Callable[[str], str]
 
 def is_secret_key(name: str) -> bool:
     """Return whether values under this key are secrets."""
-    lowered = name.lower()
+    lowered = _WORDS.sub("_", name).lower()
     return lowered in _NAMES or lowered.endswith(_ENDINGS)
 
 

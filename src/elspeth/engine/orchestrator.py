@@ -47,6 +47,7 @@ from elspeth.engine.calls.external import ExternalCalls, open_external_calls
 from elspeth.engine.errors import DEFECTS, AccountingError, RunInterruptedError, TooManyFailuresError, WorkerError
 from elspeth.engine.inputs import recorded_inputs
 from elspeth.engine.keys import RunKeys
+from elspeth.engine.lineage_events import LineageEvents
 from elspeth.engine.loading import RowLoader
 from elspeth.engine.log_checkpoints import LogCheckpoints
 from elspeth.engine.origins import describe_process
@@ -110,6 +111,7 @@ class Orchestrator:
         self._observer = observer or Observer()
         self._clock = clock
         self._checkpoints = LogCheckpoints()
+        self._lineage = LineageEvents()
         self._workers = workers
 
     def run(self) -> RunResult:
@@ -123,6 +125,7 @@ class Orchestrator:
         outputs = self._name_outputs(run_id, started_at)
         with (
             events_of_run(run_id),
+            LineageEvents.of(self._pipeline.settings) as self._lineage,
             outputs.hold(judged=True),
             self._open_calls() as external,
             self._recorder.claimed(run_id) as claim,
@@ -142,6 +145,7 @@ class Orchestrator:
         outputs = self._name_outputs(run_id, get_resumable_run(self._db, self._recorder, run_id).started_at)
         with (
             events_of_run(run_id),
+            LineageEvents.of(self._pipeline.settings) as self._lineage,
             self._open_calls() as external,
             self._recorder.claimed(run_id) as claim,
             outputs.hold(judged=False),
@@ -177,6 +181,7 @@ class Orchestrator:
         began = time.monotonic()
         if self._observer.on_run is not None:
             self._observer.on_run(start.run_id)
+        self._lineage.tell(self._db, start.run_id)
         if payload_store(self._pipeline.settings) is not None:
             start = replace(start, reason_key=read_reason_key(self._db, start.run_id))
         sinks = SinkSet(self._recorder, start, outputs)
@@ -209,7 +214,10 @@ class Orchestrator:
             usage=None if external is None else external.usage,
         )
         log_completion(summary, elapsed_s=time.monotonic() - began)
-        return self._export(self._leave_checkpoint(summary), outputs.export)
+        summary = self._leave_checkpoint(summary)
+        self._lineage.tell(self._db, start.run_id)
+        summary = replace(summary, unsent_events=self._lineage.finish(self._db, start.run_id))
+        return self._export(summary, outputs.export)
 
     def _share_rows(self, start: Start, loader: RowLoader, external: ExternalCalls | None) -> SharedRows | None:
         """Return what shares rows among workers, None without workers."""
@@ -288,6 +296,9 @@ class Orchestrator:
             error.add_note(
                 "Nothing of the run is kept: its settings keep no audit database (landscape.enabled: false)."
             )
+            self._lineage.tell(self._db, start.run_id, has_failed=True)
+            for problem in self._lineage.finish(self._db, start.run_id):
+                error.add_note(f"{problem}.")
             return
         rows, can_go_on = loader.rows, self._can_go_on(start, error)
         try:
@@ -310,7 +321,9 @@ class Orchestrator:
             error.add_note(f"The audit database still calls run {run_id} running: {failure}.")
         else:
             error.add_note(f"Run {run_id} is recorded as {'interrupted' if can_go_on else 'failed'}.")
-            for problem in [] if can_go_on else self._checkpoints.leave(self._db):
+            self._lineage.tell(self._db, run_id)
+            problems = [] if can_go_on else self._checkpoints.leave(self._db)
+            for problem in [*problems, *self._lineage.finish(self._db, run_id)]:
                 error.add_note(f"{problem}.")
         if can_go_on and rows:
             error.add_note(f"To go on from row {rows:,}: elspeth resume {run_id} {self._settings_options} --execute")

@@ -159,7 +159,7 @@ class RunResult:
     `differing_rows` are the first rows of the source that got one. `calls` counts the attempts to call external
     systems, `retries` those that were not the first. `rows_before` were recorded before this process began, and `usage`
     is what this process' calls cost, as far as the answers say. `overdue_checkpoints` says where no checkpoint of the
-    log of runs could be left, and why.
+    log of runs could be left, and why, `unsent_events` which lineage events could not be sent, and why.
     """
 
     run_id: str
@@ -182,6 +182,7 @@ class RunResult:
     rows_before: int = field(default=0, compare=False)
     usage: Mapping[str, int] = field(default_factory=dict, compare=False)
     overdue_checkpoints: Sequence[str] = ()
+    unsent_events: Sequence[str] = ()
 
     @property
     def problems(self) -> list[str]:

@@ -29,6 +29,7 @@ from elspeth.engine.datasets import name_datasets
 from elspeth.engine.errors import ResumeError, changed_source_error
 from elspeth.engine.inputs import read_inputs, require_same_inputs
 from elspeth.engine.keys import RunKeys
+from elspeth.engine.lineage_events import LineageEvents
 from elspeth.engine.log_checkpoints import LogCheckpoints
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending
@@ -49,6 +50,9 @@ __all__ = [
 _SHOWN_CHANGES = 5
 _MAY_CHANGE = frozenset({"concurrency.workers"})
 """Settings that a resumed run may have otherwise: its results do not depend on them."""
+
+_LINEAGE = "openlineage."
+"""The beginning of settings that are about events: those tell of a run, and change nothing of it."""
 
 _PROCESS_ENDED = "the process ended before this was done; the run was taken up again"
 
@@ -201,18 +205,19 @@ def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
 def abandon_run(db: LandscapeDB, settings: Settings, keys: RunKeys, run_id: str) -> list[str]:
     """Record that a stopped run has failed for good.
 
-    What it staged stays where it is. Returns where no checkpoint of the log could be left, and why. Raises ResumeError
-    if the run has ended already.
+    What it staged stays where it is. Returns where no checkpoint of the log could be left, and which lineage events
+    were not sent. Raises ResumeError if the run has ended already.
     """
     recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
-    with recorder.claimed(run_id):
+    with recorder.claimed(run_id), LineageEvents.of(settings) as lineage:
         run = get_resumable_run(db, recorder, run_id)
         checkpoints = LogCheckpoints.of(settings, keys, placeholder_values(run_id, run.started_at))
         checkpoints.name(db, run_id)
         with recorder.unit_of_work():
             _close_operations(recorder, recorder.get_operations_for_run(run_id), "the run was given up")
             recorder.finalize_run(run_id, RunStatus.FAILED)
-        return checkpoints.leave(db)
+        lineage.tell(db, run_id)
+        return [*checkpoints.leave(db), *lineage.finish(db, run_id)]
 
 
 def get_resumable_run(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str) -> Run:
@@ -341,6 +346,10 @@ def skip_recorded_rows(
     yield from items
 
 
+def _may_change(path: str) -> bool:
+    return path in _MAY_CHANGE or path.startswith(_LINEAGE)
+
+
 def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
     """Compare settings and plugins with those of the run.
 
@@ -349,7 +358,7 @@ def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_
     before = without_secrets(json.loads(_get_run(recorder, run_id).settings_json))
     now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))
     versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
-    changes = [each.path for each in find_differences(before, now) if each.path not in _MAY_CHANGE]
+    changes = [each.path for each in find_differences(before, now) if not _may_change(each.path)]
     nodes = recorder.get_nodes(run_id)
     sources = [node.node_id for node in pipeline.nodes.values() if node.node_type is NodeType.SOURCE]
     if [node.node_id for node in nodes if node.node_id in sources] != sources and not changes:

@@ -181,7 +181,7 @@ def _inputs(records: LineageRecords, *, is_end: bool) -> list[dict[str, object]]
         datasets = records.datasets(node)
         read = _read_from(datasets, records.inputs_of(node)) if is_end else {}
         for dataset in datasets:
-            described = _dataset(dataset, node)
+            described = _dataset(dataset, node) | {"inputFacets": {}}
             if dataset in read:
                 described["inputFacets"], version = _input_facets(read[dataset])
                 cast("dict[str, Facet]", described["facets"]).update(version)
@@ -225,7 +225,7 @@ def _outputs(records: LineageRecords, *, is_end: bool) -> list[dict[str, object]
     columns = trace_columns(records)
     for node in records.nodes_of(NodeType.SINK):
         for dataset in records.datasets(node):
-            described = _dataset(dataset, node)
+            described = _dataset(dataset, node) | {"outputFacets": {}}
             named = cast("dict[str, Facet]", described["facets"])
             if node.node_id in columns:
                 named["columnLineage"] = facets.column_lineage(columns[node.node_id])

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from elspeth.contracts.environment import missing_package
-from elspeth.core.settings.steps import Section
+from elspeth.core.settings.steps import PositiveNumber, Section
 
 __all__ = ["OpenLineageSettings", "name_job"]
 
@@ -49,6 +49,9 @@ class OpenLineageSettings(Section):
     job: _Name | None = Field(
         default=None,
         description="The name of the job. If not given: the settings file and its directory, as in `orders.settings`.",
+    )
+    deadline_seconds: PositiveNumber = Field(
+        default=10.0, description="How long a run waits at its end until all events are taken."
     )
     parent: Annotated[str | None, AfterValidator(_parent)] = Field(
         default=None,

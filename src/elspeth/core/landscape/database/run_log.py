@@ -68,6 +68,8 @@ class Happening(StrEnum):
     """Payloads are deleted."""
     PRUNED = "pruned"
     """The records of a run are deleted, and kept in a bag."""
+    NOT_SENT = "not_sent"
+    """Something about a run could not be sent to those who wait for it, such as lineage events."""
 
 
 def append_entry(connection: Connection, happening: Happening, **members: object) -> None:

@@ -1,0 +1,191 @@
+"""Sending events, by transports of the OpenLineage client.
+
+A thread of its own sends them, so that a run never waits for a server while it works. At its end it waits, but only
+until a deadline. What fails is told as one problem.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, cast
+
+from elspeth.contracts.errors import RecordableError, format_count
+from elspeth.core.secrets import mask_text, redact
+from elspeth.openlineage.events import Event, EventType, beat
+
+if TYPE_CHECKING:
+    from openlineage.client.event_v2 import RunEvent
+    from openlineage.client.transport import Transport
+
+__all__ = ["Sender", "TransportError", "open_transport"]
+
+_BEAT_S = 300.0
+"""After how many seconds without an event another one says that the run goes on."""
+
+_REPEATED = re.compile(r"too many (\d{3}) error responses")
+"""What the client's HTTP library says of a server that answers with an error each time."""
+
+_CONSOLE = "openlineage.client.transport.console"
+"""The logger to which the client's transport `console` writes."""
+
+
+class TransportError(RecordableError):
+    """A transport cannot be made of its configuration."""
+
+
+def open_transport(config: Mapping[str, object]) -> Transport:
+    """Return the client's transport for a configuration.
+
+    Raises TransportError, in which secrets of URLs are hidden.
+    """
+    from openlineage.client.transport import get_default_factory  # noqa: PLC0415  an extra
+
+    if "console" in _types(config):
+        _show_console()
+    try:
+        return get_default_factory().create(cast("dict[str, str]", deepcopy(dict(config))))
+    except Exception as error:
+        # Transports are also found by import path: anything may be raised.
+        reason = mask_text(str(error), redact)
+        raise TransportError(f"cannot be used: {type(error).__name__}: {reason}") from error
+
+
+def _types(config: object) -> Iterator[object]:
+    """Yield the types of a transport and those within."""
+    if isinstance(config, Mapping):
+        yield config.get("type")
+        for value in config.values():
+            yield from _types(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _types(value)
+
+
+def _show_console() -> None:
+    """Let the transport `console` write to standard error."""
+    logger = logging.getLogger(_CONSOLE)
+    logger.setLevel(logging.INFO)
+    if not logger.hasHandlers():
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the events; the thread counts."""
+
+    given: int = 0
+    sent: int = 0
+    reason: str = ""
+
+
+class Sender:
+    """Sends events one after another, from a thread.
+
+    If there is none for `beat_s` seconds, the run is said to go on.
+    """
+
+    def __init__(self, transport: Transport, *, beat_s: float = _BEAT_S) -> None:
+        self._transport = transport
+        self._beat_s = beat_s
+        self._events: SimpleQueue[Event | None] = SimpleQueue()
+        self._tally = _Tally()
+        # A daemon: a server that never answers must not keep the process alive.
+        self._thread = Thread(target=self._work, name="openlineage", daemon=True)
+
+    def send(self, event: Event) -> None:
+        """Take an event, and return at once."""
+        if not self._tally.given:
+            self._thread.start()
+        self._tally.given += 1
+        self._events.put(event)
+
+    def stop(self) -> None:
+        """Send no more than what was taken, without waiting."""
+        self._events.put(None)
+
+    def finish(self, deadline_s: float) -> str | None:
+        """Wait until all events are sent, at most so long.
+
+        Returns what was not sent, and why, or None.
+        """
+        tally = self._tally
+        if not tally.given:
+            return None
+        self.stop()
+        late = f"there was no answer within {deadline_s:g} s"
+        try:
+            self._thread.join(deadline_s)
+        except KeyboardInterrupt:
+            late = "interrupted"
+        lost = tally.given - tally.sent
+        if not lost:
+            return None
+        what = f"{lost:,} of {format_count(tally.given, 'lineage event')} {'was' if lost == 1 else 'were'} not sent"
+        reasons = [tally.reason, late if self._thread.is_alive() else ""]
+        return f"{what}: {'; '.join(filter(None, reasons))}"
+
+    def _work(self) -> None:
+        last: Event | None = None
+        while True:
+            try:
+                event = self._events.get(timeout=self._beat_s)
+            except Empty:
+                if last is not None and last["eventType"] in {EventType.START, EventType.RUNNING}:
+                    self._emit(beat(last, datetime.now(UTC)))
+                continue
+            if event is None:
+                break
+            last = event
+            if self._emit(event):
+                self._tally.sent += 1
+        self._transport.close(timeout=0)
+
+    def _emit(self, event: Event) -> bool:
+        try:
+            self._transport.emit(_client_event(event))
+        except Exception as error:  # noqa: BLE001  transports are also found by import path: anything may be raised
+            self._tally.reason = self._tally.reason or _describe(error)
+            return False
+        return True
+
+
+def _client_event(event: Event) -> RunEvent:
+    """Return an event as transports take it."""
+    from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState  # noqa: PLC0415
+
+    run, job = cast("dict[str, Any]", event["run"]), cast("dict[str, Any]", event["job"])
+    inputs, outputs = cast("list[dict[str, Any]]", event["inputs"]), cast("list[dict[str, Any]]", event["outputs"])
+    return RunEvent(
+        eventType=RunState[str(event["eventType"])],
+        eventTime=str(event["eventTime"]),
+        producer=str(event["producer"]),
+        run=Run(**run),
+        job=Job(**job),
+        inputs=[InputDataset(**each) for each in inputs],
+        outputs=[OutputDataset(**each) for each in outputs],
+    )
+
+
+def _describe(error: Exception) -> str:
+    """Return what went wrong, without places and contents.
+
+    Messages of the client repeat URLs, and may repeat tokens in them.
+    """
+    answer = getattr(getattr(error, "response", None), "status_code", None)
+    repeated = _REPEATED.search(str(error))
+    if answer is not None or repeated is not None:
+        return f"the server answered {answer if repeated is None else repeated[1]}"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{type(error).__name__}: {cause.strerror}"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

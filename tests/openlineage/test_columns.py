@@ -1,0 +1,124 @@
+"""Fields of outputs traced to fields of inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.openlineage.columns import trace_columns
+from elspeth.openlineage.records import LineageRecords
+from elspeth_schema.contracts import Edge, Node, NodeType, RoutingMode
+from tests.engine.pipelines import build, csv_settings, execute
+from tests.openlineage.specification import assert_valid
+from tests.openlineage.test_events import events_of, records_in
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> LineageRecords:
+    place = tmp_path_factory.mktemp("columns")
+    (place / "in.csv").write_text("id,kind,amount\n1,x,2\n")
+    settings = csv_settings(place)
+    settings["datasource"]["options"]["schema"] = {"mode": "strict", "fields": ["id: int", "kind: str", "amount: int"]}
+    mapper = {"mappings": {"id": "order_id"}, "computed": {"twice": "row['amount'] * 2"}}
+    settings["row_plugins"] = [{"plugin": "field_mapper", "options": mapper}]
+    execute(build(place, settings))
+    return records_in(f"sqlite:///{place / 'audit.db'}")
+
+
+def _node(node_id: str, node_type: NodeType, plugin: str, like: Node, config: Json, **more: str) -> Node:
+    node = dataclasses.replace(like, node_id=node_id, node_type=node_type, plugin_name=plugin)
+    fields, mode = more.get("schema_fields_json"), more.get("schema_mode")
+    return dataclasses.replace(node, config_json=json.dumps(config), schema_fields_json=fields, schema_mode=mode)
+
+
+def _traced(records: LineageRecords, *steps: tuple[str, Json], fields: list[str], mode: str = "strict") -> Json:
+    """Return the origins of each field behind some transforms."""
+    like, edge = records.nodes[0], records.edges[0]
+    dataset = [{"namespace": "file", "name": "/in"}]
+    names = json.dumps([{"name": name, "type": "str"} for name in fields])
+    nodes = [
+        _node("0", NodeType.SOURCE, "csv", like, {"datasets": dataset}, schema_mode=mode, schema_fields_json=names)
+    ]
+    for number, (plugin, options) in enumerate(steps, start=1):
+        nodes.append(_node(str(number), NodeType.TRANSFORM, plugin, like, {"options": options}))
+    nodes.append(_node("sink", NodeType.SINK, "csv", like, {}))
+    edges = [
+        dataclasses.replace(edge, from_node_id=first.node_id, to_node_id=then.node_id, default_mode=RoutingMode.MOVE)
+        for first, then in pairwise(nodes)
+    ]
+    return _short(trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges)).get("sink", {}))
+
+
+def _short(columns: Json) -> Json:
+    return {
+        name: " ".join(f"{each['field']}:{each['transformations'][0]['subtype'][0]}" for each in origins)
+        for name, origins in columns.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([], {"a": "a:I", "b": "b:I"}),
+        ([("filter", {}), ("dedupe", {}), ("passthrough", {})], {"a": "a:I", "b": "b:I"}),
+        ([("rename", {"fields": {"a": "b", "b": "a"}})], {"b": "a:I", "a": "b:I"}),
+        ([("select", {"fields": ["b"]})], {"b": "b:I"}),
+        ([("drop", {"fields": ["b"]})], {"a": "a:I"}),
+        ([("cast", {}), ("rename", {"fields": {"a": "c"}})], {"c": "a:T", "b": "b:T"}),
+        ([("field_mapper", {"mappings": {"a": "c"}, "select_only": True})], {"c": "a:I"}),
+        ([("field_mapper", {"mapping": {"a": "c"}, "computed": {"b": "1"}})], {"c": "a:I"}),
+        ([("rename", {"fields": {"a": "c"}}), ("python", {})], {}),
+        ([("llm", {}), ("rename", {"fields": {"a": "c"}})], {}),
+    ],
+)
+def test_fields_are_followed_through_steps_that_are_known(
+    records: LineageRecords, steps: list[tuple[str, Json]], expected: Json
+) -> None:
+    assert _traced(records, *steps, fields=["a", "b"]) == expected
+
+
+def test_of_rows_with_further_fields_those_are_known_that_a_step_names(records: LineageRecords) -> None:
+    steps: list[tuple[str, Json]] = [("drop", {"fields": ["gone"]}), ("rename", {"fields": {"a": "b", "gone": "back"}})]
+    assert _traced(records, *steps, fields=[], mode="dynamic") == {"b": "a:I"}
+
+
+def test_fields_that_come_several_ways_have_several_origins(records: LineageRecords) -> None:
+    like, edge = records.nodes[0], records.edges[0]
+
+    def source(name: str) -> Node:
+        named = {"datasets": [{"namespace": "file", "name": f"/{name}"}]}
+        fields = json.dumps([{"name": "id", "type": "int"}, {"name": name, "type": "int"}])
+        return _node(name, NodeType.SOURCE, "csv", like, named, schema_mode="strict", schema_fields_json=fields)
+
+    def way(start: str, mode: RoutingMode = RoutingMode.MOVE) -> Edge:
+        return dataclasses.replace(edge, from_node_id=start, to_node_id="sink", default_mode=mode)
+
+    nodes = [source("x"), source("y"), source("z"), _node("sink", NodeType.SINK, "csv", like, {})]
+    edges = [way("x"), way("y"), way("z", RoutingMode.DIVERT)]
+    found = trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges))["sink"]
+    assert [each["name"] for each in found["id"]] == ["/x", "/y"], "rows that failed are not followed"
+    assert sorted(found) == ["id", "x", "y"]
+
+
+def test_the_facet_of_a_run_names_the_fields_of_its_input(records: LineageRecords) -> None:
+    (_, end) = events_of(records)
+    assert_valid(end)
+    (read,) = end["inputs"]
+    for written in end["outputs"]:
+        fields = written["facets"]["columnLineage"]["fields"]
+        assert _short({name: each["inputFields"] for name, each in fields.items()}) == {
+            "amount": "amount:I",
+            "kind": "kind:I",
+            "order_id": "id:I",
+        }
+        assert {each["inputFields"][0]["name"] for each in fields.values()} == {read["name"]}
+    assert Path(read["name"]).name == "in.csv"
+    names = [each["name"] for each in read["facets"]["schema"]["fields"]]
+    assert names == ["id", "kind", "amount"]

@@ -1,0 +1,109 @@
+"""A thread sends events; a run does not wait."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from openlineage.client.event_v2 import RunEvent
+from openlineage.client.transport import Transport
+
+from elspeth.openlineage.events import beat
+from elspeth.openlineage.sending import Sender
+
+
+class _Kept(Transport):
+    """Keeps events; of some it says that it failed."""
+
+    def __init__(self, *failures: BaseException | None) -> None:
+        self.events: list[RunEvent] = []
+        self.changed = threading.Condition()
+        self._failures = iter(failures)
+
+    def emit(self, event: Any) -> None:  # noqa: ANN401  as the client has it
+        failure = next(self._failures, None)
+        if failure is not None:
+            raise failure
+        with self.changed:
+            self.events.append(event)
+            self.changed.notify_all()
+
+    def wait_for(self, count: int) -> list[str | None]:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.events) >= count, 30)
+            return [None if each.eventType is None else each.eventType.value for each in self.events]
+
+
+def event(event_type: str) -> dict[str, object]:
+    return {
+        "eventType": event_type,
+        "eventTime": "2020-11-22T10:00:00.000000Z",
+        "producer": "https://w3id.org/elspeth",
+        "run": {"runId": "0193c8f2-0f1e-7e6a-9a53-1d7f0d1b2c3d", "facets": {}},
+        "job": {"namespace": "shop", "name": "orders", "facets": {}},
+        "inputs": [],
+        "outputs": [],
+    }
+
+
+def test_a_long_run_is_said_to_go_on_until_its_end() -> None:
+    transport = _Kept()
+    sender = Sender(transport, beat_s=0.01)
+    sender.send(event("START"))
+    assert transport.wait_for(3)[:3] == ["START", "RUNNING", "RUNNING"]
+    times = [each.eventTime for each in transport.events[:3]]
+    assert times == sorted(times)
+    sender.send(event("COMPLETE"))
+    assert sender.finish(30) is None
+    assert transport.wait_for(4)[-1] == "COMPLETE"
+
+
+def test_nothing_goes_on_after_a_stop() -> None:
+    transport = _Kept()
+    sender = Sender(transport, beat_s=0.01)
+    sender.send(event("ABORT"))
+    transport.wait_for(1)
+    assert not threading.Event().wait(0.05)
+    assert sender.finish(30) is None
+    assert transport.wait_for(1) == ["ABORT"]
+
+
+def test_one_failure_of_several_is_counted_and_described_without_its_message() -> None:
+    sender = Sender(_Kept(RuntimeError("https://me:secret@catalogue"), None))
+    sender.send(event("START"))
+    sender.send(event("COMPLETE"))
+    assert sender.finish(30) == "1 of 2 lineage events was not sent: RuntimeError"
+
+
+def test_a_sender_without_events_has_no_thread_and_no_problem() -> None:
+    before = threading.active_count()
+    sender = Sender(_Kept())
+    assert (sender.finish(30), threading.active_count()) == (None, before)
+
+
+def test_an_interruption_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    class Waiting(_Kept):
+        def emit(self, event: Any) -> None:  # noqa: ANN401
+            answered.wait(30)
+            super().emit(event)
+
+    sender = Sender(Waiting())
+    sender.send(event("START"))
+
+    def interrupt(_self: threading.Thread, _timeout: float | None = None) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupt)
+        assert sender.finish(30) == "1 of 1 lineage event was not sent: interrupted"
+    answered.set()
+
+
+def test_a_beat_is_the_same_event_at_another_time() -> None:
+    start = event("START")
+    time = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
+    assert beat(start, time) == {**start, "eventType": "RUNNING", "eventTime": "2026-11-22T10:05:00.000000Z"}
