@@ -83,12 +83,15 @@ def test_what_plugins_log_in_other_processes_is_logged_here(
 ) -> None:
     def process(_: object, row: RowData) -> RowData:
         logging.getLogger("plugin").warning("row %d is odd", row["id"])
+        logging.getLogger("plugin").debug("row %d was looked at", row["id"])
         return row
 
     monkeypatch.setattr(MarkTransform, "process", process)
     monkeypatch.setattr("elspeth.engine.orchestrator.process_name", lambda: "the process of the run")
-    work(make(tmp_path), InlineWorkers())
+    with caplog.at_level(logging.DEBUG, "plugin"):
+        work(make(tmp_path), InlineWorkers())
     assert caplog.messages.count("row 39 is odd") == 2  # workers are here, too
+    assert caplog.messages.count("row 39 was looked at") == 1  # the run logs warnings only
 
 
 def test_a_limit_of_failures_ends_a_shared_run(tmp_path: Path) -> None:
