@@ -1,6 +1,22 @@
 """A pipeline engine whose every decision can be proved later."""
 
-__all__ = ["AuditTrail", "AuditedRun", "Table", "__version__", "open", "resume", "run"]
+__all__ = [
+    "AuditTrail",
+    "AuditedRun",
+    "ExportFailedError",
+    "LandscapeError",
+    "PluginError",
+    "ResumeError",
+    "RunInterruptedError",
+    "SettingsError",
+    "Table",
+    "TooManyFailuresError",
+    "WorkerError",
+    "__version__",
+    "open",
+    "resume",
+    "run",
+]
 
 __version__ = "0.1.0"
 
@@ -9,14 +25,27 @@ if TYPE_CHECKING:
     from elspeth.api.reading import AuditedRun, AuditTrail, open  # noqa: A004
     from elspeth.api.running import resume, run
     from elspeth.api.tables import Table
+    from elspeth.contracts.plugins import PluginError
+    from elspeth.core.landscape.database.errors import LandscapeError
+    from elspeth.core.settings import SettingsError
+    from elspeth.engine.errors import ResumeError, RunInterruptedError, TooManyFailuresError, WorkerError
+    from elspeth.engine.reporting import ExportFailedError
 
 _PLACES = {
-    "AuditTrail": "reading",
-    "AuditedRun": "reading",
-    "Table": "tables",
-    "open": "reading",
-    "resume": "running",
-    "run": "running",
+    "AuditTrail": "api.reading",
+    "AuditedRun": "api.reading",
+    "ExportFailedError": "engine.reporting",
+    "LandscapeError": "core.landscape.database.errors",
+    "PluginError": "contracts.plugins",
+    "ResumeError": "engine.errors",
+    "RunInterruptedError": "engine.errors",
+    "SettingsError": "core.settings",
+    "Table": "api.tables",
+    "TooManyFailuresError": "engine.errors",
+    "WorkerError": "engine.errors",
+    "open": "api.reading",
+    "resume": "api.running",
+    "run": "api.running",
 }
 """The modules of the Python API, by the names that are offered here."""
 
@@ -27,7 +56,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  start time
 
-    return getattr(import_module(f"elspeth.api.{_PLACES[name]}"), name)
+    return getattr(import_module(f"elspeth.{_PLACES[name]}"), name)
 
 
 def __dir__() -> list[str]:

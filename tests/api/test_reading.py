@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import pytest
 
 import elspeth
 from elspeth.api import tables
-from elspeth.api.reading import AuditedRun
+from elspeth.api.reading import AuditedRun, AuditTrail
 from elspeth.cli.program import main
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.errors import RunNotFoundError
@@ -23,6 +27,7 @@ from elspeth.core.landscape.queries.story.model import story_json
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.example_runs import ExampleRun
+from tests.fixtures.legacy import LEGACY
 from tests.fixtures.rich_run import recorded, rich_run
 
 FORMS = ("database", "jsonl", "csv", "parquet", "bag")
@@ -117,6 +122,23 @@ def test_what_is_not_there_is_said(tmp_path: Path, places: dict[str, Path]) -> N
             trail.run().rows(outcome="lost")
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_trail_stays_open_as_long_as_its_runs_are_used(places: dict[str, Path], form: str) -> None:
+    first = elspeth.open(places[form]).runs()[0]
+    gc.collect()
+    assert first.run_id == elspeth.open(places[form]).run("latest").record.run_id
+    rows = elspeth.open(places[form]).run("latest").rows()
+    gc.collect()
+    assert [*rows] == [*first.rows()] != []
+
+
+def test_a_run_of_an_older_database_keeps_its_copy(tmp_path: Path) -> None:
+    shutil.copy(LEGACY / "epoch4-audit-export.db", tmp_path / "old.db")
+    run = elspeth.open(tmp_path / "old.db").run()
+    gc.collect()
+    assert run.record.run_id == run.run_id
+
+
 def test_an_export_that_was_changed_is_refused(tmp_path: Path, places: dict[str, Path]) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(places["bag"], changed)
@@ -147,6 +169,27 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     assert str(caught.value) == (
         f"the table needs {module}, which is not installed: in a checkout of elspeth, pip install '.[{extra}]'"
     )
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+
+
+NAME = attrgetter("__qualname__")
+
+
+@pytest.mark.parametrize(
+    "call", [elspeth.run, elspeth.resume, elspeth.open, AuditTrail.run, AuditedRun.explain], ids=NAME
+)
+def test_the_errors_of_a_call_can_be_caught(call: Callable[..., object]) -> None:
+    named = re.findall(r"\b[A-Z]\w+Error\b", inspect.getdoc(call) or "")
+    assert set(named) <= set(elspeth.__all__)
+    assert named
+
+
+def test_every_error_of_the_package_is_on_its_page() -> None:
+    errors = [name for name in elspeth.__all__ if name.endswith("Error")]
+    assert all(issubclass(getattr(elspeth, name), Exception) for name in errors)
+    assert sorted(re.findall(r"^\| `(\w+Error)` \|", PAGE, re.MULTILINE)) == errors
 
 
 def test_the_package_offers_the_api_without_importing_it() -> None:

@@ -40,10 +40,14 @@ _Connect = Callable[[], AbstractContextManager[Connection]]
 
 
 class AuditedRun:
-    """One run of an audit trail."""
+    """One run of an audit trail.
 
-    def __init__(self, run_id: str, connect: _Connect) -> None:
+    It keeps its trail open, as do the tables that it returns.
+    """
+
+    def __init__(self, run_id: str, connect: _Connect, trail: AuditTrail) -> None:
         self._connect = connect
+        self._trail = trail
         self.run_id = run_id
 
     @property
@@ -99,7 +103,7 @@ class AuditedRun:
     def explain(self, row: int) -> RowStory:
         """Return everything recorded of one source row, from 0.
 
-        Raises NotRecordedError if the run has no such row.
+        Raises LandscapeError if the run has no such row.
         """
         with self._connect() as connection:
             return row_story(DatabaseTrail(connection, self.run_id), row)
@@ -163,14 +167,14 @@ class AuditTrail:
 
         `name` is its id, the beginning of it, or `latest`.
 
-        Raises RunNotFoundError or AmbiguousRunError.
+        Raises LandscapeError if no run has that name, or several do.
         """
         if isinstance(self._opened, LandscapeDB):
-            return AuditedRun(resolve_run(self._opened, name), self._opened.snapshot)
+            return AuditedRun(resolve_run(self._opened, name), self._opened.snapshot, self)
         if not matches_run(name, self._opened.run_id):
             raise RunNotFoundError(f"export {self._place} holds run {self._opened.run_id!r}, not {name!r}")
         connection = self._opened.connection
-        return AuditedRun(self._opened.run_id, lambda: nullcontext(connection))
+        return AuditedRun(self._opened.run_id, lambda: nullcontext(connection), self)
 
     def runs(self) -> list[AuditedRun]:
         """Return all runs, the oldest first."""
@@ -180,7 +184,7 @@ class AuditTrail:
             columns = RUN.table.c
             statement = RUN.table.select().with_only_columns(columns.run_id)
             found = connection.scalars(statement.order_by(columns.started_at, columns.run_id)).all()
-        return [AuditedRun(run_id, self._opened.snapshot) for run_id in found]
+        return [AuditedRun(run_id, self._opened.snapshot, self) for run_id in found]
 
     def close(self) -> None:
         """Close the database, and remove temporary copies."""
@@ -214,7 +218,7 @@ def open(place: str | os.PathLike[str]) -> AuditTrail:  # noqa: A001  it is call
     database of an older epoch is read through a private, migrated copy. The content of an export is compared with its
     manifest; `elspeth verify` checks its signature.
 
-    Raises LandscapeError if there is no such trail, ExportError if an export is incomplete or was changed.
+    Raises LandscapeError if there is no such trail, or an export is incomplete or was changed.
     """
     with ExitStack() as stack:
         opened: LandscapeDB | RecordedRun
