@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from elspeth.api.workers import start_workers
 from elspeth.cli.failures import UsageError
 from elspeth.contracts.environment import missing_package
-from elspeth.engine.errors import WorkerError
 
 if TYPE_CHECKING:
     from distributed import Client
     from sqlalchemy import URL
 
+    from elspeth.engine.errors import WorkerError
     from elspeth.engine.pipeline import Pipeline
 
 __all__ = [
@@ -92,7 +92,7 @@ class ClusterWorkers(Executor):
                 answer.set_exception(self._loss())
             except KilledWorker as error:
                 count, last = error.allowed_failures + 1, error.last_worker.address
-                answer.set_exception(WorkerError(f"{count} workers died over it, the last one at {last}"))
+                answer.set_exception(_error(f"{count} workers died over it, the last one at {last}"))
             except BaseException as error:  # noqa: BLE001  as an executor does, whatever the work raises
                 answer.set_exception(error)
 
@@ -114,7 +114,7 @@ class ClusterWorkers(Executor):
             raise self._loss()
 
     def _loss(self) -> WorkerError:
-        return WorkerError(f"the Dask scheduler at {self._address} does not answer any more")
+        return _error(f"the Dask scheduler at {self._address} does not answer any more")
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
         """Cancel what no worker has begun."""
@@ -221,3 +221,9 @@ def _require_place(client: Client, path: Path) -> None:
             f"--cluster: {len(blind)} of {len(found)} workers do not see {path}, beginning with {blind[0]}:"
             " keep what they work with in a directory that all of them share"
         )
+
+
+def _error(message: str) -> WorkerError:
+    from elspeth.engine.errors import WorkerError  # noqa: PLC0415  start time
+
+    return WorkerError(message)
