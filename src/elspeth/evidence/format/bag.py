@@ -25,6 +25,8 @@ __all__ = [
     "BAG_INFO",
     "CERTIFICATES",
     "CONTENTS",
+    "CONTEXT",
+    "CRATE",
     "ENVELOPE",
     "INSTRUCTIONS",
     "LEAVES",
@@ -39,6 +41,7 @@ __all__ = [
     "REFERENCES",
     "SALTS",
     "SCHEMA",
+    "SETTINGS",
     "STATEMENT",
     "TAG_MANIFEST",
     "TIMESTAMP",
@@ -79,6 +82,13 @@ CONTENTS = "data/contents/"
 """The contents of rows and calls, if they were asked for: each is named by its SHA-256."""
 SALTS = "data/salts.json"
 """The secret from which the salts are derived."""
+
+CRATE = "data/ro-crate-metadata.json"
+"""What the bag is as a Workflow Run RO-Crate."""
+SETTINGS = "data/settings.yaml"
+"""The recorded settings, which are the workflow of the crate. JSON is YAML."""
+CONTEXT = "data/context.jsonld"
+"""The JSON-LD context with which the records are RDF."""
 
 LOG = "data/run-log.json"
 """The place of the run in the log of runs."""

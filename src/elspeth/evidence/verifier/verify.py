@@ -25,6 +25,7 @@ from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
 from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier._comparisons import compare_files, compare_records, find_altered, leaf_error
 from elspeth.evidence.verifier._contents import ContentNames, check_names
+from elspeth.evidence.verifier._crate import CrateCheck
 from elspeth.evidence.verifier._epochs import check_epochs
 from elspeth.evidence.verifier._examination import (
     Documents,
@@ -262,10 +263,12 @@ class _Procedure:
         trail = documents.checker()
         check_epochs(statement, documents, self._statement_name)
         leaves = self._leaves()
-        examined = examine(read_batches(blocks, leaves), documents, self._executor)
+        crate = CrateCheck(self._files, statement.counts)
+        examined = crate.watch(examine(read_batches(blocks, leaves), documents, self._executor))
         self._check_lines(trail, examined, documents.leaf_hasher(), statement)
         with self._steps.of(Step.REFERENCES):
-            self._steps.passed(Step.REFERENCES, f"all lead to records in the bag{self._contents.describe()}")
+            described = f"{self._contents.describe()}{crate.describe()}"
+            self._steps.passed(Step.REFERENCES, f"all lead to records in the bag{described}")
         with self._steps.of(Step.LIFECYCLES):
             self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
             self._steps.passed(Step.ACCOUNTING, trail.accounting(self._recorded_epoch(statement)))

@@ -22,6 +22,7 @@ from pathlib import Path
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, VERSION, Contact, RunFacts, Statement
 from elspeth.evidence.format.canonical import parse_canonical
+from elspeth.evidence.format.crate import CrateRecords, crate_metadata
 from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DatabaseFacts
@@ -38,7 +39,7 @@ __all__ = ["BagSummary", "bag_policy", "write_bag"]
 _TYPE_MARK = b'"record_type":"'
 """In canonical JSON this is always the field itself: inside a text, quotes are escaped."""
 
-_OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS})
+_OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS, bag.CRATE})
 
 _BUFFER = 1 << 20
 _ARCHIVE_TOP = "bag/"
@@ -80,6 +81,7 @@ def write_bag(
     stamp: Callable[[bytes], bytes] | None = None,
     contents: Iterable[tuple[str, bytes]] = (),
     contact: Contact | None = None,
+    crate: CrateRecords | None = None,
 ) -> BagSummary:
     """Write a bag as a directory or a zip archive.
 
@@ -88,7 +90,8 @@ def write_bag(
     are derived from, None for leaves without salts; two bags with different lines must not have the same one. `date` is
     the day that the bag states, in UTC, None to state none. `progress` is called with the number of records written,
     after each batch. `stamp` returns the time-stamp over the envelope. `contents` are those of rows and calls, by their
-    SHA-256. `contact` is whom the bag names as its maker.
+    SHA-256. `contact` is whom the bag names as its maker. With `crate` the bag describes itself as an RO-Crate, whose
+    workflow is the document `settings.yaml`.
 
     Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON or
     there are more contents than verifiers accept, and KeyFileError if the signer fails. Nothing is left then. A crash
@@ -106,7 +109,9 @@ def write_bag(
         for name, content in payload.items():
             writer.write(name, content)
         writer.write_contents(contents)
-        writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, writer.payload_files, date, contact))
+        if crate is not None:
+            writer.write(bag.CRATE, crate_metadata(crate, writer.payload_names))
+        writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, len(writer.payload_names), date, contact))
         writer.write(bag.INSTRUCTIONS, instructions_text(facts, signer))
         if signer is not None and signer.certificates is not None:
             writer.write(bag.CERTIFICATES, signer.certificates)
@@ -146,7 +151,8 @@ class _BagWriter:
     """Writes durable files of a bag, and remembers their hashes."""
 
     def __init__(self, directory: Path, salts: Salts | None) -> None:
-        self.payload_size = self.payload_files = 0
+        self.payload_size = 0
+        self.payload_names: list[str] = []
         self._salts = salts
         self._directory = directory
         self._digests: dict[str, str] = {}
@@ -233,7 +239,7 @@ class _BagWriter:
         self._digests[name] = digest
         if name.startswith(bag.PAYLOAD):
             self.payload_size += size
-            self.payload_files += 1
+            self.payload_names.append(name)
 
 
 def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[bytes, int]:

@@ -15,14 +15,14 @@ from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.parse import quote
 
 import orjson
 
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.iris import base_of_run, segment
 
-__all__ = ["TRIPLES_OF_RUN", "base_of_run", "holds_triples", "write_triples"]
+__all__ = ["TRIPLES_OF_RUN", "holds_triples", "write_triples"]
 
 _TYPE = "<http://www.w3.org/1999/02/22-rdf-syntax-ns#type>"
 _DOUBLE = "http://www.w3.org/2001/XMLSchema#double"
@@ -32,21 +32,11 @@ _BOOLEAN = "http://www.w3.org/2001/XMLSchema#boolean"
 TRIPLES_OF_RUN = re.compile(rf"<[^<>]+> {re.escape(_TYPE)} <[^<>]+/Run> \.\n".encode())
 """The first line of such an export."""
 
-_PLAIN = re.compile(r"(?!\.\.?\Z)[\w.~!$&'()*+,;=-]+")
-"""Keys that JSON-LD processors leave as they are in an IRI."""
-_NOT_PLAIN = re.compile(r"[^\w.~!$&'()*+,;=-]")
-"""What is percent-encoded in others, which JSON-LD processors leave out or take for other IRIs."""
-
 _FIRST_LINE = 1 << 16
 """How much of the first line is examined, in bytes."""
 
 _Term = Callable[[str, object], str]
 """Makes triples, each with its line feed, of a subject and a value."""
-
-
-def base_of_run(run_id: str) -> str:
-    """Return what the IRIs of a run's records begin with."""
-    return f"urn:elspeth:run:{_segment(run_id)}/"
 
 
 def holds_triples(path: Path) -> bool:
@@ -120,7 +110,7 @@ class _Graph:
         return lambda subject, value: f"{subject} {name} {iri(record_type, value)} .\n"
 
     def _iri(self, record_type: str, key: object) -> str:
-        return f"<{self._base}{record_type}/{_segment(cast('str', key))}>"
+        return f"<{self._base}{record_type}/{segment(cast('str', key))}>"
 
 
 @cache
@@ -133,14 +123,6 @@ def _expanded(name: object) -> str:
     """Return the IRI of a `prefix:name` in the context."""
     prefix, _, local = cast("str", name).partition(":")
     return f"{_context()[prefix]}{local}"
-
-
-def _segment(key: str) -> str:
-    """Return a key as a segment of an IRI."""
-    if _PLAIN.fullmatch(key):
-        return key
-    encoded = _NOT_PLAIN.sub(lambda found: quote(found[0], safe=""), key)
-    return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 
 def _literals(name: str, datatype: str | None) -> _Term:

@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
+from elspeth.core.landscape.exporting._crate_records import read_crate_records
 from elspeth.core.landscape.exporting._log_documents import log_documents
 from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.exporting._text_form import parse_line
@@ -65,6 +66,18 @@ __all__ = [
     "write_bag_of_run",
 ]
 
+_README = b"""\
+# The audit trail of a pipeline run
+
+- `records.jsonl` holds the records, one per line; `data-dictionary.md` says what each field means.
+- `settings.yaml` holds the settings of the pipeline, as they were recorded.
+- `context.jsonld` is the JSON-LD context with which the records are RDF in terms of PROV-O.
+- `ro-crate-metadata.json` describes this directory as a Workflow Run RO-Crate.
+
+`VERIFY.txt` in the directory above says how to check that all of this is what was signed.
+"""
+"""What an archive shows of a bag."""
+
 _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_terminal"}
 """What ends a token: a terminal outcome."""
 
@@ -101,6 +114,8 @@ def write_bag_of_run(
 
     with db.snapshot() as connection:
         facts = _run_facts(connection, run_id, db.url)
+        crate = read_crate_records(connection, run_id)
+        settings = str(crate.run["settings_json"]).encode()
         secret = _bag_secret(connection, run_id)
         # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
         with closing(_batches(db, connection, run_id, executor)) as batches:
@@ -108,7 +123,12 @@ def write_bag_of_run(
                 path,
                 batches,
                 facts=facts,
-                documents={**_documents(), **({} if db.is_copy else log_documents(connection, run_id))},
+                documents={
+                    **_documents(),
+                    "settings.yaml": settings,
+                    "README.md": _README,
+                    **({} if db.is_copy else log_documents(connection, run_id)),
+                },
                 signer=signer,
                 secret=secret,
                 archive=archive,
@@ -117,6 +137,7 @@ def write_bag_of_run(
                 date=datetime.now(UTC).date(),
                 contents=() if contents is None else contents.read(),
                 contact=contact,
+                crate=crate,
             )
 
 
@@ -179,8 +200,10 @@ def _documents() -> dict[str, bytes]:
     """
     package = files("elspeth_schema")
     schema = json.loads(package.joinpath("export.schema.json").read_bytes())
+    context = json.loads(package.joinpath("context.jsonld").read_bytes())
     return {
         "export.schema.json": canonical_bytes(schema),
+        "context.jsonld": canonical_bytes({"@context": context["@context"]}),
         "data-dictionary.md": package.joinpath("data-dictionary.md").read_bytes(),
         "references.json": references_document(),
     }

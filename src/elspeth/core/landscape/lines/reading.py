@@ -128,7 +128,7 @@ def read_records(
     withheld: bool = False,
     order: Sequence[str] | None = None,
     within: KeyRange | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Yield a run's records of one type as JSON objects.
 
     Each is checked by its contract. They come in export order, unless `order` names other columns; `withheld` adds the
