@@ -184,6 +184,13 @@ def schema_lint(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def crate(session: nox.Session) -> None:
+    """Validate bags of examples as RO-Crates; arguments name examples."""
+    session.install("roc-validator==0.13.0", ".")  # beside the lock, as it needs an older rich
+    session.run("python", "-m", "tests.crates", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
 def lock(session: nox.Session) -> None:
     """Resolve all dependencies into requirements.lock; `-- --upgrade` upgrades them."""
     session.install("uv")

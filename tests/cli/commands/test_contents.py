@@ -23,6 +23,7 @@ from elspeth.evidence.verifier.procedure import Status, Step, Verdict, Verificat
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.engine.pipelines import PLUGINS, build, execute, graph_settings
 from tests.fixtures.browser import Tab
+from tests.fixtures.resealing import resealed
 
 Captured = pytest.CaptureFixture[str]
 ROWS = [{"id": number, "text": f"the secret of row {number}"} for number in range(3)]
@@ -175,31 +176,6 @@ def test_a_bag_has_no_more_contents_than_a_verifier_accepts(
 
 
 # -- what an enemy may do --------------------------------------------------------------------------------------------
-
-
-def resealed(path: Path, change: dict[str, bytes | None]) -> Path:
-    """Change files of an unsigned bag and its lists."""
-    for name, content in change.items():
-        if content is None:
-            (path / name).unlink()
-        else:
-            (path / name).write_bytes(content)
-    statement = json.loads((path / bag.STATEMENT).read_bytes())
-    names = [each.relative_to(path).as_posix() for each in sorted(path.rglob("*")) if each.is_file()]
-    digests = {name: sha256((path / name).read_bytes()).hexdigest() for name in names}
-    listed = {each["name"] for each in statement["subject"]} | change.keys()
-    statement["subject"] = [
-        {"digest": {"sha256": digests[name]}, "name": name} for name in sorted(listed & digests.keys())
-    ]
-    text = json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    (path / bag.STATEMENT).write_bytes(text)
-    digests[bag.STATEMENT] = sha256(text).hexdigest()
-    payload = {name: digest for name, digest in digests.items() if name.startswith(bag.PAYLOAD)}
-    (path / bag.MANIFEST).write_bytes(bag.manifest_text(payload))
-    digests[bag.MANIFEST] = sha256((path / bag.MANIFEST).read_bytes()).hexdigest()
-    tags = {name: each for name, each in digests.items() if name not in payload and name != bag.TAG_MANIFEST}
-    (path / bag.TAG_MANIFEST).write_bytes(bag.manifest_text(tags))
-    return path
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ class CrateCheck:
         expected, document = crate_metadata(records, names), self._files.read(bag.CRATE)
         if document != expected:
             raise EvidenceError(bag.CRATE, _difference(expected, document))
-        return "; the RO-Crate describes them"
+        return "; the RO-Crate says what they say"
 
 
 def _difference(expected: bytes, document: bytes) -> str:

@@ -267,7 +267,7 @@ class _Procedure:
         examined = crate.watch(examine(read_batches(blocks, leaves), documents, self._executor))
         self._check_lines(trail, examined, documents.leaf_hasher(), statement)
         with self._steps.of(Step.REFERENCES):
-            described = f"{self._contents.describe()}{crate.describe()}"
+            described = f"{crate.describe()}{self._contents.describe()}"
             self._steps.passed(Step.REFERENCES, f"all lead to records in the bag{described}")
         with self._steps.of(Step.LIFECYCLES):
             self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
