@@ -13,7 +13,7 @@ import pytest
 from elspeth.cli import main
 from elspeth.cli.commands import evidence
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.format import READABLE, ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_signer
 from elspeth.evidence.writer.bag import write_bag
@@ -177,7 +177,7 @@ def test_workers_are_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch)
     assert run_verify(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)
 
 
-@pytest.mark.parametrize("form", [form for form in ExportFormat if form is not ExportFormat.BAG])
+@pytest.mark.parametrize("form", sorted(READABLE - {ExportFormat.BAG}))
 def test_an_unsigned_export_is_at_most_consistent(capsys: Captured, form: ExportFormat) -> None:
     export_to(Path("export"), form)
     code, out, err = run_verify(capsys, "export")

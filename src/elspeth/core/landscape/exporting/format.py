@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elspeth.outputs.compression import Compression, guess_compression, missing_library
 
-__all__ = ["FILES", "ExportFormat", "compression_problem", "guess_form", "name_problem"]
+__all__ = ["FILES", "READABLE", "ExportFormat", "compression_problem", "guess_form", "name_problem"]
 
 
 class ExportFormat(StrEnum):
@@ -37,6 +37,9 @@ class ExportFormat(StrEnum):
 
 FILES = frozenset({ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.NT})
 """The forms that are one file, which may be a stream."""
+
+READABLE = frozenset(ExportFormat) - {ExportFormat.NT, ExportFormat.OPENLINEAGE}
+"""The forms that can be imported, explained and verified."""
 
 _FORMS = {
     ".json": ExportFormat.JSON,
