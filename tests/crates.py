@@ -1,7 +1,7 @@
-"""Bags of examples, validated as Workflow Run RO-Crates: `nox -s crate -- [NAME ...]`.
+"""Bags of examples, validated as Workflow Run RO-Crates.
 
-The validator has an environment of its own, as it needs an older rich. It may load nothing from the web: the one
-context that it needs is a stored copy.
+`nox -s crate -- [NAME ...]` runs it. The validator has an environment of its own, as it needs an older rich. It may
+load nothing from the web: the one context that it needs is a stored copy.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def load(_: object, url: str, **__: object) -> Stored:
 
 
 def problems(crate: Path) -> Iterator[str]:
-    """Yield what is wrong with a crate, down to what is recommended."""
+    """Yield what is wrong, down to what is recommended."""
     result = validate(
         ValidationSettings(
             rocrate_uri=str(crate), profile_identifier=PROFILE, requirement_severity=Severity.RECOMMENDED
@@ -88,7 +88,7 @@ def bag_of(name: str) -> Path:
 
 
 def validate_examples(names: tuple[str, ...]) -> int:
-    """Print the problems of the bags of examples; return their number."""
+    """Print the problems of bags; return their number."""
     found = 0
     for name in names:
         crate = bag_of(name) / "data"

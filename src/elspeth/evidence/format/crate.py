@@ -191,7 +191,7 @@ class _Crate:
         return _without_nulls(facts)
 
     def _values(self, records: Sequence[Mapping[str, Json]], kind: str, key: str, node: str) -> list[Entity]:
-        """Return inputs or outputs of the run as values of parameters."""
+        """Return inputs or outputs as values of parameters."""
         return [
             _without_nulls(
                 {
@@ -267,7 +267,10 @@ def _relative(name: str) -> str:
 
 
 def _links(ids: Sequence[str]) -> Json:
-    """Return references: RO-Crate 1.1 wants one by itself, not in a list."""
+    """Return references.
+
+    RO-Crate 1.1 wants a single one by itself, not in a list.
+    """
     links: list[Json] = [{"@id": each} for each in ids]
     return links[0] if len(links) == 1 else links
 
@@ -300,6 +303,6 @@ def _number(record: Mapping[str, Json], name: str) -> int | None:
 
 
 def _moment(record: Mapping[str, Json], name: str) -> str | None:
-    """Return a time as the profile wants it: milliseconds, and an offset."""
+    """Return a time with milliseconds and an offset."""
     value = _text(record, name)
     return None if value is None else f"{value[:23]}+00:00"

@@ -1,4 +1,4 @@
-"""What a bag says of itself as an RO-Crate, compared with its records."""
+"""The RO-Crate metadata of a bag, compared with its records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CrateCheck"]
 
 
 class CrateCheck:
-    """Writes the metadata again, from the records that it follows from.
+    """Writes the metadata again from records.
 
     `counts` are those of the statement, by which the places of these records are known. Bags of earlier releases have
     no metadata: then nothing is checked.
@@ -30,7 +30,7 @@ class CrateCheck:
         self._places = dict(self._find_places(counts)) if self._is_there else {}
 
     def _find_places(self, counts: Mapping[str, int]) -> Iterator[tuple[str, range]]:
-        """Yield the numbers of the lines with these records, from 0."""
+        """Yield the places of these records, from 0."""
         order = parse_object(self._files.read(bag.REFERENCES), bag.REFERENCES)["order"]
         start = 0
         for name in order if isinstance(order, list) else []:

@@ -1,4 +1,7 @@
-"""Bags as Workflow Run RO-Crates; `nox -s crate` validates some by the profiles."""
+"""Bags as Workflow Run RO-Crates.
+
+`nox -s crate` validates some by the profiles.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def entities(document: bytes) -> Crate:
 
 
 def write(directory: Path, new_landscape: NewLandscape = in_memory) -> Path:
-    """Write an unsigned bag of a failed run with records of every type."""
+    """Write an unsigned bag of a failed run."""
     with new_landscape() as db:
         write_bag_of_run(db, recorded(db, rich_run(status=RunStatus.FAILED)), directory / "bag", signer=None)
     return directory / "bag"
@@ -57,7 +60,7 @@ def test_a_bag_says_of_itself_what_its_records_say(new_landscape: NewLandscape, 
 
 
 def links(entity: dict[str, Any]) -> list[str]:
-    """Return the ids that an entity refers to, but for those of profiles alone."""
+    """Return the ids that an entity refers to, without profiles."""
     values = [each for name, value in entity.items() if name != "conformsTo" for each in listed(value)]
     return [each["@id"] for each in values if isinstance(each, dict)]
 
