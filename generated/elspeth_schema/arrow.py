@@ -116,6 +116,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             _field("input_data_hash", pa.string(), nullable=True),
             _field("output_data_ref", pa.string(), nullable=True),
             _field("output_data_hash", pa.string(), nullable=True),
+            _field("object_version", pa.string(), nullable=True),
             _field("error_message", pa.string(), nullable=True),
             _field("duration_ms", pa.float64(), nullable=True),
         ]
@@ -131,6 +132,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             _field("query_text", pa.string(), nullable=True),
             _field("content_hash", pa.string(), nullable=True),
             _field("size_bytes", pa.int64(), nullable=True),
+            _field("object_version", pa.string(), nullable=True),
             _field("row_count", pa.int64()),
             _field("created_at", _TIME),
         ]

@@ -570,6 +570,7 @@ _OPERATION = checks.Contract(
         ("input_data_hash", checks.optional(checks.text(max_length=64, pattern="^[0-9a-f]{64}$"))),
         ("output_data_ref", checks.optional(checks.text(max_length=256))),
         ("output_data_hash", checks.optional(checks.text(max_length=64, pattern="^[0-9a-f]{64}$"))),
+        ("object_version", checks.optional(checks.text())),
         ("error_message", checks.optional(checks.text())),
         ("duration_ms", checks.optional(checks.real(minimum=0))),
     ),
@@ -604,6 +605,10 @@ class Operation:
     """Where the result of the operation is kept in the payload store. Null when it was not stored."""
     output_data_hash: str | None = None
     """SHA-256 of the canonical JSON of the result of the operation. Null when there was none."""
+    object_version: str | None = None
+    """The version that an object store gave the published output. Null for what is no object, and until it is
+    published.
+    """
     error_message: str | None = None
     """Why the operation failed. Null unless it did."""
     duration_ms: float | None = None
@@ -642,6 +647,10 @@ class Operation:
                 or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
             )
             and (
+                (value := record.object_version) is None
+                or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
+            and (
                 (value := record.error_message) is None
                 or (type(value) is str and value.isascii() and "\x00" not in value)
             )
@@ -663,6 +672,7 @@ _SOURCEINPUT = checks.Contract(
         ("query_text", checks.optional(checks.text())),
         ("content_hash", checks.optional(checks.text(max_length=64, pattern="^[0-9a-f]{64}$"))),
         ("size_bytes", checks.optional(checks.integer(minimum=0))),
+        ("object_version", checks.optional(checks.text())),
         ("row_count", checks.integer(minimum=0)),
         ("created_at", checks.TIMESTAMP),
     ),
@@ -695,6 +705,10 @@ class SourceInput:
     """
     size_bytes: int | None = None
     """The number of those bytes. Null where content_hash is."""
+    object_version: str | None = None
+    """The version of an object in an object store: the id that a bucket with versions gave it, or else the tag
+    that the store changes with its content. Null for what is no object.
+    """
     row_count: int
     """How many rows were read from it, valid or not."""
     created_at: datetime
@@ -723,6 +737,10 @@ class SourceInput:
                 or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
             )
             and ((value := record.size_bytes) is None or (type(value) is int and 0 <= value <= checks.MAX_INTEGER))
+            and (
+                (value := record.object_version) is None
+                or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
             and (type(value := record.row_count) is int and 0 <= value <= checks.MAX_INTEGER)
             and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
         ):

@@ -572,6 +572,7 @@ def _row_of_operation(record: contracts.Operation, time: Callable[[datetime], ob
         record.input_data_hash,
         record.output_data_ref,
         record.output_data_hash,
+        record.object_version,
         record.error_message,
         record.duration_ms,
     )
@@ -590,6 +591,7 @@ def _operation_from_row(row: tuple[Any, ...]) -> contracts.Operation | None:
         input_data_hash,
         output_data_ref,
         output_data_hash,
+        object_version,
         error_message,
         duration_ms,
     ) = row
@@ -605,6 +607,7 @@ def _operation_from_row(row: tuple[Any, ...]) -> contracts.Operation | None:
         input_data_hash=input_data_hash,
         output_data_ref=output_data_ref,
         output_data_hash=output_data_hash,
+        object_version=object_version,
         error_message=error_message,
         duration_ms=stored.real(duration_ms),
     )
@@ -623,6 +626,7 @@ def _operation_from_json(row: tuple[Any, ...]) -> contracts.Operation | None:
         input_data_hash,
         output_data_ref,
         output_data_hash,
+        object_version,
         error_message,
         duration_ms,
     ) = row
@@ -638,6 +642,7 @@ def _operation_from_json(row: tuple[Any, ...]) -> contracts.Operation | None:
         input_data_hash=input_data_hash,
         output_data_ref=output_data_ref,
         output_data_hash=output_data_hash,
+        object_version=object_version,
         error_message=error_message,
         duration_ms=stored.real(duration_ms),
     )
@@ -656,6 +661,7 @@ def _row_of_operation_line(record: Mapping[str, Any], time: Callable[[str], obje
         record["input_data_hash"],
         record["output_data_ref"],
         record["output_data_hash"],
+        record["object_version"],
         record["error_message"],
         None if record["duration_ms"] is None else float(record["duration_ms"]),
     )
@@ -675,6 +681,7 @@ def _row_of_source_input(record: contracts.SourceInput, time: Callable[[datetime
         record.query_text,
         record.content_hash,
         record.size_bytes,
+        record.object_version,
         record.row_count,
         time(record.created_at),
     )
@@ -691,6 +698,7 @@ def _source_input_from_row(row: tuple[Any, ...]) -> contracts.SourceInput | None
         query_text,
         content_hash,
         size_bytes,
+        object_version,
         row_count,
         created_at,
     ) = row
@@ -704,6 +712,7 @@ def _source_input_from_row(row: tuple[Any, ...]) -> contracts.SourceInput | None
         query_text=query_text,
         content_hash=content_hash,
         size_bytes=size_bytes,
+        object_version=object_version,
         row_count=row_count,
         created_at=stored.time(created_at),
     )
@@ -720,6 +729,7 @@ def _source_input_from_json(row: tuple[Any, ...]) -> contracts.SourceInput | Non
         query_text,
         content_hash,
         size_bytes,
+        object_version,
         row_count,
         created_at,
     ) = row
@@ -733,6 +743,7 @@ def _source_input_from_json(row: tuple[Any, ...]) -> contracts.SourceInput | Non
         query_text=query_text,
         content_hash=content_hash,
         size_bytes=size_bytes,
+        object_version=object_version,
         row_count=row_count,
         created_at=stored.exported_time(created_at),
     )
@@ -749,6 +760,7 @@ def _row_of_source_input_line(record: Mapping[str, Any], time: Callable[[str], o
         record["query_text"],
         record["content_hash"],
         record["size_bytes"],
+        record["object_version"],
         record["row_count"],
         time(record["created_at"]),
     )

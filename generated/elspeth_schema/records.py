@@ -519,6 +519,10 @@ OPERATION: RecordType[contracts.Operation] = RecordType(
             kind=Kind.TEXT,
         ),
         Column(
+            name="object_version",
+            kind=Kind.TEXT,
+        ),
+        Column(
             name="error_message",
             kind=Kind.TEXT,
         ),
@@ -536,7 +540,15 @@ OPERATION: RecordType[contracts.Operation] = RecordType(
     lifecycle=Lifecycle(
         status="status",
         while_open=frozenset(
-            ("status", "completed_at", "output_data_ref", "output_data_hash", "error_message", "duration_ms")
+            (
+                "status",
+                "completed_at",
+                "output_data_ref",
+                "output_data_hash",
+                "object_version",
+                "error_message",
+                "duration_ms",
+            )
         ),
     ),
 )
@@ -582,6 +594,10 @@ SOURCE_INPUT: RecordType[contracts.SourceInput] = RecordType(
         Column(
             name="size_bytes",
             kind=Kind.INTEGER,
+        ),
+        Column(
+            name="object_version",
+            kind=Kind.TEXT,
         ),
         Column(
             name="row_count",

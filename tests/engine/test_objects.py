@@ -59,7 +59,11 @@ def puts(bucket: Bucket) -> int:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_reads_and_writes_objects(tmp_path: Path, bucket: Bucket) -> None:
+@pytest.mark.parametrize("keeps_versions", [False, True])
+def test_a_run_reads_and_writes_objects(tmp_path: Path, bucket: Bucket, *, keeps_versions: bool) -> None:
+    if keeps_versions:
+        bucket.keep_versions()
+        bucket.put("in.csv", ROWS)
     _, records = run(tmp_path, settings_of(tmp_path, bucket))
     assert bucket.listed() == ["in.csv", "out/x.csv"]
     assert bucket.get("out/x.csv") == X
@@ -68,6 +72,8 @@ def test_a_run_reads_and_writes_objects(tmp_path: Path, bucket: Bucket) -> None:
     assert (read["content_hash"], read["size_bytes"]) == (hashlib.sha256(ROWS.encode()).hexdigest(), len(ROWS))
     (written,) = [each for each in records["artifact"] if each["path_or_uri"] == bucket.url("out/x.csv")]
     assert written["content_hash"] == bucket.metadata("out/x.csv")["x-amz-meta-sha256"] == hashlib.sha256(X).hexdigest()
+    assert read["object_version"] == bucket.version("in.csv")
+    assert bucket.version("out/x.csv") in {each["object_version"] for each in records["operation"]}
     assert staged() == []
     run(tmp_path, settings_of(tmp_path, bucket))  # an earlier output may be replaced
 

@@ -193,6 +193,7 @@ class InputRecorder:
             query_text=None if read.query_text is None else mask_text(read.query_text, self._mask),
             content_hash=read.content_hash,
             size_bytes=read.size_bytes,
+            object_version=read.object_version,
             row_count=read.rows,
         )
         self._done += 1

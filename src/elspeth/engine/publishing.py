@@ -338,7 +338,11 @@ class SinkSet:
 
     def _complete(self, each: OpenSink) -> None:
         self._recorder.complete_operation(
-            each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=each.summary()
+            each.operation_id,
+            OperationStatus.COMPLETED,
+            run_id=self._run_id,
+            output_data=each.summary(),
+            object_version=each.sink.published_version(),
         )
 
     def _register(self, each: OpenSink, state_id: str, output: StagedOutput) -> None:

@@ -40,6 +40,11 @@ class ObjectState:
     version: str | None = None
     sha256: str | None = None
 
+    @property
+    def label(self) -> str:
+        """Return the version, or the tag in a bucket without versions."""
+        return self.version or self.tag
+
 
 class FileSystem(Protocol):
     """What is used of fsspec's `AbstractFileSystem`."""

@@ -129,6 +129,7 @@ class InputFile:
             is_complete=self._is_complete,
             content_hash=None if hashed is None else hashed.digest(),
             size_bytes=None if hashed is None else hashed.tell(),
+            object_version=None if self._object is None else self._object.state.label,
         )
 
     def _open_raw(self) -> io.BufferedReader:

@@ -169,4 +169,4 @@ class _ObjectTarget:
 
     def version(self) -> str | None:
         """Return the store's version, or else its tag."""
-        return None if self._published is None else self._published.version or self._published.tag
+        return None if self._published is None else self._published.label

@@ -102,6 +102,10 @@ class StagedSink(Sink):
         """Return whether the file is in place."""
         return self._file.confirm(staging_name, output)
 
+    def published_version(self) -> str | None:
+        """Return the version of the object, None for a file."""
+        return self._file.version()
+
     def close(self) -> str | None:
         """Close the staging files; return the path of the rows."""
         return self._file.close()

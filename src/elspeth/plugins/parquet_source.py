@@ -121,14 +121,17 @@ class ParquetSource(Source):
         """
         raw.seek(0)
         content_hash = hashlib.file_digest(raw, "sha256").hexdigest()
+        version = None
         if isinstance(raw.raw, ObjectReader):
             raw.raw.require_unchanged()
+            version = raw.raw.state.label
         return ReadInput(
             input_type=input_type(path),
             path_or_uri=str(path),
             rows=self._read_rows,
             is_complete=True,
             content_hash=content_hash,
+            object_version=version,
             size_bytes=raw.tell(),
         )
 

@@ -330,6 +330,13 @@ class Sink(Plugin):
         Called if a run stopped while it was published. If the output is in place, the staging is removed.
         """
 
+    def published_version(self) -> str | None:
+        """Return the version of what is in place, if it has one.
+
+        Called after `publish` or a successful `confirm`, and recorded.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> str | None:
         """Stop early, and return where the staged rows are.

@@ -105,7 +105,8 @@ class ReadInput:
     `input_type` is a word such as file, standard_input or query; `path_or_uri` says where it was, without secrets.
     `rows` counts the rows read so far, valid or not. `content_hash` (SHA-256 in hex) and `size_bytes` are those of the
     bytes read, of a compressed file as it is stored. They are None for inputs without bytes, and until an input
-    `is_complete`, which means that it was read to its end.
+    `is_complete`, which means that it was read to its end. `object_version` is the version or the tag of an object in
+    an object store.
     """
 
     input_type: str
@@ -115,3 +116,4 @@ class ReadInput:
     query_text: str | None = None
     content_hash: str | None = None
     size_bytes: int | None = None
+    object_version: str | None = None

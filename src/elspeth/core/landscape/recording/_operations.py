@@ -53,6 +53,7 @@ class OperationRecording(RecorderPart):
         *,
         run_id: str | None = None,
         output_data: Mapping[str, Any] | None = None,
+        object_version: str | None = None,
         error: str | None = None,
         duration_ms: float | None = None,
     ) -> None:
@@ -71,6 +72,7 @@ class OperationRecording(RecorderPart):
             completed_at=moment,
             output_data_ref=self._keep(output_data, None),
             output_data_hash=None if output_data is None else stable_hash(output_data),
+            object_version=None if object_version is None else make_storable(object_version),
             error_message=None if error is None else make_storable(error),
             duration_ms=elapsed if duration_ms is None else float(duration_ms),
         )

@@ -40,6 +40,7 @@ class OriginRecording(RecorderPart):
         query_text: str | None = None,
         content_hash: str | None = None,
         size_bytes: int | None = None,
+        object_version: str | None = None,
     ) -> SourceInput:
         """Record an input that a source read."""
         source_input = SourceInput(
@@ -52,6 +53,7 @@ class OriginRecording(RecorderPart):
             query_text=None if query_text is None else make_storable(query_text),
             content_hash=content_hash,
             size_bytes=size_bytes,
+            object_version=None if object_version is None else make_storable(object_version),
             row_count=row_count,
             created_at=now(),
         )
