@@ -1,0 +1,169 @@
+"""Staged files that become objects of S3, and what can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginError, StagedOutput
+from elspeth.objects import s3
+from elspeth.objects.address import ObjectPath
+from elspeth.plugins.staging import StagedFile
+from tests.fixtures.object_store import Bucket, Failure
+
+CONTENT = b"id,kind\n1,x\n"
+FAILED = "Amazon S3 answers: as the test wants"
+DENIED = "Amazon S3 denies access: check the credentials, and what they are allowed to do"
+CHANGED = (
+    "was made or changed by another program during the run, and is left unchanged: move it away, then resume the run"
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=["one request", "three parts"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Say whether outputs are uploaded in parts, and make them so."""
+    if request.param == "three parts":
+        monkeypatch.setattr(s3, "_PART", len(CONTENT) // 3)
+        monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
+    return bool(request.param == "three parts")
+
+
+def staged(bucket: Bucket, content: bytes = CONTENT) -> tuple[StagedFile, StagedOutput]:
+    """Return a file that is finished and not published."""
+    file = StagedFile(ObjectPath(bucket.url("x.csv")))
+    file.open("run1")
+    file.write(content)
+    return file, file.finish("csv")
+
+
+def waiting() -> list[Path]:
+    return list(Path(".elspeth/staging").glob(".*"))
+
+
+def reopened(bucket: Bucket, output: StagedOutput) -> StagedFile:
+    """Return the file as another process finds it."""
+    file = StagedFile(ObjectPath(bucket.url("x.csv")))
+    assert not file.confirm("run1", output)
+    file.reopen("run1", {"bytes": output.size_bytes, "sha256": output.content_hash})
+    assert file.finish("csv") == output
+    return file
+
+
+@pytest.mark.usefixtures("parts")
+def test_nothing_is_there_before_it_is_published(bucket: Bucket) -> None:
+    file, output = staged(bucket)
+    assert (bucket.listed(), len(waiting())) == ([], 1)
+    file.publish()
+    file.publish()
+    assert (bucket.get("x.csv"), waiting(), bucket.unfinished_uploads()) == (CONTENT, [], 0)
+    assert bucket.metadata("x.csv")["x-amz-meta-sha256"] == output.content_hash
+    assert file.version() == bucket.version("x.csv")
+
+
+@pytest.mark.parametrize("dies", ["PUT partNumber=2", "POST x.csv?uploadId", "PUT x.csv"])
+def test_an_upload_that_dies_shows_nothing_and_is_made_again(bucket: Bucket, dies: str, *, parts: bool) -> None:
+    if not parts and dies != "PUT x.csv":
+        return
+    file, output = staged(bucket)
+    method, part = dies.split()
+    bucket.server.fail(Failure(method=method, part=part, code="InternalError"))
+    with pytest.raises(PluginError) as caught:
+        file.publish()
+    assert str(caught.value) == f"{bucket.url('x.csv')} cannot be stored: {FAILED}"
+    assert (bucket.listed(), bucket.unfinished_uploads(), len(waiting())) == ([], 0, 1)
+    file.close()
+    reopened(bucket, output).publish()
+    assert (bucket.get("x.csv"), bucket.unfinished_uploads(), waiting()) == (CONTENT, 0, [])
+
+
+def test_an_upload_whose_answer_was_lost_is_confirmed(bucket: Bucket, *, parts: bool) -> None:
+    file, output = staged(bucket)
+    method, part = ("POST", "x.csv?uploadId") if parts else ("PUT", "x.csv")
+    bucket.server.fail(Failure(method=method, part=part, code="InternalError", forwards=True))
+    with pytest.raises(PluginError, match="cannot be stored"):
+        file.publish()
+    file.close()
+    bucket.server.requests.clear()
+    other = StagedFile(ObjectPath(bucket.url("x.csv")))
+    assert other.confirm("run1", output)
+    assert (other.version(), waiting()) == (bucket.version("x.csv"), [])
+    assert {each.split()[0] for each in bucket.server.requests} <= {"HEAD", "GET"}
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_request_that_is_repeated_finds_what_the_first_one_stored(bucket: Bucket) -> None:
+    file, _ = staged(bucket)
+    bucket.server.fail(Failure(method="PUT", part="x.csv", before=lambda: bucket.put("x.csv", CONTENT)))
+    file.publish()
+    assert (bucket.get("x.csv"), waiting()) == (CONTENT, [])
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("before", [None, b"an earlier output"])
+@pytest.mark.parametrize("other", [b"mine", None])
+def test_what_another_program_does_meanwhile_is_left_alone(
+    bucket: Bucket, before: bytes | None, other: bytes | None
+) -> None:
+    if before == other:
+        return
+    if before is not None:
+        bucket.put("x.csv", before)
+    file, output = staged(bucket)
+
+    def change() -> None:
+        if other is None:
+            bucket.delete("x.csv")
+        else:
+            bucket.put("x.csv", other)
+
+    bucket.server.fail(Failure(method="PUT", part="x.csv", before=change))
+    with pytest.raises(PluginError) as caught:
+        file.publish()
+    assert str(caught.value) == f"{bucket.url('x.csv')} {CHANGED}"
+    assert (bucket.get("x.csv"), len(waiting()), bucket.unfinished_uploads()) == (other, 1, 0)
+    bucket.delete("x.csv")
+    file.close()
+    reopened(bucket, output).publish()
+    assert bucket.get("x.csv") == CONTENT
+
+
+def test_what_changed_before_it_is_uploaded_is_seen_without_a_condition(bucket: Bucket) -> None:
+    file, _ = staged(bucket)
+    bucket.put("x.csv", "mine")
+    bucket.server.requests.clear()
+    with pytest.raises(PluginError, match="was made or changed by another program"):
+        file.publish()
+    assert not any(each.startswith(("PUT", "POST")) for each in bucket.server.requests)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "problem"),
+    [
+        (403, "AccessDenied", DENIED),
+        (404, "NoSuchBucket", "there is no such object, or no such bucket"),
+        (500, "InternalError", FAILED),
+    ],
+)
+def test_what_cannot_be_written_is_known_when_it_is_opened(
+    bucket: Bucket, status: int, code: str, problem: str
+) -> None:
+    bucket.server.fail(Failure(method="POST", part="uploads", status=status, code=code))
+    with pytest.raises(PluginError) as caught:
+        staged(bucket)
+    assert str(caught.value) == f"{bucket.url('x.csv')} cannot be written: {problem}"
+    assert (bucket.listed(), bucket.unfinished_uploads(), waiting()) == ([], 0, [])
+
+
+def test_an_output_that_cannot_be_confirmed_is_an_error(bucket: Bucket) -> None:
+    file, output = staged(bucket)
+    file.close()
+    bucket.server.fail(Failure(method="HEAD", part="x.csv", status=403, code="AccessDenied"))
+    with pytest.raises(PluginError) as caught:
+        StagedFile(ObjectPath(bucket.url("x.csv"))).confirm("run1", output)
+    assert str(caught.value) == f"{bucket.url('x.csv')} cannot be read: {DENIED}"
