@@ -1,4 +1,4 @@
-"""Staged files that become objects of S3, and what can fail."""
+"""Staged files that become objects of S3."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["one request", "three parts"])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Say whether outputs are uploaded in parts, and make them so."""
+    """Return whether outputs are uploaded in parts."""
     if request.param == "three parts":
         monkeypatch.setattr(s3, "_PART", len(CONTENT) // 3)
         monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)

@@ -42,7 +42,7 @@ class ObjectState:
 
     @property
     def label(self) -> str:
-        """Return the version, or the tag in a bucket without versions."""
+        """Return the version, or the tag without one."""
         return self.version or self.tag
 
 
