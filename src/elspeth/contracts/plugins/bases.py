@@ -331,7 +331,7 @@ class Sink(Plugin):
         """
 
     def published_version(self) -> str | None:
-        """Return the version of what is in place, if it has one.
+        """Return the version of the published output, or None.
 
         Called after `publish` or a successful `confirm`, and recorded.
         """
