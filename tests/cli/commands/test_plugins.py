@@ -1,6 +1,7 @@
 """`elspeth plugins show` and `elspeth plugins new`."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from elspeth.cli.commands.plugins import _Kind
 from elspeth.contracts.plugins import PluginKind
 from elspeth.plugins.aggregations import BatchStatsAggregation
 
+PAGE = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text(encoding="utf-8")
 Captured = pytest.CaptureFixture[str]
 FILES = """\
 elspeth-strip-text/README.md
@@ -29,7 +31,12 @@ def test_a_package_is_made_and_its_files_are_listed(own_directory: Path, capsys:
     assert main(["plugins", "new", "strip_text"]) == 0
     output = capsys.readouterr()
     assert output.out == FILES
-    assert output.err == "Install it with: pip install -e elspeth-strip-text; then run pytest there.\n"
+    install = "pip install -e 'elspeth-strip-text[test]'"  # by any pip: --group needs a new one
+    assert output.err == f"Install it with: {install}; then run pytest there.\n"
+    assert f"$ {install}\n" in PAGE
+    assert "$ pip install -e '.[test]'\n" in Path("elspeth-strip-text/README.md").read_text()
+    project = tomllib.loads(Path("elspeth-strip-text/pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"] == {"test": ["pytest"]}
     made = [str(path.relative_to(own_directory)) for path in own_directory.rglob("*") if path.is_file()]
     assert sorted(made) == sorted(FILES.split())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json as jsonlib
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -138,4 +139,7 @@ def new_plugin(
         typer.echo(jsonlib.dumps({"kind": kind.value, "name": name, "files": paths}, indent=2))
         return
     typer.echo("\n".join(printable(str(directory / path)) for path in made))
-    typer.echo(printable(f"Install it with: pip install -e {directory}; then run pytest there."), err=True)
+    typer.echo(
+        printable(f"Install it with: pip install -e {shlex.quote(f'{directory}[test]')}; then run pytest there."),
+        err=True,
+    )
