@@ -33,9 +33,22 @@ def test_node_ids_tell_nothing_of_secrets(tmp_path: Path) -> None:
     ids = set()
     for password in ("first", "second"):
         settings = csv_settings(tmp_path)
-        settings["sinks"]["rest"]["options"]["path"] = f"http://user:{password}@host/rest.csv"
+        options = {"url": f"postgresql+psycopg://user:{password}@host/db", "table": "rest"}
+        settings["sinks"]["rest"] = {"plugin": "database", "options": options}
         ids.add(build(tmp_path, settings).sink_node("rest").node_id)
     assert len(ids) == 1
+
+
+@pytest.mark.parametrize("part", ["sink", "rates"])
+def test_an_address_that_is_refused_does_not_show_its_password(tmp_path: Path, part: str) -> None:
+    settings, address = csv_settings(tmp_path), "https://user:hunter2@host/rest.csv"
+    if part == "sink":
+        settings["sinks"]["rest"]["options"]["path"] = address
+    else:
+        settings["rate_limit"] = {"persistence_path": address}
+    with pytest.raises(SettingsError) as caught:
+        build(tmp_path, settings)
+    assert "hunter2" not in str(caught.value)
 
 
 def source_id(pipeline: Pipeline) -> str:
@@ -109,7 +122,7 @@ def test_a_secret_is_nowhere_in_what_is_recorded(tmp_path: Path) -> None:
     directory = tmp_path / "http:" / "user:hunter2@host"
     settings["sinks"]["rest"]["options"]["path"] = str(directory / "rest.csv")
     settings["gates"][0]["condition"] = "row['kind'] == 'x'"
-    settings["rate_limit"] = {"persistence_path": "redis://user:hunter2@host/0"}
+    settings["labels"] = {"store": "redis://user:hunter2@host/0"}
     _, records = run(tmp_path, settings, environ={"ELSPETH_FINGERPRINT_KEY": "operator of the run"})
     (recorded,) = records["run"]
     assert "redis://user:hunter2@" not in recorded["settings_json"]
@@ -127,7 +140,7 @@ def test_a_variable_that_holds_a_secret_is_recorded_with_its_fingerprint(tmp_pat
     (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
     settings = csv_settings(tmp_path)
     settings["datasource"]["options"]["path"] = "${PLACE}/in.csv"
-    settings["rate_limit"] = {"persistence_path": "redis://user:${REDIS_PASSWORD}@host/0"}
+    settings["labels"] = {"store": "redis://user:${REDIS_PASSWORD}@host/0"}
     environ = {"ELSPETH_FINGERPRINT_KEY": KEY, "PLACE": str(tmp_path), "REDIS_PASSWORD": "hunter2", "OTHER": "hunter2"}
     before = time.time()
     _, records = run(tmp_path, settings, environ=environ)

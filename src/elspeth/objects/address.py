@@ -105,7 +105,7 @@ def address_problem(text: str) -> str | None:
     service = SERVICES.get(found[1])
     if service is None:
         known = ", ".join(f"{scheme}://" for scheme in SERVICES)
-        return f"unknown scheme {found[1]!r} in {text!r}: expected one of {known}, or a local path"
+        return f"unknown scheme {found[1]!r}: expected one of {known}, or a local path"
     path = ObjectPath(text)
     if not path.bucket or not path.key:
         return f"{text!r} names no object: expected {path.scheme}://bucket/key"

@@ -35,7 +35,7 @@ FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_L
 
 def _check_local(text: str) -> str:
     if is_address(text):
-        raise ValueError(f"{text!r} is the address of an object: expected a local path")
+        raise ValueError("expected a local path, got the address of an object")
     return text
 
 

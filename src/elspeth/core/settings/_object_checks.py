@@ -21,7 +21,7 @@ def object_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem
     """Yield what is wrong with the objects that settings name."""
     for location, text in _local_paths(parts):
         if text is not None and is_address(text):
-            message = f"{text!r} is the address of an object: expected a local path"
+            message = "expected a local path, got the address of an object"
             yield Problem(location=location, message=message)
     for first, second in combinations(named_objects(parts, values), 2):
         if first.is_input and second.is_input and first.owner != second.owner:
