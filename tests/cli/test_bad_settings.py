@@ -21,7 +21,8 @@ landscape: {url: "sqlite:///runs/audit.db"}
 
 SECTIONS = (
     "sinks, datasource, output_sink, gates, aggregations, coalesce, landscape, concurrency, retry, "
-    "checkpoint, fail_if, rate_limit, payload_store, run_mode, replay_source_run_id, labels, limit, row_plugins"
+    "checkpoint, fail_if, rate_limit, payload_store, run_mode, replay_source_run_id, openlineage, labels, "
+    "limit, row_plugins"
 )
 RETRY = "max_attempts, initial_delay_seconds, max_delay_seconds, exponential_base"
 GET = "expected row.get('field') or row.get('field', default)"

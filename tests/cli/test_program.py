@@ -192,6 +192,7 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
         "usage": {},
         "problems": [],
         "overdue_checkpoints": [],
+        "unsent_events": [],
         "database": "sqlite:///examples/audit_export/runs/audit.db",
         "report_path": None,
     }
