@@ -99,7 +99,7 @@ def test_the_files_of_csv_are_compressed_each_and_the_manifest_is_not(elspeth: E
     assert elspeth("export", "told", "-d", "audit.db", "-o", "trail.csv", "--compress", "gzip")[0] == 0
     names = sorted(path.name for path in Path("trail.csv").iterdir())
     assert "row.csv.gz" in names
-    assert [name for name in names if not name.endswith(".csv.gz")] == ["manifest.json"]
+    assert [name for name in names if not name.endswith(".csv.gz")] == ["datapackage.json", "manifest.json"]
     assert gzip.decompress(Path("trail.csv", "row.csv.gz").read_bytes()).startswith(b"run_id,row_id,")
 
 

@@ -19,6 +19,9 @@ from tests.fixtures.rich_run import export_to, rich_run
 Record = dict[str, object]
 
 
+DOCUMENTS = ("datapackage.json", "manifest.json")
+
+
 def rows_of(directory: Path, name: str) -> list[dict[str, str]]:
     with (directory / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
@@ -45,7 +48,7 @@ def test_the_files_hold_every_record_of_the_jsonl_form(
         for form in (ExportFormat.JSONL, ExportFormat.CSV)
     )
     *records, manifest = records_of(jsonl)
-    assert {path.name for path in directory.iterdir()} == {"manifest.json", *(f"{name}.csv" for name in RECORD_TYPES)}
+    assert {path.name for path in directory.iterdir()} == {*DOCUMENTS, *(f"{name}.csv" for name in RECORD_TYPES)}
     found = [{"record_type": name, **row} for name in RECORD_TYPES for row in rows_of(directory, name)]
     assert found == [{name: field(value) for name, value in record.items()} for record in records]
     assert records_of(directory / "manifest.json") == [manifest]
@@ -61,7 +64,7 @@ def test_a_header_holds_the_columns_in_schema_order(tmp_path: Path) -> None:
 
 def test_types_without_records_have_no_file(tmp_path: Path) -> None:
     directory = export_to(tmp_path / "csv", ExportFormat.CSV, rich_run()[:1])
-    assert {path.name for path in directory.iterdir()} == {"manifest.json", "run.csv"}
+    assert {path.name for path in directory.iterdir()} == {*DOCUMENTS, "run.csv"}
 
 
 def test_lines_end_as_rfc_4180_says(tmp_path: Path) -> None:

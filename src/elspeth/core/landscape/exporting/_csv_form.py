@@ -16,9 +16,11 @@ from typing import TextIO
 import orjson
 
 from elspeth.core.canonical import canonical_json
+from elspeth.core.landscape.exporting._data_package import data_package
 from elspeth.core.landscape.exporting._record_rules import RecordForm, load_forms
 from elspeth.core.landscape.exporting.forms import (
     MANIFEST_FILE,
+    PACKAGE_FILE,
     ExportError,
     ExportGroups,
     StoredRecord,
@@ -55,16 +57,21 @@ _JSON_KINDS = frozenset({Kind.INTEGER, Kind.REAL, Kind.BOOLEAN})
 def write_csv(directory: Path, groups: ExportGroups, compression: Compression | None = None) -> int:
     """Write a file for each record type, and the manifest.
 
-    The header holds the column names. Text stands as it is, null is an empty field, numbers and booleans are JSON. The
-    manifest is never compressed. Returns the number of records before the manifest.
+    `datapackage.json` describes the files. A header holds the column names. Text stands as it is, null is an empty
+    field, numbers and booleans are JSON. The two documents are never compressed. Returns the number of records before
+    the manifest.
     """
     total = 0
+    headers: dict[str, list[str]] = {}
     for name, records in groups:
         if name == MANIFEST:
-            (directory / MANIFEST_FILE).write_bytes(manifest_bytes(next(records)))
+            manifest = next(records)
+            (directory / PACKAGE_FILE).write_bytes(data_package(str(manifest["run_id"]), headers, compression))
+            (directory / MANIFEST_FILE).write_bytes(manifest_bytes(manifest))
         else:
             ending = "" if compression is None else SUFFIXES[compression]
-            total += _write_file(directory / f"{name}.csv{ending}", records, compression)
+            headers[name] = []
+            total += _write_file(directory / f"{name}.csv{ending}", records, headers[name], compression)
     return total
 
 
@@ -78,7 +85,10 @@ def read_csv(path: Path, epoch: int) -> Iterator[StoredRecord]:
     return read_directory(path, "csv", load_forms(epoch), read_file, [*SUFFIXES.values()])
 
 
-def _write_file(path: Path, records: Iterator[Mapping[str, object]], compression: Compression | None) -> int:
+def _write_file(
+    path: Path, records: Iterator[Mapping[str, object]], header: list[str], compression: Compression | None
+) -> int:
+    """Write the records, and add their columns to the header."""
     total = 0
     with (
         path.open("wb") as content,
@@ -88,7 +98,8 @@ def _write_file(path: Path, records: Iterator[Mapping[str, object]], compression
         for record in records:
             columns = {column: value for column, value in record.items() if column != "record_type"}
             if not total:
-                file.write(",".join(columns) + "\r\n")
+                header += columns
+                file.write(",".join(header) + "\r\n")
             file.write(",".join(map(_field, columns.values())) + "\r\n")
             total += 1
     return total

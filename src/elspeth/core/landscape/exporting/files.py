@@ -20,7 +20,7 @@ from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem
-from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE
+from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, PACKAGE_FILE
 from elspeth.evidence.format.bag import Contact
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
@@ -41,7 +41,9 @@ _DIRECTORY_FORMS = (ExportFormat.CSV, ExportFormat.PARQUET)
 
 _ENDINGS = (*_DIRECTORY_FORMS, *(f"{ExportFormat.CSV}{suffix}" for suffix in SUFFIXES.values()))
 
-_OUR_FILES = frozenset({MANIFEST_FILE, *(f"{name}.{ending}" for name in RECORD_TYPES for ending in _ENDINGS)})
+_OUR_FILES = frozenset(
+    {MANIFEST_FILE, PACKAGE_FILE, *(f"{name}.{ending}" for name in RECORD_TYPES for ending in _ENDINGS)}
+)
 
 _NO_EXPORT = {False: "is not an export", True: "is not an export of a database as found"}
 

@@ -19,6 +19,7 @@ from elspeth.evidence.verifier.export import MANIFEST_FILE
 __all__ = [
     "FOUND_FILE",
     "MANIFEST_FILE",
+    "PACKAGE_FILE",
     "ExportError",
     "ExportGroups",
     "StoredRecord",
@@ -29,6 +30,9 @@ __all__ = [
     "read_directory",
     "read_manifest",
 ]
+
+PACKAGE_FILE = "datapackage.json"
+"""What describes the files of an export to CSV. Nothing reads it back."""
 
 FOUND_FILE = re.compile(rf"{re.escape(MANIFEST_FILE)}|tables\.jsonl|table-[1-9][0-9]*\.(?:csv|parquet)")
 """The names of the files of a database as found."""
@@ -95,7 +99,7 @@ def read_directory(
     does not belong to an export, and what `read_file` raises.
     """
     files = {name: [f"{name}.{form}{ending}" for ending in ("", *endings)] for name in types}
-    known = {MANIFEST_FILE, *chain.from_iterable(files.values())}
+    known = {MANIFEST_FILE, PACKAGE_FILE, *chain.from_iterable(files.values())}
     for entry in sorted(path.iterdir()):
         if entry.name not in known:
             raise ExportError(path, entry.name, f"expected TYPE.{form} of a known record type, or {MANIFEST_FILE}")
