@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
 
 from elspeth.cli import main
+from elspeth.cli.commands import checks
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.check import SealReport
 from elspeth.evidence.format.signatures import (
     PRIVATE_KEY,
     PUBLIC_KEY,
@@ -160,3 +163,24 @@ def test_a_run_that_was_removed_is_named(database: Path, capsys: pytest.CaptureF
     problem = "is in the log at entry 3, with the status 'completed', but not in the database: it was removed"
     assert f"log of runs: run second: {problem}" in lines
     assert lines[-1] == "2 runs in the log of runs, 5 entries, 1 fault"
+
+
+NOTHING = SealReport(sealed=1, unchanged=1, faults=(), signers={}, unsealed=(), unfinished={}, pruned=0)
+
+
+@pytest.mark.parametrize(
+    ("report", "remark"),
+    [
+        (replace(NOTHING, signers={None: 1}), UNSIGNED.replace("2 seals are", "1 seal is")),
+        (
+            replace(NOTHING, signers={"f": 1}),
+            "1 seal claims to be signed by the key f: not checked, as no --key was given",
+        ),
+        (
+            replace(NOTHING, unsealed=("a",)),
+            "1 finished run has no seal: imported, or recorded before there were seals",
+        ),
+    ],
+)
+def test_a_remark_about_one_is_in_the_singular(report: SealReport, remark: str) -> None:
+    assert [*checks._unchecked_seals(report)] == [remark]

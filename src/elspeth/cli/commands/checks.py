@@ -20,6 +20,7 @@ from elspeth.cli.failures import ExitCode
 from elspeth.cli.options import ClusterOption, DatabaseOption, JsonOption, WorkersOption, require_only_one
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import printable
+from elspeth.contracts.errors import format_count
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -148,8 +149,11 @@ def _unchecked_seals(report: SealReport) -> Iterator[str]:
     """Yield what the seals do not show without a key."""
     for fingerprint, seals in sorted(report.signers.items(), key=lambda item: item[0] or ""):
         if fingerprint is None:
-            yield f"{seals:,} seals are unsigned: anyone who can write to the database can replace them"
+            unsigned = format_count(seals, "seal is", "seals are")
+            yield f"{unsigned} unsigned: anyone who can write to the database can replace them"
         else:
-            yield f"{seals:,} seals claim to be signed by the key {fingerprint}: not checked, as no --key was given"
+            claims = format_count(seals, "seal claims", "seals claim")
+            yield f"{claims} to be signed by the key {fingerprint}: not checked, as no --key was given"
     if report.unsealed:
-        yield f"{len(report.unsealed):,} finished runs have no seal: imported, or recorded before there were seals"
+        runs = format_count(len(report.unsealed), "finished run has", "finished runs have")
+        yield f"{runs} no seal: imported, or recorded before there were seals"

@@ -156,7 +156,7 @@ def test_a_bag_that_is_there_is_used_and_not_imported_again(landscape: Landscape
     with pytest.raises(PrunedRunError):
         import_export(landscape, tmp_path / "a.zip")
     assert rows_left(landscape, "a") == {"pruned_runs": 1, "seals": 1}
-    with pytest.raises(RunNotFoundError, match="holds no run: 1 were pruned, see elspeth landscape runs"):
+    with pytest.raises(RunNotFoundError, match="holds no run: 1 was pruned, see elspeth landscape runs"):
         resolve_run(landscape, "latest")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, String, Table, cast, func, null, select
 
 from elspeth.contracts.database_urls import mask_url
+from elspeth.contracts.errors import format_count
 from elspeth.core.canonical import stored_time_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import claimed_runs
@@ -90,7 +91,8 @@ def newest_run(db: LandscapeDB) -> tuple[str, datetime]:
 def _no_latest(db: LandscapeDB) -> str:
     with db.connection() as connection:
         pruned = len(read_pruned_runs(connection))
-    return f"holds no run: {pruned:,} were pruned, see elspeth landscape runs" if pruned else "holds no run"
+    gone = format_count(pruned, "was", "were")
+    return f"holds no run: {gone} pruned, see elspeth landscape runs" if pruned else "holds no run"
 
 
 def _refuse_pruned(connection: Connection, name: str, *, others: int) -> None:
