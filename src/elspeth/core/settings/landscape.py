@@ -39,6 +39,14 @@ def _has_path(export: dict[str, Any]) -> bool:
     return export.get("path") is not None
 
 
+PublicHalf = Annotated[str | None, Field(description="The PEM file of its public half, which a signer URI needs.")]
+PassphraseVariable = Annotated[
+    str | None,
+    Field(description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`."),
+]
+"""What names a private key, besides the key itself."""
+
+
 class ExportSettings(Section):
     """The export of the audit trail after a run.
 
@@ -76,26 +84,20 @@ class ExportSettings(Section):
     key: str | None = Field(
         default=None, description="The private key that signs a bag: a PEM file, or a signer URI of a KMS or HSM."
     )
-    public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
+    public: PublicHalf = None
     certificate: str | None = Field(
         default=None,
         description="The PEM file of the key's X.509 certificate and those of its authorities, put into a bag.",
     )
-    passphrase_env: str | None = Field(
-        default=None,
-        description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`.",
-    )
+    passphrase_env: PassphraseVariable = None
 
 
 class SealSettings(Section):
     """What signs the seals of finished runs, if anything."""
 
     key: str | None = Field(default=None, description="The private key: a PEM file, or a signer URI of a KMS or HSM.")
-    public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
-    passphrase_env: str | None = Field(
-        default=None,
-        description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`.",
-    )
+    public: PublicHalf = None
+    passphrase_env: PassphraseVariable = None
 
 
 class LogPlaceSettings(Section):
@@ -118,11 +120,8 @@ class LogSettings(Section):
     key: str | None = Field(
         default=None, description="The private key that signs them, Ed25519: a PEM file, or a signer URI."
     )
-    public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
-    passphrase_env: str | None = Field(
-        default=None,
-        description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`.",
-    )
+    public: PublicHalf = None
+    passphrase_env: PassphraseVariable = None
     after_run: list[LogPlaceSettings] = Field(
         default=[], description="Where a checkpoint is left. What fails is recorded, and fails no run."
     )
