@@ -53,6 +53,9 @@ def database(own_directory: Path) -> Path:
         ("elspeth export -d audit.db ", ["latest", "run-2", "run-1"]),
         ("elspeth export -d audit.db run", ["run-2", "run-1"]),
         ("elspeth explain -d audit.db --run run-1", ["run-1"]),
+        ("elspeth report -d audit.db run", ["run-2", "run-1"]),
+        ("elspeth outputs -d audit.db run-1", ["run-1"]),
+        ("elspeth report -d audit.db evidence", []),  # shells complete files then
         ("elspeth export -d missing.db ", ["latest"]),
         ("elspeth plugins show batch_", ["batch_replicate", "batch_stats"]),
         ("elspeth plugins show --kind sink j", ["json", "jsonl"]),
@@ -64,6 +67,13 @@ def test_completions(
 ) -> None:
     assert complete(monkeypatch, capsys, line).split() == expected
     assert [path.name for path in own_directory.iterdir()] == ["audit.db"]
+
+
+@pytest.mark.usefixtures("database")
+def test_the_runs_of_the_default_database_are_completed(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setenv("ELSPETH_DATABASE", "audit.db")
+    assert complete(monkeypatch, capsys, "elspeth diff run-1 ").split() == ["latest", "run-2", "run-1"]
+    assert complete(monkeypatch, capsys, "elspeth export run").split() == ["run-2", "run-1"]
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ UNUSABLE_PRIVATE = {
     "another curve": (pem(P521), OTHER_ALGORITHM),
     "RSA": (pem(WEAK_RSA), f"{SUPPORTED}, got an RSA key of 1024 bits"),
     "encrypted": (pem(P256, b"password"), "is encrypted, and no pass phrase was given"),
-    "public": (public_pem(P256), "expected a private key in PEM"),
+    "public": (public_pem(P256), "expected a private key in PEM; this is a public key, its private half signs"),
     "large": (b"x" * 65537, "expected a key, got a file of more than 65,536 bytes"),
 }
 UNUSABLE_PUBLIC = {

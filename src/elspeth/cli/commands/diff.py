@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import open_run
+from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import ExitCode, UsageError
 from elspeth.cli.options import JsonOption, require_unicode
 from elspeth.cli.terminal import aligned, one_line, print_json_list, print_table
@@ -28,6 +29,7 @@ _HEADING = ("row", "differs", "first", "second")
 _MOST_DATABASES = 2
 
 _Run = typer.Argument(
+    autocompletion=complete_run,
     callback=require_unicode,
     help="An export, or a run in the database: its id, the beginning of its id, or latest.",
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import default_database, open_landscape, protected_files
+from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import ForceOption, JsonOption, OptionalDatabaseOption, require_unicode
 from elspeth.cli.progress import record_display
@@ -32,6 +33,7 @@ def report(
         str | None,
         typer.Argument(
             metavar="RUN|latest|PATH",
+            autocompletion=complete_run,
             callback=require_unicode,
             help="A run in the database, by its id, the beginning of its id or latest; or a bag or another export.",
         ),

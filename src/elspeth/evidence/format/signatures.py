@@ -297,7 +297,8 @@ def _load_private(key: str, passphrase: Passphrase) -> object:
         if not phrase:
             raise KeyFileError(key, "is encrypted, and no pass phrase was given") from error
     except _UNREADABLE as error:
-        raise KeyFileError(key, "expected a private key in PEM") from error
+        hint = "; this is a public key, its private half signs" if b"PUBLIC KEY" in pem else ""
+        raise KeyFileError(key, f"expected a private key in PEM{hint}") from error
     try:
         return load_pem_private_key(pem, password=phrase.encode())
     except _UNREADABLE as error:
