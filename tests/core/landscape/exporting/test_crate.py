@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +41,14 @@ def write(directory: Path, new_landscape: NewLandscape = in_memory) -> Path:
     return directory / "bag"
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bag, which tests copy before they change it."""
+    path = write(tmp_path_factory.mktemp("bags"))
+    assert verify_bag(path).verdict is Verdict.UNSIGNED
+    return path
+
+
 def test_a_bag_says_of_itself_what_its_records_say(new_landscape: NewLandscape, tmp_path: Path) -> None:
     path = write(tmp_path, new_landscape)
     found = entities((path / bag.CRATE).read_bytes())
@@ -69,14 +78,14 @@ def listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_the_same_run_has_the_same_metadata(tmp_path: Path) -> None:
-    first, second = (write(tmp_path / name) for name in "ab")
-    assert (first / bag.CRATE).read_bytes() == (second / bag.CRATE).read_bytes()
+def test_the_same_run_has_the_same_metadata(written: Path, tmp_path: Path) -> None:
+    second = write(tmp_path)
+    assert (written / bag.CRATE).read_bytes() == (second / bag.CRATE).read_bytes()
 
 
-def test_the_context_beside_the_records_is_the_installed_one(tmp_path: Path) -> None:
+def test_the_context_beside_the_records_is_the_installed_one(written: Path) -> None:
     installed = files("elspeth_schema").joinpath("context.jsonld").read_text(encoding="utf-8")
-    context = json.loads((write(tmp_path) / bag.CONTEXT).read_bytes())
+    context = json.loads((written / bag.CONTEXT).read_bytes())
     assert context == {"@context": json.loads(installed)["@context"]}
 
 
@@ -108,10 +117,9 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
     ],
 )
 def test_a_bag_that_says_anything_else_of_itself_is_not_verified(
-    tmp_path: Path, name: str, change: Callable[[bytes], bytes | None], problem: str
+    written: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes | None], problem: str
 ) -> None:
-    path = write(tmp_path)
-    assert verify_bag(path).verdict is Verdict.UNSIGNED
+    path = shutil.copytree(written, tmp_path / "bag")
     result = verify_bag(resealed(path, {name: change((path / name).read_bytes())}))
     assert result.verdict is Verdict.NOT_VERIFIED
     (failed,) = (each for each in result.steps if each.status is Status.FAILED)
@@ -119,8 +127,10 @@ def test_a_bag_that_says_anything_else_of_itself_is_not_verified(
     assert problem in failed.detail
 
 
-def test_a_bag_without_metadata_is_verified_as_those_of_earlier_releases(tmp_path: Path) -> None:
-    path = resealed(write(tmp_path), {bag.CRATE: None, bag.SETTINGS: None, bag.CONTEXT: None})
+def test_a_bag_without_metadata_is_verified_as_those_of_earlier_releases(written: Path, tmp_path: Path) -> None:
+    path = resealed(
+        shutil.copytree(written, tmp_path / "bag"), {bag.CRATE: None, bag.SETTINGS: None, bag.CONTEXT: None}
+    )
     result = verify_bag(path)
     assert result.verdict is Verdict.UNSIGNED
     (references,) = (each for each in result.steps if each.step is Step.REFERENCES)

@@ -27,7 +27,7 @@ from tests.fixtures.graphs import facts_told, lineage_query, stories
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "linked-data.md").read_text(encoding="utf-8")
-PROGRAM = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
+SHAPES_PROGRAM, PROGRAM = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 LANDSCAPE = Namespace("https://w3id.org/elspeth/landscape/")
 PROV = Namespace("http://www.w3.org/ns/prov#")
@@ -167,6 +167,14 @@ def test_the_triples_are_the_same_graph(graph: Graph, directory: Path) -> None:
     # rdflib takes whole numbers from JSON-LD as they are written, and normalises them when it reads N-Triples.
     normal = Graph().parse(data=graph.serialize(format="nt"), format="nt")
     assert isomorphic(normal, Graph().parse(directory / "trail.nt", format="nt"))
+
+
+def test_the_program_with_shapes_finds_that_the_graph_conforms(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(directory)
+    exec(SHAPES_PROGRAM, {})  # noqa: S102 - the documentation's own
+    assert "Conforms: True" in capsys.readouterr().out
 
 
 def test_the_query_about_a_row_finds_what_is_explained(graph: Graph, directory: Path) -> None:
