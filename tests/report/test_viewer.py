@@ -67,6 +67,17 @@ def test_an_archive_is_checked(viewer: Tab, key: PublicKey, signed: dict[str, by
     assert all(row.startswith("ok: ") for row in rows[:6])
 
 
+def test_keys_and_archives_can_be_dropped(tab: Tab, key: PublicKey, signed: dict[str, bytes], tmp_path: Path) -> None:
+    write_viewer(tmp_path / "viewer.html")
+    (tmp_path / "key.pem").write_bytes(key.pem)
+    (tmp_path / "bag.zip").write_bytes(zipped(signed))
+    tab.open(tmp_path / "viewer.html")
+    tab.drop_files([tmp_path / "key.pem"])
+    tab.wait_for("document.querySelector('#fingerprint').textContent")
+    tab.drop_files([tmp_path / "bag.zip"])
+    assert verdict(tab) == signed_by(key)
+
+
 def test_an_archive_is_not_what_was_signed(
     viewer: Tab,
     key: PublicKey,

@@ -115,6 +115,7 @@ def _text(report: WrittenReport, overview: Overview, evidence: PageEvidence) -> 
         made=datetime.now(UTC),
         facts={
             "runId": report.run_id,
+            "epoch": EPOCH,
             "embed": report.embed,
             "embedded": report.embedded,
             "total": report.records,

@@ -20,15 +20,19 @@ const LINE_END = new Uint8Array([10]);
  * Check the records in a page.
  *
  * `files` are pairs of name and packed content if it was made from a bag, `seal` what a database says of the run, `code`
- * the script of workers.
+ * the script of workers. With `archive`, a bag of the run, that is checked in place of the records in the page.
  * `tell` is called with the number of records so far.
  */
-export async function checkEmbedded({ pem, files, blocks, seal, embedded, total, code }, tell) {
-  if (embedded < total) {
+export async function checkEmbedded({ pem, files, blocks, seal, embedded, total, code, archive, runId, epoch }, tell) {
+  if (archive === undefined && embedded < total) {
     return unchecked(`This page holds ${embedded} of ${total} records, and only all of them together can be checked.`);
   }
   const key = pem === null ? null : await VerifyingKey.fromPem(pem, "key");
   const workers = new LeafWorkers(code);
+  if (archive !== undefined) {
+    const result = await verifyBag(await BagFiles.ofArchive(archive), key, { tell: ({ lines }) => tell(lines), workers });
+    return result.fault === null ? ofThisRun(result, runId, epoch) : result;
+  }
   if (files.length) {
     return checkBag(files, blocks, key, workers, tell);
   }
@@ -40,6 +44,15 @@ export async function checkEmbedded({ pem, files, blocks, seal, embedded, total,
 
 function unchecked(text) {
   return { verdict: "unchecked", text, steps: [] };
+}
+
+function ofThisRun(result, runId, epoch) {
+  const found = `of the run ${result.runId} in epoch ${result.epoch}`;
+  const expected = `of the run ${runId} in epoch ${epoch}`;
+  if (found !== expected) {
+    throw new EvidenceError("bag", `expected one ${expected}, got one ${found}`);
+  }
+  return result;
 }
 
 async function checkBag(files, blocks, key, workers, tell) {

@@ -31,7 +31,9 @@ export class RecordHasher {
   /** Yield the leaf hashes of the lines in blocks of bytes, some lines at once; each line must end with a line feed. */
   async *hashes(blocks) {
     const ahead = [];
-    for await (const piece of this.pieces(blocks)) {
+    for await (const lines of piecesOf(blocks, this.place)) {
+      const piece = { ...lines, secret: this.secret };
+      this.bytes += piece.bytes.length;
       ahead.push(this.workers?.hash(piece) ?? leafHashes(piece));
       if (ahead.length > (this.workers?.ahead ?? 0)) {
         yield this.take(await ahead.shift());
@@ -49,44 +51,7 @@ export class RecordHasher {
 
   /** Return the name of a line, whose number counts from 0, for messages. */
   linePlace(number) {
-    return `${this.place}, line ${number + 1}`;
-  }
-
-  /** Yield whole lines, as many as have their salts in common, or fewer if they are long. */
-  async *pieces(blocks) {
-    let [first, lines, size, held] = [0, 0, 0, 0]; // `size` without and `held` with the line that has not ended
-    let parts = [];
-    for await (const block of blocks) {
-      let start = 0;
-      for (let at = 0; at < block.length; ) {
-        const feed = block.indexOf(LINE_FEED, at);
-        const end = feed < 0 ? block.length : feed;
-        held += end - at;
-        if (held > MAX_LINE) {
-          throw new EvidenceError(this.linePlace(first + lines), `expected at most ${MAX_LINE} bytes, got more`);
-        }
-        at = end + 1;
-        if (feed < 0) {
-          break;
-        }
-        lines += 1;
-        size += held + 1;
-        held = 0;
-        if ((first + lines) % SALT_BLOCK === 0 || size >= PIECE_SIZE) {
-          parts.push(block.subarray(start, at));
-          yield { bytes: joined(parts), lines, first, secret: this.secret };
-          [first, lines, size, start, parts] = [first + lines, 0, 0, at, []];
-        }
-      }
-      parts.push(block.subarray(start));
-      this.bytes += block.length;
-    }
-    if (held > 0) {
-      throw new EvidenceError(this.linePlace(first + lines), "expected a line feed at its end: the file is truncated");
-    }
-    if (lines > 0) {
-      yield { bytes: joined(parts), lines, first, secret: this.secret };
-    }
+    return placeOf(this.place, number);
   }
 
   take(hashes) {
@@ -95,4 +60,44 @@ export class RecordHasher {
     }
     return hashes;
   }
+}
+
+/** Yield whole lines of a file, at most as many as have their salts in common; each must end with a line feed. */
+export async function* piecesOf(blocks, place) {
+  let [first, lines, size, held] = [0, 0, 0, 0]; // `size` without and `held` with the line that has not ended
+  let parts = [];
+  for await (const block of blocks) {
+    let start = 0;
+    for (let at = 0; at < block.length; ) {
+      const feed = block.indexOf(LINE_FEED, at);
+      const end = feed < 0 ? block.length : feed;
+      held += end - at;
+      if (held > MAX_LINE) {
+        throw new EvidenceError(placeOf(place, first + lines), `expected at most ${MAX_LINE} bytes, got more`);
+      }
+      at = end + 1;
+      if (feed < 0) {
+        break;
+      }
+      lines += 1;
+      size += held + 1;
+      held = 0;
+      if ((first + lines) % SALT_BLOCK === 0 || size >= PIECE_SIZE) {
+        parts.push(block.subarray(start, at));
+        yield { bytes: joined(parts), lines, first };
+        [first, lines, size, start, parts] = [first + lines, 0, 0, at, []];
+      }
+    }
+    parts.push(block.subarray(start));
+  }
+  if (held > 0) {
+    throw new EvidenceError(placeOf(place, first + lines), "expected a line feed at its end: the file is truncated");
+  }
+  if (lines > 0) {
+    yield { bytes: joined(parts), lines, first };
+  }
+}
+
+function placeOf(file, number) {
+  return `${file}, line ${number + 1}`;
 }

@@ -6,25 +6,40 @@ export class PackedBlock {
     this.packed = bytesOfBase64(base64);
   }
 
-  /** Return a stream of the content. That of a Blob would pass through another process. */
-  stream() {
-    const { readable, writable } = new DecompressionStream("deflate");
-    const writer = writable.getWriter();
-    const ignore = () => {}; // the reader is told, too
-    writer.write(this.packed).catch(ignore);
-    writer.close().catch(ignore);
-    return readable;
+  /** Return a block with this content. */
+  static async of(bytes) {
+    const block = new PackedBlock("");
+    block.packed = await readAll(through(new CompressionStream("deflate"), bytes));
+    return block;
   }
 
-  async bytes() {
-    const parts = [];
-    for await (const part of blocksOf(this.stream(), "a block of this page")) parts.push(part);
-    return joined(parts);
+  /** Return a stream of the content. */
+  stream() {
+    return through(new DecompressionStream("deflate"), this.packed);
+  }
+
+  bytes() {
+    return readAll(this.stream());
   }
 
   async text() {
     return textOf(await this.bytes());
   }
+}
+
+/** Return what a stream makes of bytes. A Blob as its source would be read by another process. */
+function through({ readable, writable }, bytes) {
+  const writer = writable.getWriter();
+  const ignore = () => {}; // the reader is told, too
+  writer.write(bytes).catch(ignore);
+  writer.close().catch(ignore);
+  return readable;
+}
+
+async function readAll(stream) {
+  const parts = [];
+  for await (const part of blocksOf(stream, "a block of this page")) parts.push(part);
+  return joined(parts);
 }
 
 /** Return bytes as text; bytes that are not UTF-8 become replacement characters. */

@@ -3,7 +3,7 @@ import { Helper } from "./helper.js";
 import { PackedBlock } from "./packed.js";
 import { showVerdict } from "./stepview.js";
 import { showStory } from "./storyview.js";
-import { count, counted } from "./text.js";
+import { count, counted, visible } from "./text.js";
 
 /** Make the static page answer questions. */
 export async function startPage() {
@@ -13,29 +13,48 @@ export async function startPage() {
   const stories = new Stories(helper, facts);
   for (const each of document.querySelectorAll(".needs-script")) each.hidden = false;
   const blocks = [...document.querySelectorAll("script.block")].map((each) => each.textContent.trim());
-  if (blocks.length) await stories.open(blocks); // before the check, which takes all cores
-  const checked = checkRecords(code, facts, blocks);
+  const files = [...document.querySelectorAll("script.file")].map((each) => [each.dataset.name, each.textContent]);
+  if (blocks.length) await stories.open({ blocks }); // before the check, which takes all cores
+  const checked = checkRecords({ ...facts, files, blocks, code });
+  if (facts.embedded < facts.total) takeBags((archive) => openBag(archive, stories, { ...facts, code }));
   return { helper, stories, checked };
 }
 
 /** Check the records in a worker of its own; return the verdict. */
-async function checkRecords(code, { key, seal, embedded, total }, blocks) {
-  const files = [...document.querySelectorAll("script.file")].map((each) => [each.dataset.name, each.textContent]);
-  const given = { pem: key, seal, embedded, total, files, blocks, code };
-  const helper = Helper.ofCode(code);
+async function checkRecords({ key, total, ...given }) {
+  const helper = Helper.ofCode(given.code);
   let result;
   try {
     const onProgress = (lines) => { part("checking").textContent = `checked ${count(lines)} of ${counted(total, "record")}`; };
-    result = await helper.ask("check", given, onProgress);
+    result = await helper.ask("check", { ...given, pem: key, total }, onProgress);
   } catch (error) {
     result = { verdict: "refused", text: error.message, steps: [] };
   }
   helper.stop();
-  part("checking").textContent = "";
+  part("checking").textContent = given.archive ? `The bag ${visible(given.archive.name)}:` : "";
   part("checked").replaceChildren(...showVerdict(result));
   performance.mark("checked");
   document.body.dataset.verdict = result.verdict;
   return result;
+}
+
+/** Call `take` with each bag that is chosen or dropped, one after the other. */
+function takeBags(take) {
+  let last = Promise.resolve();
+  const next = ([file]) => { if (file) last = last.then(() => take(file)); };
+  part("bag").hidden = false;
+  part("whole").addEventListener("change", ({ target }) => next(target.files));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    next(event.dataTransfer.files);
+  });
+}
+
+/** Check a bag of the run, and open all of its records unless it is refused. */
+async function openBag(archive, stories, given) {
+  const { verdict } = await checkRecords({ ...given, archive });
+  if (verdict !== "refused") await stories.open({ archive });
 }
 
 /** The part of the page in which the story of a row is asked for and told. */
@@ -55,13 +74,15 @@ class Stories {
     addEventListener("hashchange", () => this.follow());
   }
 
-  /** Open the records of the page. */
-  async open(blocks) {
-    const { types, runId, embedded } = this.facts;
+  /** Open the blocks of the page, or the archive of a bag. */
+  async open(given) {
+    const { types, runId, embedded, total } = this.facts;
+    const all = given.archive ? total : embedded;
     this.form.hidden = false; // what is asked now is answered once they are open
-    const onProgress = (done) => this.say(`reading record ${count(done)} of ${count(embedded)}`);
+    const onProgress = (done) => this.say(`reading record ${count(done)} of ${count(all)}`);
     try {
-      const records = await this.helper.ask("open", { facts: { types, runId }, blocks }, onProgress);
+      const records = await this.helper.ask("open", { facts: { types, runId }, ...given }, onProgress);
+      this.facts.embedded = records;
       this.say(`${counted(records, "record")} can be searched.`);
       performance.mark("opened");
       document.body.dataset.ready = "records";

@@ -40,12 +40,12 @@ export function parseStatement(bytes, place) {
   if (!predicate.boolean("complete")) {
     throw new EvidenceError(`${place}: complete`, "expected true, got false: the export says that it is incomplete");
   }
-  const runId = isDatabase ? parseDatabaseFacts(predicate) : parseRunFacts(predicate, version);
+  const { runId, epoch } = isDatabase ? parseDatabaseFacts(predicate) : parseRunFacts(predicate, version);
   if (version >= LEAF_SALTS_VERSION && predicate.has("contact")) {
     parseContact(predicate.members("contact"));
   }
   predicate.close();
-  return { version, subjects, root, salted, counts, recordCount, runId };
+  return { version, subjects, root, salted, counts, recordCount, runId, epoch };
 }
 
 function parseContact(contact) {
@@ -73,19 +73,19 @@ function parseSubjects(entries, place) {
 function parseRunFacts(predicate, version) {
   const runId = predicate.text("run_id");
   predicate.text("run_status");
-  predicate.number("epoch");
+  const epoch = predicate.number("epoch");
   predicate.texts("withheld");
   if (version > 1) {
     predicate.optionalNumber("recorded_epoch");
   }
-  return runId;
+  return { runId, epoch };
 }
 
 function parseDatabaseFacts(predicate) {
   for (const name of ["name", "engine", "read_at"]) {
     predicate.text(name);
   }
-  return null;
+  return { runId: null, epoch: null };
 }
 
 function isCounts(value) {

@@ -122,19 +122,17 @@ export class RecordIndex {
  * A block has a method `text()`, which returns a promise of its lines.
  */
 export class RecordStore {
-  constructor(types, blocks) {
+  constructor(types) {
     this.index = new RecordIndex(types);
-    this.blocks = blocks;
+    this.blocks = [];
     this.unpacked = new Map();
   }
 
   /** Read every block once; `progress` is called with the number of records so far. */
-  async fill(progress = () => {}) {
-    let ahead = this.blocks.length ? this.blocks[0].text() : null;
-    for (let number = 0; number < this.blocks.length; number += 1) {
-      const text = await ahead;
-      ahead = number + 1 < this.blocks.length ? this.blocks[number + 1].text() : null;
-      this.index.add(text);
+  async fill(blocks, progress = () => {}) {
+    for await (const block of blocks) {
+      this.blocks.push(block);
+      this.index.add(await block.text());
       progress(this.index.size);
     }
     this.index.finish();

@@ -291,7 +291,7 @@ export async function checkSignature(steps, { envelope, said, key, place, sha256
 /** Return the result: how the steps ended, and what may be said of the records. */
 export function conclude(steps, statement, key, noun = "statement") {
   const { fault } = steps;
-  const result = { steps: steps.found, runId: statement?.said.runId ?? null, fault };
+  const result = { steps: steps.found, runId: statement?.said.runId ?? null, epoch: statement?.said.epoch, fault };
   if (fault !== null) {
     const what = key === null ? `what their ${noun} says` : `what the key SHA256:${key.fingerprint} signed`;
     return { ...result, verdict: "refused", text: `These records are not ${what}. ${fault}` };

@@ -1,5 +1,7 @@
+import { BagFiles, RECORDS } from "./bag.js";
 import { checkEmbedded } from "./embedded.js";
 import { startWorker } from "./helper.js";
+import { piecesOf } from "./lines.js";
 import { PackedBlock } from "./packed.js";
 import { leafHashes } from "./salts.js";
 import { RecordStore } from "./store.js";
@@ -11,9 +13,9 @@ const known = { types: {}, runId: "", store: null };
 
 /** What the worker answers, by the name of the question. `tell` reports progress. */
 export const ANSWERS = {
-  /** Open the blocks of a page; return the number of records. */
-  async open({ facts, blocks }, tell) {
-    return openRecords(facts, blocks.map((base64) => new PackedBlock(base64)), tell);
+  /** Open the blocks of a page, or all records in the archive of a bag; return the number of records. */
+  async open({ facts, blocks, archive }, tell) {
+    return openRecords(facts, archive ? blocksOfBag(archive) : blocks.map((base64) => new PackedBlock(base64)), tell);
   },
 
   async story({ row, token }) {
@@ -36,10 +38,16 @@ export const ANSWERS = {
 
 /** Open records from any blocks; those that were open before are forgotten. */
 export async function openRecords({ types, runId }, blocks, tell) {
-  const store = new RecordStore(types, blocks);
-  await store.fill(tell);
+  const store = new RecordStore(types);
+  await store.fill(blocks, tell);
   Object.assign(known, { store, types, runId });
   return store.index.size;
+}
+
+/** Yield the lines of a bag in blocks that a story can read without the rest. */
+async function* blocksOfBag(archive) {
+  const files = await BagFiles.ofArchive(archive);
+  for await (const { bytes } of piecesOf(files.blocks(RECORDS), RECORDS)) yield PackedBlock.of(bytes);
 }
 
 if (typeof document === "undefined") startWorker(self, ANSWERS);

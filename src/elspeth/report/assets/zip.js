@@ -241,7 +241,11 @@ async function viewOf(archive, position, size, place) {
   if (position < 0 || position + size > archive.size) {
     throw new EvidenceError(place, "expected a zip archive, got one that is truncated, or another file");
   }
-  return new DataView(await archive.slice(position, position + size).arrayBuffer());
+  try {
+    return new DataView(await archive.slice(position, position + size).arrayBuffer());
+  } catch (error) {
+    throw new EvidenceError(place, `cannot be read: ${error.message}`);
+  }
 }
 
 function latinText(view, start, size) {
