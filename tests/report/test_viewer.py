@@ -78,6 +78,18 @@ def test_keys_and_archives_can_be_dropped(tab: Tab, key: PublicKey, signed: dict
     assert verdict(tab) == signed_by(key)
 
 
+def test_a_folder_dropped_on_a_page_from_disk_must_be_chosen(
+    viewer: Tab, signed: dict[str, bytes], tmp_path: Path
+) -> None:
+    for name, content in signed.items():
+        (tmp_path / "bag" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bag" / name).write_bytes(content)
+    viewer.drop_files([tmp_path / "bag"])
+    assert verdict(viewer) == ("refused", "This browser does not read a dropped folder here: choose it above.")
+    viewer.choose_files("#folder", [tmp_path / "bag"])
+    viewer.wait_for("document.body.dataset.verdict === 'signed'")
+
+
 def test_an_archive_is_not_what_was_signed(
     viewer: Tab,
     key: PublicKey,

@@ -1,4 +1,4 @@
-"""A page without all records takes the bag of the run."""
+"""A page without all records takes the run's bag."""
 
 from __future__ import annotations
 

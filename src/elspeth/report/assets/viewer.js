@@ -57,7 +57,8 @@ class Viewer {
     addEventListener("dragover", (event) => event.preventDefault());
     addEventListener("drop", (event) => {
       event.preventDefault();
-      this.takeDropped([...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean));
+      const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+      this.takeDropped(items.map((item) => [item.webkitGetAsEntry(), item.getAsFile()]));
     });
     byId("steps").append(...STEPS.map(stepRow));
   }
@@ -66,8 +67,14 @@ class Viewer {
     byId(id).addEventListener("change", ({ target }) => target.files.length && take([...target.files]));
   }
 
-  async takeDropped(entries) {
-    const files = await filesIn(entries);
+  async takeDropped(dropped) {
+    let files;
+    try {
+      files = await filesIn(dropped);
+    } catch {
+      this.show({ verdict: "refused", text: "This browser does not read a dropped folder here: choose it above.", steps: [] });
+      return;
+    }
     const keys = files.filter(([path]) => path.endsWith(".pem"));
     if (keys.length === 1 && files.length === 1) {
       await this.takeKey(keys[0][1]);
@@ -124,10 +131,14 @@ class Viewer {
   }
 }
 
-/** Return pairs of path and `File` for dropped files, and all that is in dropped folders. */
-async function filesIn(entries) {
-  const found = [];
-  const waiting = [...entries];
+/**
+ * Return pairs of path and `File` for dropped files, and all that is in dropped folders.
+ *
+ * Each is given as its entry and its `File`: on a page from disk, Chromium reads no file by its entry.
+ */
+async function filesIn(dropped) {
+  const found = dropped.filter(([entry]) => !entry.isDirectory).map(([, file]) => [file.name, file]);
+  const waiting = dropped.map(([entry]) => entry).filter((entry) => entry.isDirectory);
   while (waiting.length && found.length <= MAX_FILES) {
     const entry = waiting.pop();
     if (entry.isFile) {
