@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, create_engine
@@ -72,11 +72,9 @@ def test_all_outputs_are_recorded_as_published_only_when_the_run_ends(
     seen = []
     finalize = LandscapeRecorder.finalize_run
 
-    def look(
-        recorder: LandscapeRecorder, run_id: str, status: RunStatus, *, progress: Callable[[int, int], None]
-    ) -> Run:
+    def look(recorder: LandscapeRecorder, run_id: str, status: RunStatus, **passed: Any) -> Run:  # noqa: ANN401
         seen.append((process.outputs(), sink_writes(process)))
-        return finalize(recorder, run_id, status, progress=progress)
+        return finalize(recorder, run_id, status, **passed)
 
     monkeypatch.setattr(LandscapeRecorder, "finalize_run", look)
     process.work(lambda each: each.run())
@@ -85,7 +83,7 @@ def test_all_outputs_are_recorded_as_published_only_when_the_run_ends(
 
 
 def test_a_run_that_could_not_be_sealed_can_be_resumed(process: OneProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise LandscapeError("the signer does not answer")
 
     with monkeypatch.context() as patch:
