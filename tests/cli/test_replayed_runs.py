@@ -101,6 +101,35 @@ def test_differing_answers_are_listed_by_row(database_url: str, capsys: Captured
     assert (code, out, err) == (1, "", message)
 
 
+HTTP = """
+datasource: {plugin: csv, options: {path: in.csv}}
+row_plugins:
+  - plugin: http
+    options: {url: "%(url)s/{id}", allowed_networks: [127.0.0.1], fields: {n: body.n}}
+output_sink: out
+sinks: {out: {plugin: jsonl, options: {path: out.jsonl}}}
+concurrency: {max_workers: 1}
+retry: {max_attempts: 2, initial_delay_seconds: 0.01}
+payload_store: {base_path: payloads}
+landscape: {url: "%(database)s"}
+"""
+
+
+def test_answers_of_a_server_are_replayed_and_verified(database_url: str, capsys: Captured) -> None:
+    numbers = [answers(200, json.dumps({"n": number}).encode()) for number in range(3)]
+    with llm_server(answers(503), *numbers[:2], numbers[0], numbers[2]) as server:
+        write_settings(server.url, database_url, rows=2)
+        Path("settings.yaml").write_text(HTTP % {"url": server.url, "database": database_url})
+        assert run(capsys)["code"] == 0
+        written = Path("out.jsonl").read_bytes()
+        Path("out.jsonl").unlink()
+        assert run(capsys, run_mode="replay", replay_source_run_id="latest")["code"] == 0
+        assert (Path("out.jsonl").read_bytes(), len(server.received)) == (written, 3)
+        verified = run(capsys, run_mode="verify", replay_source_run_id="latest")
+    assert (verified["code"], verified["differing_rows"]) == (1, [1])
+    assert written == b'{"id": "0", "n": 0}\n{"id": "1", "n": 1}\n'
+
+
 def test_the_summary_names_the_first_rows(capsys: Captured) -> None:
     database = "sqlite:///audit.db"
     with llm_server(

@@ -32,6 +32,7 @@ BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
         "field_mapper": "elspeth.plugins.transforms.field_mapper.FieldMapperTransform",
         "filter": "elspeth.plugins.transforms.expressions.FilterTransform",
         "flatten": "elspeth.plugins.transforms.shape.FlattenTransform",
+        "http": "elspeth.plugins.http.transform.HttpTransform",
         "json_explode": "elspeth.plugins.transforms.json_explode.JsonExplodeTransform",
         "keyword_filter": "elspeth.plugins.transforms.keyword_filter.KeywordFilterTransform",
         "llm": "elspeth.plugins.llm.transform.LlmTransform",

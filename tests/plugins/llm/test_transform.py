@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from elspeth.contracts.plugins import CallError, JsonObject, PluginKind, RowError
 from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import canonical_bytes
-from elspeth.plugins.llm.endpoint import MAX_ANSWER, seconds_until_retry
+from elspeth.plugins.http.endpoint import MAX_ANSWER, seconds_until_retry
 from elspeth.plugins.llm.transform import LlmOptions, LlmTransform, read_body
 from elspeth.plugins.manager import PluginManager
 from tests.fixtures.llm_server import (

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -13,7 +11,6 @@ from pydantic import (
     Field,
     FiniteFloat,
     PositiveInt,
-    SecretStr,
     StringConstraints,
     model_validator,
 )
@@ -26,38 +23,24 @@ from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.contracts.schema_option import RowFields
 from elspeth.plugins.field_paths import taken_field_error
+from elspeth.plugins.http.answers import MAX_DEPTH, is_deeper, parse_json, read_json, unusable_answer
+from elspeth.plugins.http.options import ApiKey, ServiceName, Timeout, split_url
 
 if TYPE_CHECKING:
     from elspeth.plugins.llm.prompt import Prompt
 
 __all__ = ["AnswerTextError", "LlmOptions", "LlmTransform", "content_of", "fields_of", "read_body", "response_format"]
 
-_MAX_DEPTH = 64  # of arrays and objects: answers are recorded as canonical JSON by a recursive function
 _TOKEN_COUNTS = ("prompt_tokens", "completion_tokens")
 _DEFAULT_RESPONSE_FIELD = "llm_response"
-_DAY = 86_400.0  # seconds; timeouts of sockets are limited
 _MAX_TEMPLATE = 100_000  # characters
-_VISIBLE = re.compile(r"[!-~]+")
-_CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # also if it is not escaped well
 
 
 def _check_url(text: str) -> str:
-    if _CREDENTIALS.match(text):
-        raise ValueError("must not hold credentials, which would be recorded: use api_key")
-    if not _VISIBLE.fullmatch(text):
-        raise ValueError(f"expected the URL of an endpoint, such as https://api.example.com/v1, got {text!r}")
-    parts = urlsplit(text)
+    parts = split_url(text, "https://api.example.com/v1")
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: no '?' and no '#'")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError(f"expected the URL of an endpoint, such as https://api.example.com/v1, got {text!r}")
     return text.rstrip("/")
-
-
-def _check_key(secret: SecretStr) -> SecretStr:
-    if not _VISIBLE.fullmatch(secret.get_secret_value()):
-        raise ValueError("must be ASCII characters without spaces, which is all that a header can hold")
-    return secret
 
 
 def _compile(source: str) -> Prompt:
@@ -94,14 +77,14 @@ class LlmOptions(TransformOptions):
         description="The address of the endpoint, up to `/chat/completions`."
     )
     model: _Text = Field(description="The name of the model.")
-    api_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
+    api_key: ApiKey | None = Field(
         default=None, description="Sent as a bearer token; only its fingerprint is recorded."
     )
     prompt: _Template = Field(description="The template of the user's message, which sees the `row`.")
     system: _Template | None = Field(default=None, description="The template of the system's message.")
     temperature: Annotated[FiniteFloat, Field(ge=0)] | None = Field(default=None, description="Passed on if given.")
     max_tokens: PositiveInt | None = Field(default=None, description="Passed on if given.")
-    timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=_DAY)] = Field(
+    timeout_seconds: Timeout = Field(
         default=60.0, description="For connecting, for each wait, and for the whole answer."
     )
     response_field: _Text | None = Field(
@@ -113,7 +96,7 @@ class LlmOptions(TransformOptions):
         description="Fields to request as JSON, such as `['sentiment: str', 'score: float']`, which become fields of "
         "the row.",
     )
-    service: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+    service: ServiceName | None = Field(
         default=None, description="The name of the endpoint in `rate_limit`; without it, the name of the host."
     )
 
@@ -141,7 +124,7 @@ class LlmTransform(CallingTransform):
     call_type = CallType.LLM
 
     def __init__(self, options: LlmOptions) -> None:
-        from elspeth.plugins.llm.endpoint import Endpoint  # noqa: PLC0415  needs the extra
+        from elspeth.plugins.http.endpoint import Endpoint  # noqa: PLC0415  needs the extra
 
         super().__init__(options)
         self._url = f"{options.base_url}/chat/completions"
@@ -228,26 +211,18 @@ class AnswerTextError(RecordableError, ValueError):
 def read_body(content: bytes) -> JsonObject:
     """Return the body of a successful response.
 
-    Raises CallError if it is not a chat completion. The call is not repeated then: the server believes that it
-    answered, and would most likely answer the same again, at the same price.
+    Raises CallError, which is not retryable, if it is not a chat completion.
     """
-    try:
-        body = _parse_json(content.decode())
-    except UnicodeDecodeError as error:
-        raise _unusable_answer(f"the answer is not UTF-8: {error.reason} at byte {error.start}") from error
-    except ValueError as error:
-        raise _unusable_answer(f"the answer is not JSON: {error}") from error
+    body = read_json(content)
     if not isinstance(body, dict):
-        raise _unusable_answer(f"the answer: expected a JSON object, got {describe_kind(body)}")
-    if _is_deeper(body, _MAX_DEPTH):
-        raise _unusable_answer(f"the answer is nested deeper than {_MAX_DEPTH} levels")
+        raise unusable_answer(f"the answer: expected a JSON object, got {describe_kind(body)}")
     match body:
         case {"choices": [{"message": {"content": str()}}, *_]}:
             return body
         case {"choices": [{"message": {"refusal": str(refusal)}}, *_]}:
-            raise _unusable_answer(f"the model refused, with {describe_kind(refusal)}")
+            raise unusable_answer(f"the model refused, with {describe_kind(refusal)}")
         case _:
-            raise _unusable_answer("the answer has no text at choices[0].message.content")
+            raise unusable_answer("the answer has no text at choices[0].message.content")
 
 
 def content_of(body: JsonObject) -> str:
@@ -287,49 +262,14 @@ def fields_of(content: str, validator: RowValidator) -> RowData:
     Raises AnswerTextError if the text is not an object that satisfies the schema.
     """
     try:
-        value = _parse_json(content)
+        value = parse_json(content)
     except ValueError as error:
         raise AnswerTextError(f"the model's text is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise AnswerTextError(f"the model's text: expected a JSON object, got {describe_kind(value)}")
-    if _is_deeper(value, _MAX_DEPTH):
-        raise AnswerTextError(f"the model's text is nested deeper than {_MAX_DEPTH} levels")
+    if is_deeper(value, MAX_DEPTH):
+        raise AnswerTextError(f"the model's text is nested deeper than {MAX_DEPTH} levels")
     try:
         return validator.validate(value)
     except SchemaViolationError as error:
         raise AnswerTextError(f"the model's text does not satisfy response_schema: {error}") from error
-
-
-def _parse_json(text: str) -> object:
-    """Return the value of a JSON text.
-
-    Raises ValueError for any other text, also for what Python accepts beyond the standard.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds {name}")
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    """Return whether arrays and objects are nested too deeply.
-
-    `levels` is the number of levels that are allowed.
-    """
-    layer = [value]
-    for _ in range(levels + 1):
-        layer = [
-            item
-            for each in layer
-            if isinstance(each, dict | list)
-            for item in (each.values() if isinstance(each, dict) else each)
-        ]
-    return bool(layer)
-
-
-def _unusable_answer(problem: str) -> CallError:
-    return CallError(problem, is_retryable=False)

@@ -1,6 +1,6 @@
-"""The HTTP endpoint of a language model.
+"""The HTTP endpoint of a service.
 
-Only this module imports httpx (extra `llm`).
+Only this module imports httpx (extras `http` and `llm`).
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from types import MappingProxyType
 
 import httpx
 
 from elspeth.contracts.known_secret import KnownSecret
 from elspeth.contracts.plugins import CallError
+from elspeth.plugins.http.addresses import AddressGuard
 
 __all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
 
@@ -25,32 +28,55 @@ _MAX_EXCERPT = 5_000  # characters kept of the body of an error
 
 _KEPT_HEADERS = ("content-type", "x-request-id")
 
+_PORTS = {"http": 80, "https": 443}
+
 _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class Endpoint:
-    """An HTTP endpoint to which JSON is posted.
+    """An HTTP endpoint, asked with JSON or no body.
 
-    `timeout` is in seconds, for each wait and for the whole body. It may be used from several threads. Nothing that
-    repeats the key, as `KnownSecret` recognises it, leaves this object.
+    `timeout` is in seconds, for each wait and for the whole body. The key is sent in `key_header`: in `Authorization`
+    it is a bearer token. Statuses other than 2xx that are `accepted` are answers as well. With a `guard`, only the
+    addresses that it allows are called. The object may be used from several threads. Nothing that repeats the key, as
+    `KnownSecret` recognises it, leaves it.
     """
 
-    def __init__(self, *, api_key: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        timeout: float,
+        key_header: str = "Authorization",
+        accepted: Collection[int] = (),
+        guard: AddressGuard | None = None,
+    ) -> None:
         self._api_key = api_key
+        self._key_header = key_header
+        self._accepted = accepted
+        self._guard = guard
         self._known = None if api_key is None else KnownSecret(api_key)
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 
     def post(self, url: str, body: object) -> tuple[int, Mapping[str, str], bytes]:
-        """Post JSON; return status, some headers and body.
+        """Post JSON, as `exchange` does."""
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        return self.exchange("POST", url, content=content)
+
+    def exchange(
+        self, method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a request; return status, some headers and body.
 
         Redirects are not followed. Raises CallError if there is no successful response, or one that repeats the key.
         """
-        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        own = {} if content is None else {"Content-Type": "application/json"}
         try:
-            with self._connect().stream("POST", url, content=content) as response:
-                received = self._read(response)
+            response, received = self._ask(method, httpx.URL(url), content, {**own, **headers})
+        except httpx.InvalidURL as error:
+            raise CallError(f"the URL cannot be called: {error}", is_retryable=False) from error
         except httpx.TimeoutException as error:
             raise self._timeout_error() from error
         except httpx.TransportError as error:
@@ -58,13 +84,40 @@ class Endpoint:
             text = str(error) if isinstance(error, httpx.NetworkError) else ""
             problem = f"the connection failed: {text or type(error).__name__}"
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
-        if not response.is_success:
+        if not response.is_success and response.status_code not in self._accepted:
             raise self._status_error(response, received)
-        headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-        if self._repeats_key(received.decode(errors="replace"), *headers.values()):
+        kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        if self._repeats_key(received.decode(errors="replace"), *kept.values()):
             problem = "the answer repeats the api_key: it is neither used nor kept"
             raise CallError(problem, is_retryable=False, details={"status": response.status_code})
-        return response.status_code, headers, received
+        return response.status_code, kept, received
+
+    def _ask(
+        self, method: str, url: httpx.URL, content: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[httpx.Response, bytes]:
+        """Send the request to the first address that takes it."""
+        if self._guard is None:
+            return self._send(method, url, content, headers, {})
+        named = {**headers, "Host": url.netloc.decode("ascii")}
+        # The certificate must be that of the name, although the address is what is connected to.
+        extensions = {"sni_hostname": url.host}
+        *others, last = self._guard.resolve(url.host, url.port or _PORTS[url.scheme])
+        for address in others:
+            with suppress(httpx.ConnectError):
+                return self._send(method, url.copy_with(host=address), content, named, extensions)
+        return self._send(method, url.copy_with(host=last), content, named, extensions)
+
+    def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        extensions: Mapping[str, str],
+    ) -> tuple[httpx.Response, bytes]:
+        asking = self._connect().stream(method, url, content=content, headers=headers, extensions=dict(extensions))
+        with asking as response:
+            return response, self._read(response)
 
     def close(self) -> None:
         """Close the connections."""
@@ -77,9 +130,10 @@ class Endpoint:
         with self._lock:
             if self._client is None:
                 # The size of a compressed answer is known only after unpacking.
-                headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+                headers = {"Accept-Encoding": "identity"}
                 if self._api_key is not None:
-                    headers["Authorization"] = f"Bearer {self._api_key}"
+                    is_bearer = self._key_header.lower() == "authorization"
+                    headers[self._key_header] = f"Bearer {self._api_key}" if is_bearer else self._api_key
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
                 self._client = httpx.Client(
                     headers=headers, timeout=self._timeout, limits=limits, follow_redirects=False

@@ -1,0 +1,220 @@
+"""The transform `http`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, Field, IPvAnyNetwork, JsonValue, StringConstraints, model_validator
+
+from elspeth.contracts.enums import CallType
+from elspeth.contracts.environment import missing_package
+from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, RowError, TransformOptions
+from elspeth.contracts.rows import RowData
+from elspeth.contracts.values import plain_row
+from elspeth.plugins.field_paths import FieldPath, taken_field_error
+from elspeth.plugins.http.addresses import AddressGuard, address_problem
+from elspeth.plugins.http.answers import read_json
+from elspeth.plugins.http.options import ApiKey, ServiceName, Timeout, split_url
+from elspeth.plugins.http.templates import BodyTemplate, RowValueError, UrlTemplate
+
+__all__ = ["HttpOptions", "HttpTransform"]
+
+_EXAMPLE = "https://api.example.com/customers/{id}"
+_DEFAULT_RESPONSE_FIELD = "http_response"
+_OWN_HEADERS = frozenset(
+    {"authorization", "accept-encoding", "connection", "content-length", "host", "transfer-encoding"}
+)
+
+
+def _check_url(text: str) -> str:
+    parts = _split(text)
+    if parts.fragment:
+        raise ValueError("must not have a fragment, which is never sent")
+    UrlTemplate(text)
+    return text
+
+
+def _split(text: str) -> SplitResult:
+    # Braces stand for what is percent-encoded; names of fields may hold anything.
+    literal, brace, _ = text.partition("{")
+    parts = split_url(literal, _EXAMPLE)
+    return urlsplit(text) if brace else parts
+
+
+def _check_body(value: JsonValue) -> JsonValue:
+    BodyTemplate(value)
+    return value
+
+
+def _check_header(name: str) -> str:
+    if name.lower() in _OWN_HEADERS:
+        raise ValueError(f"{name} is set by the transform; a secret is given as api_key")
+    return name
+
+
+_Text = Annotated[str, StringConstraints(min_length=1)]
+_HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), AfterValidator(_check_header)]
+_HeaderValue = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$")]
+
+
+class HttpOptions(TransformOptions):
+    """Options of the transform `http`."""
+
+    url: Annotated[str, AfterValidator(_check_url)] = Field(
+        description="What is asked for, with fields of the row in braces after the name of the server: "
+        f"`{_EXAMPLE}`. Their values are percent-encoded."
+    )
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = Field(
+        default="GET", description="The method of the request."
+    )
+    headers: Mapping[_HeaderName, _HeaderValue] = Field(
+        default_factory=dict, description="Headers of each request. They are recorded: they hold no secrets."
+    )
+    body: Annotated[JsonValue, AfterValidator(_check_body)] = Field(
+        default=None,
+        description="JSON to send. Its texts may hold fields in braces; a text that is one field becomes its value.",
+    )
+    api_key: ApiKey | None = Field(default=None, description="A secret; only its fingerprint is recorded.")
+    api_key_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] = Field(
+        default="Authorization", description="The header for `api_key`; in `Authorization` it is a bearer token."
+    )
+    answer: Literal["json", "text"] = Field(default="json", description="What the body of an answer is.")
+    also_accept: tuple[Annotated[int, Field(ge=300, le=599)], ...] = Field(
+        default=(), description="Statuses from 300 that are answers as well, such as 404, instead of failures."
+    )
+    fields: Mapping[_Text, _Text] | None = Field(
+        default=None,
+        description="New fields, and where in the answer their values are: `body.items.0.price`, `status` or "
+        "`headers.content-type`. With `?` at its end, what the answer lacks is null.",
+    )
+    response_field: _Text | None = Field(
+        default=None, description="The field for the whole body: `http_response`, unless there are `fields`."
+    )
+    timeout_seconds: Timeout = Field(
+        default=30.0, description="For connecting, for each wait, and for the whole answer."
+    )
+    allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="Networks that may be called although they are private, such as `10.0.0.0/8`. Without them a "
+        "server whose name leads to such an address is not called.",
+    )
+    service: ServiceName | None = Field(
+        default=None, description="The name of the server in `rate_limit`; without it, the name of the host."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_called(self) -> Self:
+        if missing := missing_package("httpx", "http"):
+            raise ValueError(f"plugin 'http' {missing}")
+        if problem := address_problem(str(_split(self.url).hostname), self.allowed_networks):
+            raise ValueError(f"url: {problem}")
+        if self.body is not None and self.method in {"GET", "HEAD"}:
+            raise ValueError(f"body: a {self.method} request has none; choose another method")
+        if self.fields is not None and self.response_field in self.fields:
+            raise ValueError(f"response_field {self.response_field!r} is one of the fields, too")
+        return self
+
+
+class HttpTransform(CallingTransform):
+    """Asks a server about each row.
+
+    The body of the answer goes to `response_field`, or parts of the answer to `fields`. A row fails if it already has a
+    field of such a name, or if the answer lacks a part. Redirects are not followed. Servers in private networks are
+    called only if their networks are allowed.
+    """
+
+    name = "http"
+    plugin_version = "1.0.0"
+    options_model = HttpOptions
+    call_type = CallType.HTTP
+
+    def __init__(self, options: HttpOptions) -> None:
+        from elspeth.plugins.http.endpoint import Endpoint  # noqa: PLC0415  needs the extra
+
+        super().__init__(options)
+        self._method = options.method
+        self._url = UrlTemplate(options.url)
+        self._body = None if options.body is None else BodyTemplate(options.body)
+        self._headers = dict(options.headers)
+        self._service = options.service or str(_split(options.url).hostname)
+        self._is_json = options.answer == "json"
+        self._paths = {name: FieldPath(path.removesuffix("?")) for name, path in (options.fields or {}).items()}
+        self._optional = {name for name, path in (options.fields or {}).items() if path.endswith("?")}
+        self._response_field = options.response_field
+        if self._response_field is None and options.fields is None:
+            self._response_field = _DEFAULT_RESPONSE_FIELD
+        self._endpoint = Endpoint(
+            api_key=None if options.api_key is None else options.api_key.get_secret_value(),
+            key_header=options.api_key_header,
+            timeout=options.timeout_seconds,
+            accepted=frozenset(options.also_accept),
+            guard=AddressGuard(options.allowed_networks),
+        )
+
+    @property
+    def service(self) -> str:
+        """Return the option `service`, or the name of the host."""
+        return self._service
+
+    def request(self, row: RowData) -> JsonObject | RowError:
+        """Return the request without the key, or an error.
+
+        It is an error if the row lacks what the request needs.
+        """
+        values = plain_row(row)
+        try:
+            asked: dict[str, object] = {"method": self._method, "url": self._url.fill(values)}
+            if self._headers:
+                asked["headers"] = self._headers
+            if self._body is not None:
+                asked["json"] = self._body.fill(values)
+        except RowValueError as error:
+            return RowError(message=str(error))
+        return asked
+
+    def send(self, request: JsonObject) -> JsonObject:
+        """Send the request; return status, some headers and body."""
+        content = (
+            json.dumps(request["json"], ensure_ascii=False, allow_nan=False).encode() if "json" in request else None
+        )
+        status, headers, received = self._endpoint.exchange(
+            self._method, str(request["url"]), content=content, headers=self._headers
+        )
+        answer: dict[str, object] = {"status": status, "headers": headers}
+        try:
+            return answer | {"body": self._read(received)}
+        except CallError as error:
+            error.answer = answer | {"body": received.decode(errors="replace")}
+            raise
+
+    def _read(self, received: bytes) -> object:
+        if not self._is_json:
+            return received.decode(errors="replace")
+        return read_json(received) if received else None
+
+    def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
+        """Return the row with the new fields."""
+        fields: dict[str, object] = {}
+        for name, path in self._paths.items():
+            slot = path.find(dict(response))
+            if slot is None and name not in self._optional:
+                return RowError(message=f"the answer has no {path.text!r}, for field {name!r}")
+            fields[name] = None if slot is None else slot.value
+        if self._response_field is not None:
+            fields[self._response_field] = response["body"]
+        return taken_field_error(fields, row) or row | fields
+
+    def comparable(self, response: JsonObject) -> JsonObject:
+        """Return the fields that a row would get.
+
+        Other headers and parts may differ between any two answers.
+        """
+        made = self.result({}, response)
+        return {"error": made.message} if isinstance(made, RowError) else made
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._endpoint.close()

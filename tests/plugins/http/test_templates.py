@@ -1,0 +1,72 @@
+"""Requests that are made of rows."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.plugins.http.templates import BodyTemplate, RowValueError, UrlTemplate
+
+URL = "https://api.example.com/customers/{id}/orders?since={from.day}"
+
+
+def test_values_are_percent_encoded() -> None:
+    row: dict[str, object] = {"id": "a/b?c#d e&f", "from": {"day": 3}}
+    assert UrlTemplate(URL).fill(row) == "https://api.example.com/customers/a%2Fb%3Fc%23d%20e%26f/orders?since=3"
+
+
+@given(st.text(min_size=1))
+def test_a_value_leads_to_no_other_server_and_path(value: str) -> None:
+    try:
+        url = UrlTemplate("https://api.example.com/customers/{id}/orders").fill({"id": value})
+    except (RowValueError, UnicodeEncodeError):
+        return
+    assert url.count("/") == 5
+    assert not set("?#\\ \r\n") & set(url)
+    assert url.startswith("https://api.example.com/customers/")
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({}, "field 'id' is missing"),
+        ({"id": None}, "field 'id': expected text or a number, got null"),
+        ({"id": ""}, "field 'id': expected text or a number, got empty text"),
+        ({"id": [1]}, "field 'id': expected text or a number, got a list of 1 item"),
+        ({"id": ".."}, "the path of the URL has a segment '.' or '..', which would lead elsewhere"),
+    ],
+)
+def test_a_row_that_makes_no_url_is_named(row: dict[str, object], problem: str) -> None:
+    with pytest.raises(RowValueError) as raised:
+        UrlTemplate("https://api.example.com/customers/{id}").fill(row)
+    assert str(raised.value) == problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://{host}/",
+        "https://api.{region}.example.com/",
+        "https://api.example.com:{port}/",
+        "https://api.example.com/{id!r}",
+        "https://api.example.com/{id:>9}",
+        "https://api.example.com/{}",
+        "https://api.example.com/{id",
+    ],
+)
+def test_a_row_chooses_neither_server_nor_form(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|field"):
+        UrlTemplate(text)
+
+
+def test_a_body_has_values_and_texts() -> None:
+    template = BodyTemplate({"id": "{id}", "items": ["{lines}", "no. {id}", 7], "kind": "{{plain}}", "none": None})
+    assert template.fill({"id": 3, "lines": [{"a": True}]}) == {
+        "id": 3,
+        "items": [[{"a": True}], "no. 3", 7],
+        "kind": "{plain}",
+        "none": None,
+    }
+    with pytest.raises(RowValueError, match=r"^field 'lines' is missing$"):
+        template.fill({"id": 3})
