@@ -15,7 +15,9 @@ import typer
 from elspeth.cli.access import default_database
 from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import ExitCode, UsageError, show_tracebacks
+from elspeth.cli.objects import fetch
 from elspeth.contracts.environment import DEFAULT_SETTINGS, SETTINGS
+from elspeth.objects.address import place_of
 
 __all__ = [
     "STANDARD_OUTPUT",
@@ -103,7 +105,14 @@ OptionalDatabaseOption = Annotated[
     str | None, typer.Option("--database", "-d", metavar="URL|PATH", callback=require_unicode, help=_DATABASE_HELP)
 ]
 FromOption = Annotated[
-    Path | None, typer.Option("--from", metavar="PATH", help="An export to read instead of the database.")
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="PATH",
+        parser=place_of,
+        callback=fetch,
+        help="An export to read instead of the database: a path, or the address of an object.",
+    ),
 ]
 
 

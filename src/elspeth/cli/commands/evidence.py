@@ -13,6 +13,7 @@ from elspeth.cli.access import checking_key, protected_files
 from elspeth.cli.clusters import share_work
 from elspeth.cli.commands.run_log import verify_log_proof
 from elspeth.cli.failures import ExitCode, UsageError, use_stderr_for_json
+from elspeth.cli.objects import fetch
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     CheckHmacOption,
@@ -26,6 +27,7 @@ from elspeth.cli.options import (
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout, printable
 from elspeth.evidence.format.key_type import KeyType
+from elspeth.objects.address import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +49,12 @@ def verify(
     *,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="A bag (a directory or .zip), a proof, or an export; or several bags."),
+        typer.Argument(
+            metavar="PATH...",
+            parser=place_of,
+            callback=fetch,
+            help="A bag (a directory or .zip), a proof, or an export, which may be objects; or several bags.",
+        ),
     ],
     key: Annotated[
         Path | None, typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key of the signer.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as jsonlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from elspeth.cli.access import (
 from elspeth.cli.clusters import READING, database_files, share_work
 from elspeth.cli.commands._lineage_events import export_events
 from elspeth.cli.failures import UsageError, use_stderr_for_json
+from elspeth.cli.objects import uploading
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     CertificateOption,
@@ -45,6 +47,7 @@ from elspeth.core.landscape.exporting.format import (
     guess_form,
     name_problem,
 )
+from elspeth.objects.address import ObjectPath, place_of
 from elspeth.outputs.compression import Compression, guess_compression
 
 if TYPE_CHECKING:
@@ -61,7 +64,10 @@ __all__ = ["export"]
 _OutputOption = Annotated[
     str,
     typer.Option(
-        "--output", "-o", metavar="PATH", help="The file, the directory for csv and parquet, or - for standard output."
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="The file, the directory for csv and parquet, - for standard output, or the address of an object.",
     ),
 ]
 _AsFoundOption = Annotated[
@@ -254,8 +260,8 @@ def _export_run(run: str, database: str, output: str, options: _Options, *, incl
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 
-    target = _open_target(output)
     with (
+        _open_target(output, options) as target,
         open_landscape(database) as db,
         share_work(options.workers, options.cluster, READING, database_files(db.engine.url)) as executor,
     ):
@@ -281,8 +287,6 @@ def _export_run(run: str, database: str, output: str, options: _Options, *, incl
                 protected=options.protected,
                 force=options.force,
             )
-    if not isinstance(target, Path):
-        target.flush()
     subject, facts = {"run": run_id}, dict[str, object]({"run_id": run_id})
     if contents is not None:
         missing = (
@@ -297,8 +301,7 @@ def _export_found(database: str, output: str, options: _Options, *, json: bool) 
     from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.exporting.found.export import export_found  # noqa: PLC0415
 
-    target = _open_target(output)
-    with record_display("export") as progress:
+    with _open_target(output, options) as target, record_display("export") as progress:
         summary = export_found(
             parse_url(database_url(database)),
             target,
@@ -312,18 +315,31 @@ def _export_found(database: str, output: str, options: _Options, *, json: bool) 
             protected=options.protected,
             force=options.force,
         )
-    if not isinstance(target, Path):
-        target.flush()
     held = f"{summary.name}, as found: {summary.tables:,} tables and views, {summary.rows:,} rows"
     facts = {"database": summary.name, "tables": summary.tables, "rows": summary.rows}
     _print_export({"database": held}, facts, output, options, summary.records, json=json)
 
 
-def _open_target(output: str) -> BinaryIO | Path:
-    if output != STANDARD_OUTPUT:
-        return Path(output)
-    use_stderr_for_json()
-    return binary_stdout()
+@contextmanager
+def _open_target(output: str, options: _Options) -> Iterator[BinaryIO | Path]:
+    """Yield where the export is written.
+
+    What is written for an object is uploaded at the end. Raises UsageError for a directory as an object.
+    """
+    place = place_of(output)
+    if isinstance(place, ObjectPath):
+        if options.form not in FILES and not options.archive:
+            problem = f"the form {options.form} is a directory, and an object is one file: use .zip"
+            raise UsageError(f"-o {output}: {problem}")
+        with uploading(place, force=options.force) as path:
+            yield path
+    elif output != STANDARD_OUTPUT:
+        yield Path(output)
+    else:
+        use_stderr_for_json()
+        target = binary_stdout()
+        yield target
+        target.flush()
 
 
 def _check_subject(as_found: str | None, given: Mapping[str, bool]) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import checking_key, database_url
+from elspeth.cli.objects import fetch
 from elspeth.cli.options import CheckHmacOption, DatabaseOption, JsonOption
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
+from elspeth.objects.address import place_of
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.exporting.reader import ExportSummary
@@ -21,7 +23,15 @@ __all__ = ["import_"]
 
 def import_(
     *,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An export: a file, a directory or a bag.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            parser=place_of,
+            callback=fetch,
+            help="An export: a file, a directory or a bag; or the address of an object.",
+        ),
+    ],
     database: DatabaseOption,
     hmac: CheckHmacOption = False,
     json: JsonOption = False,

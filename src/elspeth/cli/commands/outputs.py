@@ -13,6 +13,7 @@ from elspeth.cli.access import default_database, open_landscape, open_run
 from elspeth.cli.failures import ExitCode, UsageError
 from elspeth.cli.options import FromOption, JsonOption, OptionalDatabaseOption, OptionalRunArgument
 from elspeth.cli.terminal import aligned, printable
+from elspeth.objects.address import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,9 @@ def outputs(
     database: OptionalDatabaseOption = None,
     export: FromOption = None,
     check: Annotated[bool, typer.Option("--check", help="Compare the files with what was recorded.")] = False,
-    file: Annotated[Path | None, typer.Option("--file", metavar="PATH", help="Find the runs that wrote it.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="PATH", parser=place_of, help="Find the runs that wrote it.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List what a run published, or find a file's run.

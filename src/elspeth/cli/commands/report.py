@@ -14,6 +14,7 @@ import typer
 from elspeth.cli.access import default_database, open_landscape, protected_files
 from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import UsageError
+from elspeth.cli.objects import fetch_text
 from elspeth.cli.options import ForceOption, JsonOption, OptionalDatabaseOption, require_unicode
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
+def _fetch_export(ctx: typer.Context, param: typer.CallbackParam, run: str | None) -> str | None:
+    text = require_unicode(param, run)
+    return None if text is None else fetch_text(ctx, text)
+
+
 def report(
     *,
     run: Annotated[
@@ -34,8 +40,9 @@ def report(
         typer.Argument(
             metavar="RUN|latest|PATH",
             autocompletion=complete_run,
-            callback=require_unicode,
-            help="A run in the database, by its id, the beginning of its id or latest; or a bag or another export.",
+            callback=_fetch_export,
+            help="A run in the database, by its id, the beginning of its id or latest; or a bag or another export, "
+            "which may be an object.",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The HTML file.")],

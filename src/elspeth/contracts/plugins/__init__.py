@@ -22,7 +22,14 @@ from elspeth.contracts.plugins.exchange import (
     RowRejectedError,
     StagedOutput,
 )
-from elspeth.contracts.plugins.options import FilePath, LocalPath, PluginOptions, SourceOptions, TransformOptions
+from elspeth.contracts.plugins.options import (
+    FilePath,
+    LocalPath,
+    PluginOptions,
+    SourceOptions,
+    TransformOptions,
+    check_address,
+)
 
 __all__ = [
     "Aggregation",
@@ -48,6 +55,7 @@ __all__ = [
     "StagedOutput",
     "Transform",
     "TransformOptions",
+    "check_address",
     "file_dataset",
     "table_dataset",
 ]

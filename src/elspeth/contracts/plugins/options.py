@@ -12,12 +12,16 @@ from elspeth.contracts.routing import DISCARD
 from elspeth.contracts.schema_option import DYNAMIC, RowSchema
 from elspeth.objects.address import ObjectPath, address_problem, is_address, place_of
 
-__all__ = ["FilePath", "LocalPath", "PluginOptions", "SourceOptions", "TransformOptions"]
+__all__ = ["FilePath", "LocalPath", "PluginOptions", "SourceOptions", "TransformOptions", "check_address"]
 
 _MAX_PATH_LENGTH = 512  # characters that the audit trail has for an artifact's path
 
 
-def _check_address(text: str) -> str:
+def check_address(text: str) -> str:
+    """Return a path or address that can be used.
+
+    Raises ValueError if it is an unusable address, or the library of its store is missing.
+    """
     place = place_of(text)
     if isinstance(place, ObjectPath):
         problem = address_problem(text)
@@ -29,7 +33,7 @@ def _check_address(text: str) -> str:
     return text
 
 
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH), AfterValidator(_check_address)]
+FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH), AfterValidator(check_address)]
 """The path of a file or the address of an object, which the audit trail can hold."""
 
 

@@ -1,0 +1,91 @@
+"""Objects such as `s3://bucket/key` as arguments of commands.
+
+Commands read and write local files. An object that is read is copied first, and one that is written is uploaded last.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfileobj, rmtree
+from weakref import finalize
+
+import typer
+
+from elspeth.cli.failures import UsageError
+from elspeth.objects.address import ObjectPath, Place, is_address, place_of
+
+__all__ = ["fetch", "fetch_text", "uploading"]
+
+_BLOCK = 1 << 20
+
+
+def fetch(ctx: typer.Context, given: Place | list[Place] | None) -> Path | list[Path] | None:
+    """Replace objects by local copies, as a callback of typer.
+
+    The copies are removed when the command ends. Their paths end like the addresses. Raises UsageError for an unusable
+    address, ObjectStoreError if an object cannot be read.
+    """
+    if given is None:
+        return None
+    return [_copy(ctx, each) for each in given] if isinstance(given, list) else _copy(ctx, given)
+
+
+def fetch_text(ctx: typer.Context, text: str) -> str:
+    """Return the path of a copy, or the text."""
+    return str(fetch(ctx, place_of(text))) if is_address(text) else text
+
+
+def _copy(ctx: typer.Context, place: Place) -> Path:
+    if not isinstance(place, ObjectPath):
+        return place
+    _check(place)
+    from elspeth.objects.stores import store_of  # noqa: PLC0415  start time
+
+    with store_of(place).open(place) as reader:
+        directory = tempfile.mkdtemp(prefix="elspeth-")
+        # A context is closed with its command, and only forgotten if another option of the command is wrong.
+        ctx.call_on_close(finalize(ctx, rmtree, directory, ignore_errors=True))
+        copy = Path(directory, place.bucket, place.key)
+        copy.parent.mkdir(parents=True)
+        with copy.open("wb") as file:
+            copyfileobj(reader, file, _BLOCK)
+        reader.require_unchanged()
+    return copy
+
+
+@contextmanager
+def uploading(path: ObjectPath, *, force: bool) -> Iterator[Path]:
+    """Yield a path whose file is uploaded at the end.
+
+    It is uploaded if the block succeeds. Only `force` replaces an object, and never what must not be replaced. Raises
+    UsageError for an unusable address, OutputRefusedError if an object is there, ObjectStoreError.
+    """
+    _check(path)
+    from elspeth.objects.stores import size_and_hash, store_of  # noqa: PLC0415  start time
+    from elspeth.outputs.irreplaceable import content_problem  # noqa: PLC0415
+    from elspeth.outputs.policy import OutputRefusedError  # noqa: PLC0415
+
+    store = store_of(path)
+    found = store.state(path)
+    if found is not None:
+        problem = content_problem(path) if force else "is there already: name another key, or use --force"
+        if problem is not None:
+            raise OutputRefusedError(path, problem)
+    store.check_writable(path)
+    with tempfile.TemporaryDirectory(prefix="elspeth-") as directory:
+        file = Path(directory, path.name)
+        yield file
+        _, content_hash = size_and_hash(file)
+        store.put(path, file, sha256=content_hash, replacing=found)
+
+
+def _check(path: ObjectPath) -> None:
+    from elspeth.contracts.plugins import check_address  # noqa: PLC0415  start time
+
+    try:
+        check_address(str(path))
+    except ValueError as error:
+        raise UsageError(str(error)) from error

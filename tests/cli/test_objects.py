@@ -1,0 +1,139 @@
+"""Commands that read and write objects of S3."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from tests.engine.pipelines import csv_settings, run
+from tests.fixtures.object_store import Bucket, Failure
+
+DENIED = "Amazon S3 denies access: check the credentials, and what they are allowed to do"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the database of a run."""
+    directory = tmp_path_factory.mktemp("run")
+    (directory / "in.csv").write_text("id,kind\n1,x\n2,y\n")
+    run(directory, csv_settings(directory))
+    return str(directory / "audit.db")
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def copies() -> list[Path]:
+    return list(Path.cwd().glob("elspeth-*"))
+
+
+def test_a_compressed_export_is_read_from_a_bucket_and_its_copy_removed(
+    bucket: Bucket, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = bucket.url("run.jsonl.gz")
+    assert main(["export", "latest", "-d", database, "-o", lines]) == 0
+    assert lines in capsys.readouterr().out
+    assert main(["explain", "--row", "0", "--from", lines, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["row"]["row_index"] == 0
+    assert copies() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (["verify", "{}/gone.zip"], 1, "{}/gone.zip: there is no such object, or no such bucket"),
+        (["verify", "{}/denied.zip"], 1, "{}/denied.zip: " + DENIED),
+        (["verify", "hdfs://b/x.zip"], 2, "unknown scheme 'hdfs' in 'hdfs://b/x.zip': expected one of s3://, gs://,"),
+        (["import", "s3://bucket", "-d", "x.db"], 2, "'s3://bucket' names no object: expected s3://bucket/key"),
+        (["export", "latest", "-o", "{}/run"], 2, "-o {}/run: the form csv is a directory, and an object is one file"),
+        (["export", "latest", "-o", "{}/taken.zip"], 1, "{}/taken.zip: is there already: name another key, or use --f"),
+        (["export", "latest", "-o", "{}/denied.zip"], 1, "{}/denied.zip: " + DENIED),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_named(  # noqa: PLR0917
+    bucket: Bucket, database: str, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, problem: str
+) -> None:
+    bucket.put("taken.zip", "mine")
+    bucket.server.fail(Failure(method="HEAD", part="denied.zip", status=403, code="AccessDenied"))
+    where = f"s3://{bucket.name}"
+    more = ["-d", database, "--format", "csv"] if arguments[-1] == "{}/run" else ["-d", database]
+    given = [each.format(where) for each in arguments] + (more if arguments[0] == "export" else [])
+    assert main(given) == code
+    assert problem.format(where) in capsys.readouterr().err
+    assert (bucket.listed(), bucket.get("taken.zip"), copies()) == (["taken.zip"], b"mine", [])
+
+
+def test_force_replaces_an_export(bucket: Bucket, database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bucket.put("run.jsonl", "mine")
+    assert main(["export", "latest", "-d", database, "-o", bucket.url("run.jsonl"), "--force"]) == 0
+    assert (bucket.get("run.jsonl") or b"").startswith(b"{")
+    bucket.put("run.jsonl", "SQLite format 3\0")
+    assert main(["export", "latest", "-d", database, "-o", bucket.url("run.jsonl"), "--force"]) == 1
+    assert "is a SQLite database, which --force does not replace: move it away" in capsys.readouterr().err
+
+
+def test_an_output_of_a_run_is_checked_and_found_in_its_bucket(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"]["options"]["path"] = bucket.url("x.csv")
+    result, _ = run(tmp_path, settings)
+
+    def states() -> dict[str, str]:
+        main(["outputs", "latest", "-d", "audit.db", "--check", "--json"])
+        return {each["sink"]: each["state"] for each in json.loads(capsys.readouterr().out)["outputs"]}
+
+    assert states()["x"] == "unchanged"
+    assert main(["outputs", "-d", "audit.db", "--file", bucket.url("x.csv")]) == 0
+    assert result.run_id in capsys.readouterr().out
+    bucket.put("x.csv", "mine")
+    assert states()["x"] == "changed"
+    bucket.delete("x.csv")
+    assert states()["x"] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda tree: tree["sinks"]["x"]["options"].update(path="s3://b/in.csv"), "sinks.x.options.path: the object"),
+        (lambda tree: tree["landscape"].update(report={"path": "s3://b/x.html"}), "landscape.report.path: 's3://b/x.h"),
+        (lambda tree: tree["sinks"]["x"]["options"].update(path="hdfs://b/x"), "sinks.x.options.path: unknown scheme"),
+        (lambda tree: tree["sinks"]["x"]["options"].update(path="s3://b/a/"), "sinks.x.options.path: 's3://b/a/' name"),
+        (lambda tree: tree.update(payload_store={"base_path": "s3://b/p"}), "payload_store.base_path: 's3://b/p' is t"),
+    ],
+)
+@pytest.mark.usefixtures("object_server")
+def test_settings_with_unusable_addresses_are_refused(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, object]], None],
+    problem: str,
+) -> None:
+    settings = csv_settings(tmp_path)
+    settings["datasource"]["options"]["path"] = "s3://b/*.csv"
+    change(settings)
+    Path("settings.yaml").write_text(json.dumps(settings))
+    assert main(["validate", "-s", "settings.yaml"]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_missing_library_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("elspeth.contracts.environment.find_spec", lambda _: None)
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"]["options"]["path"] = "s3://b/x.csv"
+    Path("settings.yaml").write_text(json.dumps(settings))
+    needs = "Amazon S3 needs s3fs, which is not installed: in a checkout of elspeth, pip install '.[s3]'"
+    for arguments in (["validate", "-s", "settings.yaml"], ["verify", "s3://b/x.zip"]):
+        assert main(arguments) == 2
+        assert needs in capsys.readouterr().err
