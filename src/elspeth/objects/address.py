@@ -107,6 +107,8 @@ def address_problem(text: str) -> str | None:
         known = ", ".join(f"{scheme}://" for scheme in SERVICES)
         return f"unknown scheme {found[1]!r}: expected one of {known}, or a local path"
     path = ObjectPath(text)
+    if ":" in path.bucket:  # the whole text may hold a secret
+        return f"an address {path.scheme}:// has a user or a port: give credentials and servers in the environment"
     if not path.bucket or not path.key:
         return f"{text!r} names no object: expected {path.scheme}://bucket/key"
     if path.key.endswith("/"):
