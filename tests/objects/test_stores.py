@@ -1,4 +1,4 @@
-"""Stores of objects: their errors in words, and those without conditions."""
+"""Stores of objects, and their errors in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATH = ObjectPath("s3://bucket/key")
 
 @pytest.fixture
 def memory() -> Iterator[ObjectStore]:
-    """Return a store in memory, of which fsspec knows no condition."""
+    """Return a store in memory."""
     files = import_module("fsspec").filesystem("memory")
     yield store_of(ObjectPath("memory://bucket/x"))
     files.store.clear()
