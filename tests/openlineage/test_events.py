@@ -141,10 +141,11 @@ def test_a_job_without_a_name_has_that_of_its_settings(records: LineageRecords) 
 
 
 def test_a_run_of_an_earlier_version_has_events_without_datasets(records: LineageRecords) -> None:
-    nodes = [dataclasses.replace(node, config_json="{}") for node in records.nodes]
-    for event in events_of(dataclasses.replace(records, nodes=nodes, processes=[])):
-        assert_valid(event)
-        assert (event["inputs"], event["outputs"]) == ([], [])
+    for config in ("{}", "[]"):
+        nodes = [dataclasses.replace(node, config_json=config) for node in records.nodes]
+        for event in events_of(dataclasses.replace(records, nodes=nodes, processes=[])):
+            assert_valid(event)
+            assert (event["inputs"], event["outputs"]) == ([], [])
 
 
 def test_files_are_told_apart_by_the_order_of_reading_and_tables_share_no_rows(records: LineageRecords) -> None:

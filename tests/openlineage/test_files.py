@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import chdir, closing
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def test_a_run_with_the_settings_of_the_page_sends_or_warns_once(
     monkeypatch.setenv("CATALOGUE_KEY", "hush")
     monkeypatch.setenv("ELSPETH_FINGERPRINT_KEY", "k" * 32)
     [text] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    [query] = re.findall(r"^```sql\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     Path("in.csv").write_text("id,kind\n1,x\n")
     for status, warnings in ((201, []), (500, ["2 of 2 lineage events were not sent: the server answered 500"])):
         with receiving(status) as catalogue:
@@ -78,6 +80,9 @@ def test_a_run_with_the_settings_of_the_page_sends_or_warns_once(
             settings["openlineage"]["transport"]["retry"] = {"total": 0}
             Path("settings.yaml").write_text(yaml.safe_dump(settings))
             assert main(["run", "-s", "settings.yaml", "--execute", "--no-dotenv", "--json"]) == 0
+        with closing(sqlite3.connect("audit.db")) as connection:
+            logged = [json.loads(text)["problem"] for (text,) in connection.execute(query)]
+        assert logged == warnings
         out, err = capsys.readouterr()
         assert [line for line in err.splitlines() if "lineage" in line] == [f"warning: {each}" for each in warnings]
         assert json.loads(out)["unsent_events"] == warnings

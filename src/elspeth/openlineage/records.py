@@ -75,7 +75,9 @@ class LineageRecords:
     @cached_property
     def configs(self) -> Mapping[str, Mapping[str, object]]:
         """The configuration of each node, by its id."""
-        return {node.node_id: json.loads(node.config_json) for node in self.nodes}
+        found = {node.node_id: json.loads(node.config_json) for node in self.nodes}
+        # The predecessor recorded what its plugins gave it.
+        return {node_id: config if isinstance(config, dict) else {} for node_id, config in found.items()}
 
     @cached_property
     def settings(self) -> Mapping[str, object]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from elspeth.contracts.errors import short_repr
-from elspeth.contracts.input_paths import STANDARD_INPUT, find_all_files, find_files, is_pattern
+from elspeth.contracts.input_paths import STANDARD_INPUT, find_all_files, is_pattern
 from elspeth.contracts.plugins import (
     Dataset,
     FilePath,
@@ -108,7 +108,7 @@ def name_datasets(paths: Sequence[str]) -> list[Dataset]:
     """Return the names of the files of paths and patterns."""
     if tuple(paths) == (STANDARD_INPUT,):
         return []
-    return [file_dataset(str(path)) for text in paths for path in find_files(text)]
+    return [file_dataset(str(path)) for path in find_all_files(paths)[0]]
 
 
 def find_readable_files(paths: Sequence[str]) -> list[Place]:

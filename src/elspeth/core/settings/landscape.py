@@ -158,7 +158,9 @@ class LandscapeSettings(Section):
         default="sqlite:///./runs/audit.db", description="The database, as an SQLAlchemy URL."
     )
     identity: bool = Field(
-        default=True, description="Whether the account and the machine on which a run is carried out are recorded."
+        default=True,
+        description="Whether the account and the machine on which a run is carried out are recorded. If not, names of"
+        " datasets, which hold absolute paths, are recorded only with a section `openlineage`.",
     )
     auto_migrate: bool = Field(
         default=False, description="Whether a run migrates a database of an earlier epoch, instead of refusing it."
