@@ -47,7 +47,8 @@ def test_settings_name_a_certificate(capsys: Captured) -> None:
     certificate = json.loads(said.out)["certificate"]
     assert certificate["subject"] == "CN=Audit,O=Example"
     assert certificate["issuer"] == "CN=Issuer,O=Example"
-    assert certificate["serial"] == f"{LEAF.certificate.serial_number:x}"
+    serial = LEAF.certificate.serial_number
+    assert certificate["serial"] == serial.to_bytes((serial.bit_length() + 7) // 8).hex()
     assert "by the certificate of CN=Audit,O=Example, issued by CN=Issuer,O=Example" in said.err
     assert main(["verify", "bag", "--ca", "chain.pem", "--subject", "CN=Audit,O=Example"]) == 0
     assert main(["verify", "bag", "--ca", "ROOT.pem", "--subject", "CN=Ann,O=Example"]) == 1
@@ -55,7 +56,9 @@ def test_settings_name_a_certificate(capsys: Captured) -> None:
 
 
 def test_the_key_of_a_certificate_is_a_key(capsys: Captured) -> None:
+    Path("settings.yaml").write_text(f"{SETTINGS}  seal: {{key: leaf.key}}\n")
     assert main([*RUN]) == 0
+    assert main(["landscape", "check", "-d", "audit.db", "--key", "chain.pem"]) == 0
     assert main(["verify", "bag", "--key", "chain.pem"]) == 0
     assert "which was not checked, as no root was given" in capsys.readouterr().err
     assert main(["verify", "bag", "--key", "ROOT.pem"]) == 1

@@ -81,6 +81,11 @@ def said(result: Verification) -> str:
     return next(each.detail for each in result.steps if each.step is Step.SIGNATURE)
 
 
+def serial_of(certified: Certified) -> str:
+    serial = certified.certificate.serial_number
+    return serial.to_bytes((serial.bit_length() + 7) // 8).hex()
+
+
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """Return a certified bag. Never change it."""
@@ -93,12 +98,21 @@ def test_a_chain_that_leads_to_the_root_is_verified(certified: Files) -> None:
     fingerprint = hashlib.sha256(LEAF.certificate.public_bytes(Encoding.DER)).hexdigest()
     assert (
         f"; by the certificate of CN=Audit,O=Example, issued by CN=Issuer,O=Example, serial number"
-        f" {LEAF.certificate.serial_number:x}, valid from {NOW - DAY:%Y-%m-%d %H:%M:%S} to"
+        f" {serial_of(LEAF)}, valid from {NOW - DAY:%Y-%m-%d %H:%M:%S} to"
         f" {NOW + 30 * DAY:%Y-%m-%d %H:%M:%S} UTC, SHA-256 {fingerprint},"
         f" which led to a root given on {TODAY}, the day that the bag states"
     ) in said(result)
     assert result.certificate is not None
     assert result.certificate.to_json()["subject"] == "CN=Audit,O=Example"
+
+
+def test_no_byte_of_a_certified_bag_can_change(certified: Files) -> None:
+    for name, content in certified.items():
+        at = len(content) // 2
+        changed = {**certified, name: content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]}
+        for files in (changed, rewrite_manifests(changed)):
+            if files != certified:  # a manifest that was changed is written anew
+                assert verify(files, ROOT).verdict is Verdict.NOT_VERIFIED, name
 
 
 def test_without_a_root_the_chain_is_named_and_not_checked(certified: Files, tmp_path: Path) -> None:

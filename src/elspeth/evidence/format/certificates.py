@@ -58,7 +58,7 @@ _MALFORMED = (
 class CertificateFacts:
     """What a certificate says, for people.
 
-    Names are those of RFC 4514. `serial` and `fingerprint`, the SHA-256 of the DER, are hexadecimal.
+    Names are those of RFC 4514. `serial` and `fingerprint`, the SHA-256 of the DER, are hexadecimal, in whole bytes.
     """
 
     subject: str
@@ -169,10 +169,11 @@ def certify(signer: Signer, path: Path) -> Signer:
 
 
 def _facts(certificate: x509.Certificate) -> CertificateFacts:
+    serial = f"{certificate.serial_number:x}"
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
-        serial=f"{certificate.serial_number:x}",
+        serial=serial if len(serial) % 2 == 0 else f"0{serial}",  # as OpenSSL shows it
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         fingerprint=sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
