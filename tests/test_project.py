@@ -419,6 +419,20 @@ def test_every_place_on_the_map_of_the_code_exists() -> None:
     assert [place for place in places if not any((top / place).exists() for top in (ROOT, SOURCES))] == []
 
 
+def test_every_module_on_the_map_of_the_code_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    missing = []
+    for package, section in re.findall(r"^### (\S+)\n(.*?)(?=^### |\Z)", text, re.DOTALL | re.MULTILINE):
+        named = {
+            name
+            for cell in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+            for name in re.findall(r"`(\w+)`", cell)
+        }
+        found = {path.stem for path in (SOURCES / package).iterdir()}
+        missing += sorted(f"{package}: {name}" for name in named - found)
+    assert missing == []
+
+
 def docstrings(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the line and text of each docstring."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), path)):
