@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elspeth.contracts.plugins import CallingTransform
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.core.settings import Settings
 from elspeth.engine.calls.exchange import Caller, Exchange
-from elspeth.engine.calls.live import LiveCaller
-from elspeth.engine.calls.recorded import ReplayCaller, VerifyCaller
 from elspeth.engine.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from elspeth.engine.calls.recorded import ReplayCaller
 
 __all__ = ["ExternalCalls", "open_external_calls"]
 
@@ -83,14 +85,24 @@ def open_external_calls(
 
 
 def _recorded_answers(settings: Settings, db: LandscapeDB, payloads: FilesystemPayloadStore) -> ReplayCaller | None:
-    return None if settings.run_mode == "live" else ReplayCaller(db, payloads, settings.replay_source_run_id or "")
+    if settings.run_mode == "live":
+        return None
+    from elspeth.engine.calls.recorded import ReplayCaller  # noqa: PLC0415  start time of workers
+
+    return ReplayCaller(db, payloads, settings.replay_source_run_id or "")
 
 
 def _caller(settings: Settings, recorded: ReplayCaller | None, rate_file: str | None) -> Caller:
     if recorded is not None and settings.run_mode == "replay":
         return recorded
+    from elspeth.engine.calls.live import LiveCaller  # noqa: PLC0415  start time of workers
+
     rates = settings.rate_limit
     if rates.persistence_path is None:
         rates = rates.model_copy(update={"persistence_path": rate_file})
     live = LiveCaller(settings.retry, rates, settings.concurrency.max_workers)
-    return live if recorded is None else VerifyCaller(live, recorded)
+    if recorded is None:
+        return live
+    from elspeth.engine.calls.recorded import VerifyCaller  # noqa: PLC0415  start time of workers
+
+    return VerifyCaller(live, recorded)
