@@ -12,16 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measuring import machine
 from benchmarks.slow_plugins import HashTransform, WaitTransform
-from elspeth.api.workers import run_workers
 from elspeth.contracts.plugins import Transform
-from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.settings import load_settings
-from elspeth.engine.keys import load_run_keys
-from elspeth.engine.orchestrator import Orchestrator
-from elspeth.engine.pipeline import build_pipeline
-from elspeth.plugins.manager import PluginManager
 
 __all__ = ["Case", "measure"]
 
@@ -54,12 +46,22 @@ CASES = (
 
 def measure(case: Case, rows: int, workers: int) -> float:
     """Return the seconds that a run takes."""
+    # Each worker imports this module again, as it does the script `elspeth`, which imports little either.
+    from elspeth.api.workers import run_workers  # noqa: PLC0415
+    from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
+    from elspeth.core.settings import load_settings  # noqa: PLC0415
+    from elspeth.engine.keys import load_run_keys  # noqa: PLC0415
+    from elspeth.engine.orchestrator import Orchestrator  # noqa: PLC0415
+    from elspeth.engine.pipeline import build_pipeline  # noqa: PLC0415
+    from elspeth.plugins.csv import CsvSink, CsvSource  # noqa: PLC0415
+    from elspeth.plugins.manager import PluginManager  # noqa: PLC0415
+
     with TemporaryDirectory() as name:
         directory = Path(name)
         plugin = "" if case.transform is None else f"{{plugin: {case.transform.name}}}"
         (directory / "settings.yaml").write_text(_SETTINGS.format(directory=directory, plugin=plugin))
         (directory / "input.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(rows)))
-        plugins = PluginManager([*PluginManager.installed().all(), HashTransform, WaitTransform])
+        plugins = PluginManager([CsvSource, CsvSink, HashTransform, WaitTransform])
         pipeline = build_pipeline(load_settings(directory / "settings.yaml", environ={}, plugins=plugins), plugins)
         keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
         began = time.perf_counter()
@@ -70,6 +72,8 @@ def measure(case: Case, rows: int, workers: int) -> float:
 
 def main() -> None:
     """Print a table of all cases."""
+    from benchmarks.measuring import machine  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", type=float, default=1.0, help="the part of the rows to run, for a first look")
     part = parser.parse_args().part

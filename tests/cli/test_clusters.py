@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elspeth.cli import main
+from elspeth.cli.clusters import ClusterWorkers
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.lines import reading
+from elspeth.engine.errors import WorkerError
 from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.engine.pipelines import trail
@@ -122,6 +125,36 @@ def test_its_executor_shares_exports_and_their_verification(tmp_path: Path, clus
         write_export(db, run_id, Path("bag"), format=ExportFormat.BAG, executor=executor)
         alone = verify_bag(Path("bag"))
         assert verify_bag(Path("bag"), executor=executor) == alone
+
+
+class SilentClient:
+    """A client of a scheduler from which nothing comes any more."""
+
+    status = "running"
+
+    def get_executor(self, *, retries: int) -> SilentClient:
+        assert retries
+        return self
+
+    def submit(self, *_: object) -> Future[bytes]:
+        return Future()
+
+    def ncores(self) -> dict[str, int]:
+        raise TimeoutError
+
+
+def test_work_that_was_sent_while_the_connection_broke_ends_with_it() -> None:
+    client = SilentClient()
+    workers = ClusterWorkers(client, "tcp://scheduler:8786")
+    sent = workers.submit(repr, 1)
+    client.status = "connecting"
+    with pytest.raises(WorkerError, match="the Dask scheduler at tcp://scheduler:8786 does not answer any more"):
+        sent.result(timeout=10)
+    for broken in ("connecting", "running"):
+        client.status = broken
+        with pytest.raises(WorkerError, match="does not answer any more"):
+            _ = workers.count
+    workers.close()
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ def test_a_cluster_whose_scheduler_dies_leaves_what_a_calm_run_leaves(tmp_path: 
         time.sleep(chance.uniform(0, MOMENT_S))
         assert process.poll() is None, "the run ended before the scheduler was killed"
         scheduler.kill()
+        stack.callback(process.kill)
         _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert said.count("error:") == 1

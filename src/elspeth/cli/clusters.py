@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from elspeth.api.workers import start_workers
 from elspeth.cli.failures import UsageError
@@ -43,11 +45,15 @@ _PATIENCE_S = 10
 _COUNT_EVERY_S = 2.0
 """How often to ask the scheduler for the number of workers."""
 
+_WATCH_S = 0.2
+"""How often to look whether the scheduler is connected."""
+
 
 class ClusterWorkers(Executor):
     """The workers of a cluster, which may come and go.
 
-    The scheduler lets another worker do again what a dead one did.
+    The scheduler lets another worker do again what a dead one did. Work that was sent while the connection to the
+    scheduler broke may never end for Dask. So a thread watches the connection, and ends all work when it is lost.
     """
 
     def __init__(self, client: Client, address: str) -> None:
@@ -55,6 +61,10 @@ class ClusterWorkers(Executor):
         self._address = address
         self._executor = client.get_executor(retries=2)
         self._count, self._counted = 1, -_COUNT_EVERY_S
+        self._lock = threading.Lock()
+        self._open: set[Future[Any]] = set()
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="scheduler", daemon=True).start()
 
     @property
     def count(self) -> int:
@@ -64,7 +74,10 @@ class ClusterWorkers(Executor):
         """
         self._require_scheduler()
         if time.monotonic() - self._counted >= _COUNT_EVERY_S:
-            self._count, self._counted = max(1, len(self._client.ncores())), time.monotonic()
+            try:
+                self._count, self._counted = max(1, len(self._client.ncores())), time.monotonic()
+            except Exception as error:
+                raise self._loss() from error
         return self._count
 
     @property
@@ -79,35 +92,51 @@ class ClusterWorkers(Executor):
 
         The future raises WorkerError if the scheduler is lost, or if workers die again and again; so may this method.
         """
-        from distributed import KilledWorker  # noqa: PLC0415  an extra, and start time
-
         answer: Future[T] = Future()
-
-        def pass_on(sent: Future[T]) -> None:
-            if not answer.set_running_or_notify_cancel():
-                return
-            try:
-                answer.set_result(sent.result())
-            except CancelledError:  # Dask cancels what it has lost
-                answer.set_exception(self._loss())
-            except KilledWorker as error:
-                count, last = error.allowed_failures + 1, error.last_worker.address
-                answer.set_exception(_error(f"{count} workers died over it, the last one at {last}"))
-            except BaseException as error:  # noqa: BLE001  as an executor does, whatever the work raises
-                answer.set_exception(error)
-
-        def give_up(answer: Future[T]) -> None:
-            if answer.cancelled():
-                sent.cancel()
-
         self._require_scheduler()
+        with self._lock:
+            self._open.add(answer)
         try:
             sent: Future[T] = self._executor.submit(work, *args, **kwargs)
         except Exception as error:
             raise self._loss() from error
-        answer.add_done_callback(give_up)
-        sent.add_done_callback(pass_on)
+        answer.add_done_callback(lambda _: sent.cancel() if answer.cancelled() else None)
+        sent.add_done_callback(partial(self._pass_on, answer))
         return answer
+
+    def _pass_on(self, answer: Future[T], sent: Future[T]) -> None:
+        """Let an answer have the end of what was sent."""
+        from distributed import KilledWorker  # noqa: PLC0415  an extra, and start time
+
+        with self._lock:
+            if answer not in self._open:
+                return
+            self._open.remove(answer)
+        if not answer.set_running_or_notify_cancel():
+            return
+        try:
+            answer.set_result(sent.result())
+        except CancelledError:  # Dask cancels what it has lost
+            answer.set_exception(self._loss())
+        except KilledWorker as error:
+            count, last = error.allowed_failures + 1, error.last_worker.address
+            answer.set_exception(_error(f"{count} workers died over it, the last one at {last}"))
+        except BaseException as error:  # noqa: BLE001  as an executor does, whatever the work raises
+            answer.set_exception(error)
+
+    def _watch(self) -> None:
+        while not self._closed.wait(_WATCH_S):
+            if self._client.status == "running":
+                continue
+            with self._lock:
+                lost, self._open = self._open, set()
+            for each in lost:
+                if each.set_running_or_notify_cancel():
+                    each.set_exception(self._loss())
+
+    def close(self) -> None:
+        """Stop watching the connection."""
+        self._closed.set()
 
     def _require_scheduler(self) -> None:
         if self._client.status != "running":  # it waits for the scheduler to come back
@@ -152,7 +181,11 @@ def cluster_workers(
             _require_place(client, each)
         for each in directories:
             _require_directory(client, each)
-        yield ClusterWorkers(client, address)
+        workers = ClusterWorkers(client, address)
+        try:
+            yield workers
+        finally:
+            workers.close()
 
 
 @contextmanager

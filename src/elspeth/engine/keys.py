@@ -21,7 +21,6 @@ from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.landscape import ExportSettings, LogSettings, SealSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.evidence.format.bag import Contact
-from elspeth.evidence.format.certificates import certify
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner, VerifierKey
 from elspeth.evidence.format.signatures import Passphrase, Signer, load_signer
@@ -156,7 +155,11 @@ class _Signers:
         public = part.public or certificate
         try:
             signer = load_signer(part.key, public_key=None if public is None else Path(public), passphrase=passphrase)
-            return signer if certificate is None else certify(signer, Path(certificate))
+            if certificate is None:
+                return signer
+            from elspeth.evidence.format.certificates import certify  # noqa: PLC0415  start time of runs without one
+
+            return certify(signer, Path(certificate))
         except KeyFileError as error:
             self.problems.append(Problem(location=("landscape", section, "key"), message=str(error)))
             return None

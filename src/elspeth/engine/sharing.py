@@ -24,7 +24,7 @@ __all__ = ["SharedRows", "Workers"]
 _Items = Sequence[RowData | InvalidRow]
 
 _FIRST_ROWS = 10
-_SECONDS = 0.5  # what a partition should take: sending it must cost little, and a stop must not take long
+_SECONDS = 0.3  # what a partition should take: sending it must cost little, and a stop must not take long
 _GROWTH = 4
 _AHEAD = 2  # partitions for each worker, so that none has to wait for the next one
 _POLL_S = 0.1
