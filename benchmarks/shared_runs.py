@@ -7,6 +7,8 @@ on a machine that does nothing else.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,18 +72,30 @@ def measure(case: Case, rows: int, workers: int) -> float:
         return time.perf_counter() - began
 
 
+def _measure_apart(number: int, rows: int, workers: int) -> float:
+    """Measure a case in a new process, which has no workers yet."""
+    command = [sys.executable, "-m", "benchmarks.shared_runs", "--measure", str(number), str(rows), str(workers)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603  this program
+
+
 def main() -> None:
     """Print a table of all cases."""
     from benchmarks.measuring import machine  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", type=float, default=1.0, help="the part of the rows to run, for a first look")
-    part = parser.parse_args().part
+    parser.add_argument("--measure", type=int, nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        number, rows, workers = given.measure
+        print(measure(CASES[number], rows, workers))  # noqa: T201
+        return
+    part = given.part
     print(machine())  # noqa: T201
     print("| a row takes | rows | one process | workers | | times faster | wanted |\n|---|---|---|---|---|---|---|")  # noqa: T201
-    for case in CASES:
+    for number, case in enumerate(CASES):
         rows = max(1, int(case.rows * part))
-        one, many = measure(case, rows, 1), measure(case, rows, case.workers)
+        one, many = (_measure_apart(number, rows, workers) for workers in (1, case.workers))
         cells = [
             case.work,
             f"{rows:,}",

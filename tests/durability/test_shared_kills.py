@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 ROWS = 3000
 PATIENCE_S = 60
-MOMENT_S = 0.5
+MOMENT_S = 0.4
 KILLS = 3
 OUTPUTS = ("small.csv", "large.jsonl")
 
