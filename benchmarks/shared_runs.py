@@ -73,7 +73,7 @@ def measure(case: Case, rows: int, workers: int) -> float:
 
 
 def _measure_apart(number: int, rows: int, workers: int) -> float:
-    """Measure a case in a new process, which has no workers yet."""
+    """Measure a case in a new process, without workers yet."""
     command = [sys.executable, "-m", "benchmarks.shared_runs", "--measure", str(number), str(rows), str(workers)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603  this program
 

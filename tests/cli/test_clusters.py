@@ -128,7 +128,7 @@ def test_its_executor_shares_exports_and_their_verification(tmp_path: Path, clus
 
 
 class SilentClient:
-    """A client of a scheduler from which nothing comes any more."""
+    """A client of a scheduler that says nothing."""
 
     status = "running"
 

@@ -6,6 +6,7 @@ on either side, and every kind of executor will do.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import pickle
@@ -237,10 +238,18 @@ def _open_workshop(context: bytes) -> _Workshop:
     """Return the workshop of a run, which is made once."""
     global _opened  # noqa: PLW0603  one per process
     if _opened is None or _opened[0] != context:
-        if _opened is not None:
-            _opened[1].close()
-            _opened = None
+        _close_workshop()
         known: RunContext = pickle.loads(context)  # noqa: S301  from the process that started this worker
         with chdir(known.directory):
             _opened = context, _Workshop(known)
     return _opened[1]
+
+
+def _close_workshop() -> None:
+    global _opened
+    opened, _opened = _opened, None
+    if opened is not None:
+        opened[1].close()
+
+
+atexit.register(_close_workshop)  # workers of a cluster end as other programs do
