@@ -22,8 +22,9 @@ from rdflib.query import ResultRow
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth_schema.records import RECORD_TYPES
-from tests.examples.running import run_example
-from tests.fixtures.graphs import facts_told, lineage_query, stories
+from tests.examples.running import names, run_example
+from tests.fixtures.example_runs import ExampleRun
+from tests.fixtures.graphs import assert_graph, facts_told, lineage_query, stories
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "linked-data.md").read_text(encoding="utf-8")
@@ -178,8 +179,23 @@ def test_the_program_with_shapes_finds_that_the_graph_conforms(
 
 
 def test_the_query_about_a_row_finds_what_is_explained(graph: Graph, directory: Path) -> None:
-    with LandscapeDB.from_url(f"sqlite:///{directory}/examples/fork_coalesce/runs/audit.db") as db:
-        (run_id,) = {str(run)[len(BASE) :].partition("/")[2] for run in graph.subjects(RDF.type, LANDSCAPE.Run)}
+    assert_lineage(graph, directory / "examples" / "fork_coalesce" / "runs" / "audit.db")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", names())
+def test_both_libraries_find_what_is_explained_of_every_row(name: str, example_run: ExampleRun, tmp_path: Path) -> None:
+    database = example_run(name).database
+    assert_graph(database)
+    path = tmp_path / "trail.nt"
+    assert main(["export", "latest", "-d", str(database), "-o", str(path)]) == 0
+    assert_lineage(Graph().parse(path, format="nt"), database)
+
+
+def assert_lineage(graph: Graph, database: Path) -> None:
+    """Assert that rdflib finds in a graph what is explained."""
+    with LandscapeDB.from_url(f"sqlite:///{database}") as db:
+        (run_id,) = {str(run).rpartition("/")[2] for run in graph.subjects(RDF.type, LANDSCAPE.Run)}
         told = dict(stories(db, run_id))
     for index, story in told.items():
         solutions = [row.asdict() for row in graph.query(lineage_query(index)) if isinstance(row, ResultRow)]
