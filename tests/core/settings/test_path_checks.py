@@ -460,6 +460,17 @@ def test_an_export_goes_to_one_place() -> None:
     assert problems(tree) == ["landscape.export.path: is given, and so is the sink 'trail': give one of them"]
 
 
+def test_a_problem_shows_the_placeholder_of_the_run() -> None:
+    Path("in").write_text("a file")
+    tree = settings()
+    tree["landscape"]["export"] = {"path": "in/{run_id}.zip"}
+    long = "{run_id}" + "x" * 250
+    tree["landscape"]["report"] = {"path": long}
+    obstacle, length = sorted(problems(tree))
+    assert obstacle.startswith("landscape.export.path: in/{run_id}.zip: ")
+    assert length.startswith(f"landscape.report.path: {long}: the name has ")
+
+
 def test_all_problems_of_paths_are_reported_at_once() -> None:
     tree = settings(".env", payload_store={"base_path": "in.csv"}, rate_limit={"persistence_path": "settings.yaml"})
     tree["sinks"]["x"] = {"plugin": "csv", "options": {"path": "out-{x}.csv"}}

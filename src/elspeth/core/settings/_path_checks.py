@@ -31,6 +31,7 @@ from elspeth.core.settings.paths import (
 )
 from elspeth.core.settings.planned_outputs import Objection, planned_outputs
 from elspeth.core.settings.problems import Location, Problem, location_text
+from elspeth.objects.address import Place
 from elspeth.outputs.policy import (
     Extent,
     Kind,
@@ -75,7 +76,7 @@ def path_problems(
     yield from _standard_input_problems(parts)
     for each in named:
         if not each.is_input and (protector := protection_of(each.path, protected)) is not None:
-            message = f"{each.path}: is {protector.what}, which no output may touch: name another path"
+            message = f"{_shown(each.path)}: is {protector.what}, which no output may touch: name another path"
             yield Problem(location=each.location, message=message)
     yield from _server_problems(parts)
     yield from _name_problems(parts)
@@ -87,8 +88,13 @@ def path_problems(
         return
     for output in planned_outputs(parts, values, protected=protected, objection=objection, force=force):
         if problem := output.problem():
-            yield Problem(location=output.location, message=f"{output.path}: {problem}")
+            yield Problem(location=output.location, message=f"{_shown(output.path)}: {problem}")
     yield from _database_problems(parts, named)
+
+
+def _shown(path: Place) -> str:
+    """Return a path with the placeholder of the run."""
+    return str(path).replace(_SOME_RUN, "{run_id}")
 
 
 def _placeholder_problems(parts: Parts) -> Iterator[Problem]:
@@ -221,7 +227,7 @@ def _length_problems(named: Iterable[NamedFile]) -> Iterator[Problem]:
             length = len(os.fsencode(real_path(each.path).name))
             if length > _NAME_BYTES:
                 message = f"the name has {length} bytes: expected at most {_NAME_BYTES}"
-                yield Problem(location=each.location, message=f"{each.path}: {message}")
+                yield Problem(location=each.location, message=f"{_shown(each.path)}: {message}")
 
 
 def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
