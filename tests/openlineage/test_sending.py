@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +13,7 @@ from openlineage.client.event_v2 import RunEvent
 from openlineage.client.transport import Transport
 
 from elspeth.openlineage.events import beat
-from elspeth.openlineage.sending import Sender
+from elspeth.openlineage.sending import Sender, open_transport
 
 
 class _Kept(Transport):
@@ -101,6 +103,20 @@ def test_an_interruption_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(threading.Thread, "join", interrupt)
         assert sender.finish(30) == "1 of 1 lineage event was not sent: interrupted"
     answered.set()
+
+
+def test_the_transport_console_writes_where_logs_are_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.NullHandler()])
+    logger = logging.getLogger("openlineage.client.transport.console")
+    monkeypatch.setattr(logger, "handlers", [])
+    for _ in range(2):
+        sender = Sender(open_transport({"type": "composite", "transports": [{"type": "console"}]}))
+        sender.send(event("START"))
+        assert sender.finish(30) is None
+        [line] = capsys.readouterr().err.splitlines()
+        assert json.loads(line)["eventType"] == "START"
 
 
 def test_a_beat_is_the_same_event_at_another_time() -> None:

@@ -73,8 +73,16 @@ def _show_console() -> None:
     """Let the transport `console` write to standard error."""
     logger = logging.getLogger(_CONSOLE)
     logger.setLevel(logging.INFO)
-    if not logger.hasHandlers():
-        logger.addHandler(logging.StreamHandler(sys.stderr))
+    handlers = (*logger.handlers, *logging.getLogger().handlers)
+    if all(isinstance(each, logging.NullHandler) for each in handlers):
+        logger.addHandler(_ConsoleHandler())
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes messages to standard error, whatever that is then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{record.getMessage()}\n")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.run_log import log_origin, read_log, read_one_state
+from elspeth.core.landscape.database.run_log import Happening, log_origin, read_log, read_one_state
 from elspeth.evidence.format.checkpoints import Checkpoint
 from elspeth.evidence.format.merkle import consistency_proof, inclusion_proof, leaf_hashes, tree_root
 
@@ -51,12 +51,16 @@ class LogState:
     def find_run(self, run_id: str, size: int) -> int:
         """Return the position of the last entry about a run.
 
-        Only the first `size` entries are searched. Raises LandscapeError if none is about the run.
+        Only the first `size` entries are searched. One that something was not sent is none: it says nothing of what
+        became of the run. Raises LandscapeError if none is about the run.
         """
         quoted = canonical_bytes(run_id)
         for index in range(size - 1, -1, -1):
             entry = self.entries[index]
-            if quoted in entry and json.loads(entry).get("run_id") == run_id:
+            if quoted not in entry:
+                continue
+            members = json.loads(entry)
+            if members.get("run_id") == run_id and members.get("entry") != Happening.NOT_SENT:
                 return index
         raise LandscapeError(f"run {run_id} is not in the first {size:,} entries of the log of runs")
 
