@@ -14,6 +14,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.sealing.seal import read_secret
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
+from tests.engine.killing import run_with_kills
 from tests.engine.pipelines import PLUGINS, Records, build, graph_settings, groups_of, run, trail
 from tests.fixtures.workers import InlineWorkers
 
@@ -164,4 +165,19 @@ def test_workers_record_the_same_values_with_the_salts_of_the_run(
             Orchestrator(db, pipeline, keys, workers=InlineWorkers(count=2)).run()
     found = reasons_of(tmp_path, trail(tmp_path))
     assert [found["first", row][0]["values"] for row in range(5)] == [{"id": n % 2} for n in range(5)]
+    assert len({each["salt"] for (each,) in found.values()}) == 2
+
+
+def test_a_resumed_run_gives_equal_reasons_the_salts_that_they_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 1)
+    gate = {"name": "first", "condition": "row['id'] > 1", "routes": ROUTES}
+    store = {"base_path": str(tmp_path / "payloads")}
+    settings = graph_settings(tmp_path, [{"id": n % 2} for n in range(4)], "high", gates=[gate], payload_store=store)
+    with chdir(tmp_path):
+        run_with_kills(tmp_path, settings, [(5, False)])
+    records = trail(tmp_path)
+    assert [each["attempt"] for each in records["run_process"]] == [0, 1]
+    found = reasons_of(tmp_path, records)
     assert len({each["salt"] for (each,) in found.values()}) == 2

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from elspeth.evidence.format import bag
+from elspeth.evidence.format.certificates import certify
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PublicKey, Signer, generate_keys, load_signer
 from elspeth.evidence.verifier.procedure import Step
 from tests.evidence.bags import make_bag, make_older_bag, records, reseal, rewrite_manifests, to_lines
+from tests.evidence.pki import make_root, pem, write
 from tests.fixtures.browser import Tab
 from tests.report.scripts import Verdict, check_bags
 
@@ -25,6 +27,20 @@ def test_records_are_what_the_key_signed(code: Tab, any_signer: Signer, tmp_path
         f"These records are what the key SHA256:{any_signer.public_key.fingerprint} signed.",
     )
     assert [status for status, _ in found.steps.values()] == ["ok"] * 6 + ["not checked here"] * 4
+
+
+def test_a_bag_with_certificates_is_checked_by_its_key(code: Tab, tmp_path: Path) -> None:
+    """Certificates are files like any other here."""
+    leaf = make_root().issue("Audit")
+    (tmp_path / "bags").mkdir()
+    plain = load_signer(str(write(tmp_path / "leaf.key", leaf.private_pem)))
+    signer = certify(plain, write(tmp_path / "chain.pem", pem(leaf)))
+    files = make_bag(tmp_path / "bags", to_lines(records()), signer)
+    assert bag.CERTIFICATES in files
+    assert check(code, files, signer.public_key).verdict == "signed"
+    replaced = rewrite_manifests({**files, bag.CERTIFICATES: pem(make_root().issue("Boss", key=leaf.key))})
+    found = check(code, replaced, signer.public_key)
+    assert (found.verdict, found.steps[3][0]) == ("refused", "FAILED")
 
 
 def test_steps_have_the_names_of_the_procedure(code: Tab) -> None:
