@@ -70,9 +70,9 @@ def check_chain(
             problem = "expected the certificates of the signer, got none: it was signed with a plain key, or not at all"
             raise EvidenceError(bag.CERTIFICATES, problem)
         return None
-    said = f"by the certificate of {chain.facts}"
     if not trusted.roots:
-        return f"{said}, which was not checked, as no root was given"
+        return f"it has the certificate of {chain.facts}, which was not checked, as no root was given"
+    said = f"by the certificate of {chain.facts}"
     if trusted.subject is not None and trusted.subject != chain.facts.subject:
         problem = f"expected the certificate of {shown(trusted.subject)}, got that of {shown(chain.facts.subject)}"
         raise EvidenceError(bag.CERTIFICATES, problem)
