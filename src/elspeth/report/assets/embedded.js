@@ -1,12 +1,12 @@
 import { BagFiles, RECORDS } from "./bag.js";
 import { canonicalJson, parseCanonical } from "./canonical.js";
+import { CheckedSteps } from "./checkedsteps.js";
 import { EvidenceError } from "./errors.js";
 import { LeafWorkers } from "./leafworkers.js";
 import { RecordHasher } from "./lines.js";
 import { PackedBlock } from "./packed.js";
 import { sha256, toHex } from "./sha256.js";
 import { VerifyingKey, parseEnvelope } from "./signature.js";
-import { CheckedSteps } from "./steps.js";
 import { blocksOf } from "./stream.js";
 import { checkSignature, conclude, verifyBag } from "./verification.js";
 

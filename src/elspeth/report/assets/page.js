@@ -1,9 +1,9 @@
 import { element } from "./element.js";
 import { Helper } from "./helper.js";
 import { PackedBlock } from "./packed.js";
-import { showVerdict } from "./stepview.js";
 import { showStory } from "./storyview.js";
 import { count, counted, visible } from "./text.js";
+import { showVerdict } from "./verdictview.js";
 
 /** Make the static page answer questions. */
 export async function startPage() {

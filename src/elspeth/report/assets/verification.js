@@ -1,11 +1,11 @@
 import { BAGIT, RECORDS, parseManifest } from "./bag.js";
 import { Members, parseCanonical } from "./canonical.js";
+import { CheckedSteps } from "./checkedsteps.js";
 import { EvidenceError, shownValue } from "./errors.js";
 import { RecordHasher } from "./lines.js";
 import { HASH_SIZE, Sha256, sha256, toHex } from "./sha256.js";
 import { parseEnvelope, verifyEnvelope } from "./signature.js";
 import { LEAF_SALTS_VERSION, PAYLOAD_TYPE, parseStatement } from "./statement.js";
-import { CheckedSteps } from "./steps.js";
 
 const BAGIT_TEXT = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const MANIFEST = "manifest-sha256.txt";

@@ -1,7 +1,8 @@
+import { startWorker } from "./answering.js";
 import { BAGIT, BagFiles } from "./bag.js";
 import { element } from "./element.js";
 import { EvidenceError } from "./errors.js";
-import { Helper, startWorker } from "./helper.js";
+import { Helper } from "./helper.js";
 import { LeafWorkers } from "./leafworkers.js";
 import { MAX_FILES } from "./limits.js";
 import { leafHashes } from "./salts.js";

@@ -1,12 +1,12 @@
+import { startWorker } from "./answering.js";
 import { BagFiles, RECORDS } from "./bag.js";
 import { checkEmbedded } from "./embedded.js";
-import { startWorker } from "./helper.js";
 import { piecesOf } from "./lines.js";
 import { PackedBlock } from "./packed.js";
 import { leafHashes } from "./salts.js";
+import { search } from "./search.js";
 import { RecordStore } from "./store.js";
 import { rowStory, tokenStory } from "./story.js";
-import { search } from "./search.js";
 
 /** What the worker knows of the page: `types` and `runId`, and the records once they are opened. */
 const known = { types: {}, runId: "", store: null };
