@@ -69,6 +69,18 @@ def test_all_stories_are_told_from_the_bag(empty: Tab, told: LandscapeDB, archiv
     assert_same_stories(empty, told, RUN_ID)
 
 
+def test_a_story_that_the_page_does_not_hold_is_asked_of_the_bag(empty: Tab, archive: Path) -> None:
+    empty.evaluate("location.hash = 'row=1'")
+    empty.wait_for("told.textContent === 'This page holds no records: choose the bag of the run.'")
+    empty.choose_files("#whole", [archive])
+    empty.wait_for("told.textContent.startsWith('Row 1 from')")
+
+
+def test_the_choice_of_a_bag_is_no_wider_than_a_narrow_screen(empty: Tab) -> None:
+    empty.resize(360, 640)
+    assert empty.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
 def test_a_bag_can_be_dropped(empty: Tab, archive: Path) -> None:
     empty.drop_files([archive])
     empty.wait_for("document.body.dataset.ready === 'records'")

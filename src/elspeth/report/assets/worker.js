@@ -20,6 +20,7 @@ export const ANSWERS = {
 
   async story({ row, token }) {
     const { store, types, runId } = known;
+    if (store === null) throw new Error("This page holds no records: choose the bag of the run.");
     return row === undefined ? tokenStory(store, types, runId, token) : rowStory(store, types, runId, row);
   },
 
