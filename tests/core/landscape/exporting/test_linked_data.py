@@ -5,8 +5,11 @@ They are read with the generated context.
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import shlex
+import shutil
 from contextlib import chdir, redirect_stdout
 from importlib.resources import files
 from io import StringIO
@@ -162,6 +165,21 @@ def test_what_the_program_prints(read: tuple[Graph, list[str]], records: list[Re
     made = {record["token_id"] for record in records if record["record_type"] == "token_parent"}
     expected = {f"{iri('token', each)} comes from {iri('row', tokens[each]['row_id'])}" for each in made}
     assert set(read[1]) == expected
+
+
+def test_the_commands_write_what_is_documented(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    shutil.copy(directory / "examples" / "fork_coalesce" / "runs" / "audit.db", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^\$ elspeth (.*)$", PAGE, re.MULTILINE)
+    assert [main(shlex.split(command)) for command in commands] == [0, 0]
+    written = Path("trail.nt").read_text()
+    base = written[1 : written.index("run/")]
+    assert base.startswith("urn:elspeth:run:")
+    with gzip.open("trail.nt.gz", "rt") as file:
+        assert file.read() == written.replace(f"<{base}", f"<{BASE}")
 
 
 def test_the_triples_are_the_same_graph(graph: Graph, directory: Path) -> None:
