@@ -46,7 +46,7 @@ output_sink: small
 sinks:
   small: {plugin: csv, options: {path: small.csv}}
   large: {plugin: jsonl, options: {path: large.jsonl}}
-landscape: {url: "sqlite:///audit.db"}
+landscape: {url: "sqlite:///audit.db", identity: false}
 """
 RUN = ("run", "-s", "settings.yaml", "-x", "--no-dotenv")
 

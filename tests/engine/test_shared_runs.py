@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import ExitStack, chdir
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elspeth.api.workers import ProcessWorkers
+from elspeth.cli.clusters import ClusterWorkers
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.engine.keys import load_run_keys
@@ -103,6 +106,63 @@ def test_outputs_and_trail_do_not_depend_on_workers_even_if_processes_are_killed
     assert [(directory / f"{name}.jsonl").read_bytes() for name in ("out", *SINKS)] == outputs
     again = tell(trail(directory))
     assert (without_operations(again) if kills else again) == (without_operations(told) if kills else told)
+
+
+@pytest.fixture(scope="module", params=["processes", "cluster"])
+def real_workers(request: pytest.FixtureRequest) -> Iterator[list[Workers]]:
+    """Start workers that are other processes, once for all runs."""
+    with ExitStack() as stack:
+        if request.param == "processes":
+            started: list[Workers] = [ProcessWorkers(count, "elspeth.engine.workshop") for count in (1, 2, 3)]
+            for each in started:
+                assert isinstance(each, ProcessWorkers)
+                stack.callback(each.stop)
+        else:
+            distributed = pytest.importorskip("distributed")
+            options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+            local = stack.enter_context(distributed.LocalCluster(**options, protocol="tcp://", host="127.0.0.1"))
+            client = stack.enter_context(distributed.Client(local, set_as_default=False))
+            started = [ClusterWorkers(client, local.scheduler_address)]
+        yield started
+
+
+@pytest.mark.thorough
+@law(60)
+@given(data=st.data(), rows=ROWS, size=st.integers(1, 7))
+def test_neither_do_they_depend_on_processes_and_clusters(
+    tmp_path_factory: pytest.TempPathFactory,
+    real_workers: list[Workers],
+    data: st.DataObject,
+    rows: list[RowData],
+    size: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    chosen = without_repeated_calls(data.draw(graphs(directory, rows) | wired_graphs(directory, {"first": rows})))
+    alone = run_shared(directory, chosen, None)
+    with pytest.MonkeyPatch.context() as patch:
+        groups_of(patch, size)
+        assert run_shared(directory, chosen, data.draw(st.sampled_from(real_workers))) == alone
+
+
+@pytest.mark.thorough
+@pytest.mark.postgres
+@law(20)
+@given(data=st.data(), rows=ROWS, size=st.integers(1, 7))
+def test_nor_do_they_in_postgresql(  # noqa: PLR0917  what is drawn
+    tmp_path_factory: pytest.TempPathFactory,
+    postgresql_url: str,
+    real_workers: list[Workers],
+    data: st.DataObject,
+    rows: list[RowData],
+    size: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    chosen = without_repeated_calls(data.draw(graphs(directory, rows)))
+    chosen["landscape"]["url"] = postgresql_url
+    alone = run_shared(directory, chosen, None)
+    with pytest.MonkeyPatch.context() as patch:
+        groups_of(patch, size)
+        assert run_shared(directory, chosen, data.draw(st.sampled_from(real_workers))) == alone
 
 
 @pytest.mark.postgres
