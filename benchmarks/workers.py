@@ -11,8 +11,12 @@ from pathlib import Path
 from benchmarks.measuring import Timing, best
 from benchmarks.recording import RUN
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.connections import read_only_connection
+from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.lines.reading import Readers
+from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.evidence.verifier.verify import verify_bag
 
 __all__ = ["Shared", "shared_work"]
@@ -32,7 +36,7 @@ class Shared:
 
 
 def shared_work(source: str, records: int, directory: Path) -> list[Shared]:
-    """Measure exporting the run, and verifying a bag of it."""
+    """Measure exports, and checks of a bag and a seal."""
 
     def export(form: ExportFormat, signing_key: bytes | None = None) -> Callable[[int, Executor | None], object]:
         def job(attempt: int, executor: Executor | None) -> None:
@@ -45,11 +49,20 @@ def shared_work(source: str, records: int, directory: Path) -> list[Shared]:
     def verify(_: int, executor: Executor | None) -> None:
         verify_bag(directory / "bag0", executor=executor)
 
+    def check(_: int, executor: Executor | None) -> None:
+        url = parse_url(source)
+        with read_only_connection(url) as connection:
+            readers = None if executor is None else Readers.of(executor, url)
+            if check_seals(connection, readers=readers).faults:
+                message = "the seal of the run does not hold"
+                raise RuntimeError(message)
+
     jobs: dict[str, Callable[[int, Executor | None], object]] = {
         "export to jsonl": export(ExportFormat.JSONL),
         "export with HMAC": export(ExportFormat.JSONL, b"k" * 32),
         "export to bag": export(ExportFormat.BAG),
         "verify a bag": verify,
+        "check a seal": check,
     }
     found = []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
