@@ -121,7 +121,7 @@ def test_a_history_that_was_changed_shows_between_two_bags(told: LandscapeDB, tm
 
 def test_bags_of_different_logs_are_no_points_of_one_history(told: LandscapeDB, tmp_path: Path) -> None:
     finish(told, "a")
-    with in_memory() as other:
+    with LandscapeDB.in_memory() as other:  # one that the fixture used before has the name of its template's log
         finish(other, "a")
         (problem,) = history(bag(told, "a", tmp_path / "1"), bag(other, "a", tmp_path / "2"))
     assert "one of them is of another database, or the log was removed and begun anew" in problem
