@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,17 @@ from elspeth.cli.access import (
     load_signer,
     open_landscape,
     protected_files,
-    require_key,
     signing_key,
 )
 from elspeth.cli.clusters import READING, database_files, share_work
+from elspeth.cli.commands._export_rules import (
+    check_options,
+    check_sharing,
+    check_subject,
+    check_triples,
+    choose_compression,
+    choose_form,
+)
 from elspeth.cli.commands._lineage_events import export_events
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.objects import uploading
@@ -43,12 +49,10 @@ from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.core.landscape.exporting.format import (
     FILES,
     ExportFormat,
-    compression_problem,
     guess_form,
-    name_problem,
 )
 from elspeth.objects.address import ObjectPath, place_of
-from elspeth.outputs.compression import Compression, guess_compression
+from elspeth.outputs.compression import Compression
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -104,7 +108,6 @@ _WithheldOption = Annotated[
     bool, typer.Option("--include-withheld", help="Export withheld columns too: the content of invalid rows.")
 ]
 
-_BASE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]+/")
 
 _ContentsOption = Annotated[
     bool, typer.Option("--include-contents", help="Put contents of rows, requests and answers into a bag.")
@@ -176,9 +179,9 @@ def export(
     require_only_one({name: given[name] for name in ("--workers", "--cluster")})
     if payloads is not None and not include_contents:
         raise UsageError("--payloads: only with --include-contents")
-    _check_subject(as_found, given)
-    form = _choose_form(output, form, compress)
-    compress = _choose_compression(output, form, compress, as_found=as_found is not None)
+    check_subject(as_found, given)
+    form = choose_form(output, form, compress)
+    compress = choose_compression(output, form, compress, as_found=as_found is not None)
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     bag_options["--certificate"] = certificate is not None
     bag_options |= {name: given[name] for name in ("--include-contents", "--contact-name", "--contact-email")}
@@ -189,9 +192,9 @@ def export(
         return
     if as_found is None and database is None:
         database = default_database()
-    _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
-    _check_triples(form, base, {"--as-found": as_found is not None, "--hmac": hmac})
-    _check_sharing(given, by_record=include_withheld or form is ExportFormat.CSV)
+    check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
+    check_triples(form, base, {"--as-found": as_found is not None, "--hmac": hmac})
+    check_sharing(given, by_record=include_withheld or form is ExportFormat.CSV)
     options = _Options(
         form=form,
         compression=compress,
@@ -342,101 +345,12 @@ def _open_target(output: str, options: _Options) -> Iterator[BinaryIO | Path]:
         target.flush()
 
 
-def _check_subject(as_found: str | None, given: Mapping[str, bool]) -> None:
-    """Raise UsageError unless one run or database is named.
-
-    `given` says of each option that is about a run whether it was given.
-    """
-    if as_found is not None:
-        wrong = [name for name, is_given in given.items() if is_given]
-        if wrong:
-            raise UsageError(
-                f"{', '.join(wrong)}: not with --as-found, which exports the whole database in one process"
-            )
-        return
-    if not given["RUN"]:
-        raise UsageError("RUN missing: name a run, or any database with --as-found")
-
-
 def _count_records(db: LandscapeDB, run_id: str) -> int | None:
     """Return the number of records if a seal holds it."""
     from elspeth.core.landscape.sealing.seal import sealed_record_count  # noqa: PLC0415  start time
 
     with db.connection() as connection:
         return sealed_record_count(connection, run_id)
-
-
-def _choose_form(output: str, given: ExportFormat | None, compression: Compression | None) -> ExportFormat:
-    """Return the form to write.
-
-    Raises UsageError if the name and the options contradict each other or say nothing.
-    """
-    form = given or guess_form(Path(output)) or ExportFormat.JSONL
-    if output == STANDARD_OUTPUT:
-        if form not in (*FILES, ExportFormat.OPENLINEAGE):
-            forms = "jsonl, json, nt or openlineage"
-            raise UsageError(f"-o -: the form {form} is several files: only with --format {forms}")
-    elif problem := name_problem(output, form, compression, is_given=given is not None, option="--format"):
-        raise UsageError(f"-o {output}: {problem}")
-    return form
-
-
-def _choose_compression(
-    output: str, form: ExportFormat, given: Compression | None, *, as_found: bool
-) -> Compression | None:
-    """Return how to compress the export.
-
-    Raises UsageError for a form that cannot be compressed in this way.
-    """
-    if given is not None and (problem := compression_problem(form, given)):
-        raise UsageError(f"--compress {given}: {problem}")
-    compression = given or guess_compression(Path(output))
-    if as_found and compression is not None and form is ExportFormat.CSV:
-        raise UsageError(f"--compress {compression}: not with --as-found in the form csv: give jsonl or json")
-    return compression
-
-
-def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_options: Mapping[str, bool]) -> None:
-    """Raise UsageError for options that do not fit the form.
-
-    Both mappings say of each option whether it was given.
-    """
-    is_bag = form is ExportFormat.BAG
-    wrong = [name for name, given in (other_options if is_bag else bag_options).items() if given]
-    if wrong:
-        raise UsageError(f"{', '.join(wrong)}: {'not' if is_bag else 'only'} with --format bag")
-    if bag_options["--tsa"] and not bag_options["--key"]:
-        raise UsageError("--tsa: only with --key: the time-stamp is over the signature")
-    require_key(
-        has_key=bag_options["--key"],
-        has_public=bag_options["--public"],
-        has_certificate=bag_options["--certificate"],
-    )
-
-
-def _check_triples(form: ExportFormat, base: str | None, others: Mapping[str, bool]) -> None:
-    """Raise UsageError for options that do not fit N-Triples.
-
-    `others` says of options that they have no place for whether they were given.
-    """
-    if form is not ExportFormat.NT:
-        if base is not None:
-            raise UsageError("--base: only with --format nt")
-        return
-    if wrong := [name for name, is_given in others.items() if is_given]:
-        raise UsageError(f"{', '.join(wrong)}: not with --format nt, which holds a run without signatures")
-    if base is not None and not _BASE.fullmatch(base):
-        raise UsageError(f"--base {base}: expected an absolute IRI that ends in /, such as https://example.org/42/")
-
-
-def _check_sharing(given: Mapping[str, bool], *, by_record: bool) -> None:
-    """Raise UsageError if records cannot be shared among workers.
-
-    `given` says of each option whether it was given.
-    """
-    for name in ("--workers", "--cluster"):
-        if given[name] and by_record:
-            raise UsageError(f"{name}: not with --format csv, and not with --include-withheld")
 
 
 def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:

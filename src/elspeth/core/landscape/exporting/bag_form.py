@@ -272,7 +272,8 @@ def read_bag_epoch(path: Path) -> int:
 
     Raises ExportError if there is none.
     """
-    return read_statement(path).run.epoch
+    with _evidence_of(path):  # of a database as found there is no run
+        return read_statement(path).run.epoch
 
 
 def read_recorded_epoch(path: Path) -> int | None:
@@ -280,7 +281,8 @@ def read_recorded_epoch(path: Path) -> int | None:
 
     None if the bag does not say. Raises ExportError if it has no statement.
     """
-    return read_statement(path).run.recorded_epoch
+    with _evidence_of(path):
+        return read_statement(path).run.recorded_epoch
 
 
 def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
