@@ -153,15 +153,17 @@ class _Signers:
 
         certificate = part.certificate if isinstance(part, ExportSettings) else None
         public = part.public or certificate
+        at_fault = "key"
         try:
             signer = load_signer(part.key, public_key=None if public is None else Path(public), passphrase=passphrase)
             if certificate is None:
                 return signer
             from elspeth.evidence.format.certificates import certify  # noqa: PLC0415  start time of runs without one
 
+            at_fault = "certificate"
             return certify(signer, Path(certificate))
         except KeyFileError as error:
-            self.problems.append(Problem(location=("landscape", section, "key"), message=str(error)))
+            self.problems.append(Problem(location=("landscape", section, at_fault), message=str(error)))
             return None
 
 

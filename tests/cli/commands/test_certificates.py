@@ -67,7 +67,7 @@ def test_the_key_of_a_certificate_is_a_key(capsys: Captured) -> None:
 def test_a_run_with_an_unusable_certificate_does_not_start(capsys: Captured) -> None:
     write(Path("chain.pem"), pem(MIDDLE.issue("Audit", key=LEAF.key, ends=NOW - DAY / 2), MIDDLE))
     assert main([*RUN]) == 2
-    assert "landscape.export.key: chain.pem: expected a certificate valid at" in capsys.readouterr().err
+    assert "landscape.export.certificate: chain.pem: expected a certificate valid at" in capsys.readouterr().err
     assert not Path("audit.db").exists()
 
 
