@@ -26,8 +26,10 @@ SOURCES = ROOT / "src" / "elspeth"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 MAY_IMPORT = {
+    "elspeth.assistant": {"elspeth.api", "elspeth.contracts", "elspeth.core", "elspeth.evidence", "elspeth_schema"},
     "elspeth.cli": {
         "elspeth.api",
+        "elspeth.assistant",
         "elspeth.contracts",
         "elspeth.core",
         "elspeth.engine",

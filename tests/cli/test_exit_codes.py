@@ -79,6 +79,8 @@ CASES = [
     ("export", 2, "export latest -d audit.db"),
     ("import", 0, "import export.jsonl -d new.db"),
     ("import", 1, "import export.jsonl -d audit.db"),
+    ("mcp", 1, "mcp missing.db"),
+    ("mcp", 2, "mcp audit.db --key missing.pem"),
     ("prove", 1, "prove bag row missing -o proof.json"),
     ("keys generate", 0, "keys generate -o keys"),
     ("keys generate", 1, "keys generate -o keys"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -134,6 +134,12 @@ class AuditedRun:
 
         return Table(f"{record_type} records of run {self.run_id}", columns, read, dict, to_arrow)
 
+    @contextmanager
+    def recorded(self) -> Iterator[RecordedRun]:
+        """Open the run for queries: a connection, and its id."""
+        with self._connect() as connection:
+            yield RecordedRun(connection, self.run_id)
+
     def __repr__(self) -> str:
         """Name the run."""
         return f"<run {self.run_id}>"
@@ -185,6 +191,15 @@ class AuditTrail:
             statement = RUN.table.select().with_only_columns(columns.run_id)
             found = connection.scalars(statement.order_by(columns.started_at, columns.run_id)).all()
         return [AuditedRun(run_id, self._opened.snapshot, self) for run_id in found]
+
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """Open the tables for queries.
+
+        All see the same state. Those of an export are in a temporary database, which has no other run.
+        """
+        if isinstance(self._opened, LandscapeDB):
+            return self._opened.snapshot()
+        return nullcontext(self._opened.connection)
 
     def close(self) -> None:
         """Close the database, and remove temporary copies."""

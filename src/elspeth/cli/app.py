@@ -19,6 +19,7 @@ from elspeth.cli.commands import (
     exports,
     imports,
     landscape,
+    mcp,
     outputs,
     pipelines,
     plugins,
@@ -70,6 +71,7 @@ app.command("diff")(diff.diff)
 app.command("differences")(explain.differences)
 app.command("export")(exports.export)
 app.command("import")(imports.import_)
+app.command("mcp")(mcp.mcp)
 app.command("verify")(evidence.verify)
 app.command("prove")(evidence.prove)
 app.add_typer(evidence.keys, name="keys")

@@ -55,6 +55,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "elspeth verify trail.jsonl --hmac",
         "elspeth verify run.tlog-proof --policy policy",
     ),
+    "mcp": ("elspeth mcp runs/audit.db", "elspeth mcp evidence.zip --key keys/elspeth.pub.pem"),
     "prove": ("elspeth prove evidence.zip row cfnd2h3gm88w3 -o proof.json",),
     "keys generate": ("elspeth keys generate -o keys",),
     "settings convert": ("elspeth settings convert -s settings.yaml -o wired.yaml",),

@@ -1,0 +1,1 @@
+"""Audit trails as tools of assistants."""

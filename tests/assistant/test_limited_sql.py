@@ -1,0 +1,93 @@
+"""SQL of somebody else, on both databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from elspeth.assistant.limited_sql import Found, QueryLimits, QueryRefusedError, query
+from elspeth.core.landscape.database import LandscapeDB
+
+REFUSED = [
+    "DELETE FROM runs",
+    "INSERT INTO runs (run_id) VALUES ('x')",
+    "UPDATE runs SET status = 'failed'",
+    "DROP TABLE runs",
+    "CREATE TABLE x (a INTEGER)",
+    "SELECT 1; DROP TABLE runs",
+    "COMMIT; DROP TABLE runs",
+    "COMMIT",
+    "PRAGMA writable_schema = ON",
+    "ATTACH DATABASE 'other.db' AS other",
+    "VACUUM INTO 'copy.db'",
+    "SELECT load_extension('x')",
+    "WITH d AS (DELETE FROM runs RETURNING run_id) SELECT * FROM d",
+    "COPY runs TO '/tmp/copy'",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+    "SELECT nothing FROM nowhere",
+    "",
+]
+
+LIMITS = QueryLimits(seconds=0.5, rows=3, characters=100)
+COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n{}) SELECT {} FROM n"
+
+
+def ask(db: LandscapeDB, sql: str) -> Found:
+    with db.snapshot() as connection:
+        return query(connection, sql, LIMITS)
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[LandscapeDB]:
+    with closing(LandscapeDB(database_url)) as opened:
+        yield opened
+
+
+def test_a_query_has_columns_and_rows(db: LandscapeDB) -> None:
+    assert ask(db, "SELECT 1 AS a, 'x' AS b, NULL AS c, '%s :y' AS d") == Found(
+        columns=("a", "b", "c", "d"), rows=[(1, "x", None, "%s :y")], is_cut=False
+    )
+    assert ask(db, "SELECT run_id FROM runs").rows == []
+
+
+def test_rows_and_characters_are_limited(db: LandscapeDB) -> None:
+    found = ask(db, COUNTING.format(" WHERE i < 9", "i"))
+    assert ([row[0] for row in found.rows], found.is_cut) == ([1, 2, 3], True)
+    wide = ask(db, "SELECT '" + "x" * 60 + "' UNION ALL SELECT '" + "x" * 61 + "'")
+    assert (len(wide.rows), wide.is_cut) == (1, True)
+
+
+def refusal(db: LandscapeDB, sql: str) -> str:
+    with pytest.raises(QueryRefusedError) as raised:
+        ask(db, sql)
+    return str(raised.value)
+
+
+def test_only_one_query_is_taken(db: LandscapeDB) -> None:
+    assert [sql for sql in REFUSED if not refusal(db, sql).startswith("the query is refused: ")] == []
+    assert ask(db, "SELECT count(*) FROM runs").rows == [(0,)]
+
+
+def test_a_query_without_end_is_stopped(db: LandscapeDB) -> None:
+    problem = refusal(db, COUNTING.format("", "count(*)"))
+    assert "0.5 seconds" in problem or "statement timeout" in problem
+
+
+def test_a_value_without_end_is_refused_or_cut(db: LandscapeDB) -> None:
+    if db.url.startswith("sqlite"):
+        assert "too big" in refusal(db, "SELECT hex(zeroblob(1000000))")
+    else:
+        assert ask(db, "SELECT repeat('x', 1000000)").is_cut
+
+
+def test_the_connection_can_write_again_afterwards(db: LandscapeDB) -> None:
+    if not db.url.startswith("sqlite"):
+        return
+    with db.snapshot() as connection:
+        query(connection, "SELECT 1", LIMITS)
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        assert driver.execute("CREATE TEMP TABLE again (a)").fetchall() == []

@@ -1,0 +1,145 @@
+"""Tools of assistants, asked by the protocol's own client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.types import TextContent
+
+import elspeth
+from elspeth.assistant.server import build_server
+from elspeth.cli.program import main
+from elspeth.core.landscape.queries.story.model import story_json
+from tests.fixtures.example_runs import ExampleRun
+
+TOOLS = [
+    *("compare_runs", "describe_run", "describe_tables", "explain_row", "find_rows", "list_runs", "query"),
+    "why_rows_failed",
+]
+
+
+@pytest.fixture(scope="module")
+def database(example_run: ExampleRun) -> Path:
+    return example_run("error_routing").database
+
+
+@pytest.fixture(scope="module")
+def bag(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("evidence") / "run.bag"
+    assert main(["export", "latest", "-d", str(database), "--format", "bag", "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module", params=["database", "bag"])
+def place(request: pytest.FixtureRequest, database: Path, bag: Path) -> Path:
+    return {"database": database, "bag": bag}[request.param]
+
+
+def ask(place: Path, tool: str, **arguments: object) -> dict[str, Any]:
+    """Return the answer of a tool, or its error."""
+
+    async def asking() -> dict[str, Any]:
+        with elspeth.open(place) as trail:
+            async with Client(build_server(trail, bag=place)) as client:
+                result = await client.call_tool(tool, arguments)
+        [content] = result.content
+        assert isinstance(content, TextContent)
+        told: dict[str, Any] = {"error": content.text} if result.is_error else dict(result.structured_content or {})
+        return told
+
+    return asyncio.run(asking())
+
+
+def test_the_tools_are_offered_as_reading_only(place: Path) -> None:
+    async def listing() -> list[Any]:
+        with elspeth.open(place) as trail:
+            async with Client(build_server(trail, bag=place)) as client:
+                return list((await client.list_tools()).tools)
+
+    tools = asyncio.run(listing())
+    offered = sorted(tool.name for tool in tools)
+    assert offered == sorted([*TOOLS, *(["verify_evidence"] if place.suffix == ".bag" else [])])
+    assert all(tool.annotations.read_only_hint and tool.description for tool in tools)
+
+
+def test_a_row_is_explained_as_by_the_command(place: Path) -> None:
+    with elspeth.open(place) as trail:
+        expected = json.loads(story_json(trail.run().explain(1)))
+    assert ask(place, "explain_row", row=1) == expected
+
+
+def test_runs_are_listed_and_described(place: Path) -> None:
+    (run,) = ask(place, "list_runs")["runs"]
+    described = ask(place, "describe_run", run=run["run_id"][:9])
+    assert described["run"]["run_id"] == run["run_id"]
+    assert described["run"]["status"] == run["status"] == "completed"
+    assert described["settings"] != {}
+    assert [each["path"] for each in described["outputs"]] != []
+
+
+def test_failed_rows_and_their_reasons_are_told(place: Path) -> None:
+    with elspeth.open(place) as trail:
+        failed = trail.run().failures()
+        rows = [each.row for each in trail.run().rows(outcome="failed")]
+    told = ask(place, "why_rows_failed")
+    assert told["rows_with_failures"] == failed.count > 0
+    assert [each["message"] for each in told["reasons"]] == [each.message for each in failed.reasons]
+    found = ask(place, "find_rows", outcome="failed", limit=1)
+    assert ([each["row"] for each in found["rows"]], found["is_cut"]) == (rows[:1], len(rows) > 1)
+
+
+def test_two_runs_are_compared(place: Path) -> None:
+    told = ask(place, "compare_runs", first="latest")
+    assert (told["settings"], told["counts"], told["rows"]) == ([], [], [])
+
+
+def test_tables_are_described_and_asked(place: Path) -> None:
+    assert "token_id" in ask(place, "describe_tables")["tokens"]["columns"]
+    told = ask(place, "query", sql="SELECT count(*) AS number, min(row_index) FROM rows WHERE ':x' <> '%s'")
+    assert (told["dialect"], told["columns"][0], told["rows"][0][1]) == ("sqlite", "number", 0)
+
+
+def test_evidence_is_verified(bag: Path) -> None:
+    told = ask(bag, "verify_evidence")
+    assert told["verdict"] == "CONSISTENT BUT UNSIGNED"
+    assert len(told["steps"]) > 5
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "problem"),
+    [
+        ("describe_run", {"run": "nowhere"}, "nowhere"),
+        ("explain_row", {"row": 10_000}, "10000"),
+        ("find_rows", {"outcome": "lost"}, "lost"),
+        ("query", {"sql": "SELEC"}, "the query is refused"),
+        ("find_rows", {"limit": 0}, "limit"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(place: Path, tool: str, arguments: dict[str, object], problem: str) -> None:
+    assert problem in ask(place, tool, **arguments)["error"]
+
+
+def test_the_command_speaks_over_standard_input_and_output(database: Path) -> None:
+    async def asking() -> Any:  # noqa: ANN401  an answer of the protocol
+        server = StdioServerParameters(command=sys.executable, args=["-m", "elspeth", "mcp", str(database)])
+        async with Client(server) as client:
+            return (await client.call_tool("list_runs")).structured_content
+
+    assert len(asyncio.run(asking())["runs"]) == 1
+
+
+def test_the_command_names_what_it_cannot_serve(
+    capsys: pytest.CaptureFixture[str], database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["mcp", "nowhere.db"]) != 0
+    assert "nowhere.db" in capsys.readouterr().err
+    assert main(["mcp", str(database), "--key", "nowhere.pem"]) != 0
+    assert "nowhere.pem" in capsys.readouterr().err
