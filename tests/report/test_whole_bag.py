@@ -27,36 +27,40 @@ SAID = "document.querySelector('.verdict').textContent"
 CAN_ASK = "!document.getElementById('ask').hidden"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def told() -> Iterator[LandscapeDB]:
     with in_memory() as db:
         record_told_run(db)
         yield db
 
 
+@pytest.fixture(scope="module")
+def page(told: LandscapeDB, signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a page that holds no records."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    report_on(told, path, embed=Embed.NONE, evidence=PageEvidence(key=signer.public_key))
+    return path
+
+
+@pytest.fixture(scope="module")
+def archive(told: LandscapeDB, signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the bag of the run."""
+    return write_archive(told, RUN_ID, signer, tmp_path_factory.mktemp("bag") / "told.zip")
+
+
 @pytest.fixture
-def empty(told: LandscapeDB, tab: Tab, key: PublicKey, tmp_path: Path) -> Tab:
-    """Open a page that holds no records."""
-    report_on(told, tmp_path / "report.html", embed=Embed.NONE, evidence=PageEvidence(key=key))
-    tab.open(tmp_path / "report.html")
+def empty(page: Path, tab: Tab) -> Tab:
+    """Open the page."""
+    tab.open(page)
     tab.wait_for("document.body.dataset.verdict === 'unchecked'")
     return tab
 
 
-@pytest.fixture
-def archive(told: LandscapeDB, signer: Signer, tmp_path: Path) -> Path:
-    """Write the bag of the run."""
-    return write_archive(told, RUN_ID, signer, tmp_path / "told.zip")
-
-
 def write_archive(db: LandscapeDB, run_id: str, signer: Signer, path: Path) -> Path:
-    path.write_bytes(zipped(bag_files(db, run_id, signer, path.with_suffix(""))))
+    """Write a bag as an archive and as a directory."""
+    write_export(db, run_id, path.with_suffix(""), format=ExportFormat.BAG, signer=signer)
+    path.write_bytes(zipped(read_bag(path.with_suffix(""))))
     return path
-
-
-def bag_files(db: LandscapeDB, run_id: str, signer: Signer, directory: Path) -> dict[str, bytes]:
-    write_export(db, run_id, directory, format=ExportFormat.BAG, signer=signer)
-    return read_bag(directory)
 
 
 def test_all_stories_are_told_from_the_bag(empty: Tab, told: LandscapeDB, archive: Path, key: PublicKey) -> None:
@@ -87,8 +91,8 @@ def test_a_bag_can_be_dropped(empty: Tab, archive: Path) -> None:
     assert empty.evaluate("document.body.dataset.verdict") == "signed"
 
 
-def test_a_bag_that_was_altered_is_not_opened(empty: Tab, told: LandscapeDB, signer: Signer, tmp_path: Path) -> None:
-    files = bag_files(told, RUN_ID, signer, tmp_path / "bag")
+def test_a_bag_that_was_altered_is_not_opened(empty: Tab, archive: Path, tmp_path: Path) -> None:
+    files = read_bag(archive.with_suffix(""))
     altered = files[bag.RECORDS].replace(b'"status":"completed"', b'"status":"Completed"', 1)
     (tmp_path / "altered.zip").write_bytes(zipped({**files, bag.RECORDS: altered}))
     empty.choose_files("#whole", [tmp_path / "altered.zip"])
