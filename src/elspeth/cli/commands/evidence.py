@@ -99,10 +99,12 @@ def verify(
         )
         verify_log_proof(path, policy, json=json)
         return
-    from elspeth.evidence.verifier.export import looks_like_export  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.format import ExportFormat, guess_form  # noqa: PLC0415  start time
+    from elspeth.evidence.verifier.export import looks_like_export  # noqa: PLC0415
 
     secret = checking_key() if hmac else None
-    is_export = secret is not None or any(map(looks_like_export, paths))
+    is_graph = guess_form(path) is ExportFormat.NT  # which the reader of exports refuses
+    is_export = is_graph or secret is not None or any(map(looks_like_export, paths))
     bag_options = {"--key": key is not None, **shared, "--policy": policy is not None}
     bag_options |= {"--ca": root is not None, "--subject": subject is not None}
     _require_fitting(paths, bag_options if is_export else {}, hmac=hmac, tsa=authority is not None)

@@ -104,12 +104,14 @@ def test_an_earlier_export_is_replaced_and_no_other_file(tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("name", ["trail.nt", "trail.nt.gz"])
-def test_it_is_not_read_back(tmp_path: Path, name: str) -> None:
+def test_it_is_not_read_back(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB.in_memory() as db:
         recorded(db, rich_run())
         write_export(db, "run-1", tmp_path / name, format=ExportFormat.NT)
     with pytest.raises(ExportError, match="holds N-Triples, which triple stores read: name an export in another form"):
         read_export(tmp_path / name)
+    assert main(["verify", str(tmp_path / name)]) == 1
+    assert "holds N-Triples, which triple stores read: name an export in another form" in capsys.readouterr().err
 
 
 def test_a_database_as_found_has_no_terms(tmp_path: Path) -> None:
