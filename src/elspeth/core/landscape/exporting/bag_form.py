@@ -273,7 +273,9 @@ def read_bag_epoch(path: Path) -> int:
     Raises ExportError if there is none.
     """
     with _evidence_of(path):  # of a database as found there is no run
-        return read_statement(path).run.epoch
+        statement = read_statement(path)
+    with _evidence_of(path):
+        return statement.run.epoch
 
 
 def read_recorded_epoch(path: Path) -> int | None:
@@ -282,7 +284,9 @@ def read_recorded_epoch(path: Path) -> int | None:
     None if the bag does not say. Raises ExportError if it has no statement.
     """
     with _evidence_of(path):
-        return read_statement(path).run.recorded_epoch
+        statement = read_statement(path)
+    with _evidence_of(path):
+        return statement.run.recorded_epoch
 
 
 def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
