@@ -44,8 +44,10 @@ def write_rows(count: int) -> str:
     return "id,twice\n" + "".join(f"{number},{number}{number}\n" for number in range(count))
 
 
-def test_workers_are_processes_that_are_stopped_whatever_they_do() -> None:
+def test_workers_are_processes_that_are_stopped_whatever_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = ProcessWorkers(1, "elspeth.engine.workshop")
+    monkeypatch.setenv("NAMED_LATER", "here")  # the process that forks workers is there already
+    assert workers.submit(os.getenv, "NAMED_LATER").result() == "here"
     assert workers.submit(name_process, b"", b"").result() != b"%d" % os.getpid()
     endless = workers.submit(sleep, b"", b"")
     workers.stop()
