@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import URL
 
 from elspeth.api.workers import ProcessWorkers
 from elspeth.cli.clusters import ClusterWorkers
@@ -23,6 +24,7 @@ from tests.engine.drawn_wired import wired_graphs
 from tests.engine.killing import run_with_kills
 from tests.engine.pipelines import PLUGINS, Settings, assert_sound, build, graph_settings, groups_of, trail
 from tests.engine.told import tell, without_operations
+from tests.fixtures.databases import create_database, drop_database
 from tests.fixtures.effort import law
 from tests.fixtures.workers import InlineWorkers
 
@@ -144,13 +146,21 @@ def test_neither_do_they_depend_on_processes_and_clusters(
         assert run_shared(directory, chosen, data.draw(st.sampled_from(real_workers))) == alone
 
 
+@pytest.fixture(scope="module")
+def one_postgresql_url(postgresql_server: URL) -> Iterator[str]:
+    """Create a PostgreSQL database for all runs."""
+    url = create_database(postgresql_server)
+    yield url.render_as_string(hide_password=False)
+    drop_database(postgresql_server, url)
+
+
 @pytest.mark.thorough
 @pytest.mark.postgres
 @law(20)
 @given(data=st.data(), rows=ROWS, size=st.integers(1, 7))
 def test_nor_do_they_in_postgresql(  # noqa: PLR0917  what is drawn
     tmp_path_factory: pytest.TempPathFactory,
-    postgresql_url: str,
+    one_postgresql_url: str,
     real_workers: list[Workers],
     data: st.DataObject,
     rows: list[RowData],
@@ -158,7 +168,7 @@ def test_nor_do_they_in_postgresql(  # noqa: PLR0917  what is drawn
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     chosen = without_repeated_calls(data.draw(graphs(directory, rows)))
-    chosen["landscape"]["url"] = postgresql_url
+    chosen["landscape"]["url"] = one_postgresql_url
     alone = run_shared(directory, chosen, None)
     with pytest.MonkeyPatch.context() as patch:
         groups_of(patch, size)
