@@ -24,6 +24,7 @@ from elspeth.cli.program import main
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.queries.story.model import story_json
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.example_runs import ExampleRun
@@ -199,3 +200,11 @@ def test_the_package_offers_the_api_without_importing_it() -> None:
     program = "import sys, elspeth; print(sorted(name for name in sys.modules if name.startswith('elspeth')))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "['elspeth']\n"
+
+
+def test_runs_are_listed_by_when_they_began_whatever_their_ids(tmp_path: Path) -> None:
+    with LandscapeDB(f"sqlite:///{tmp_path}/audit.db") as database:
+        for run_id in ("b", "a"):
+            LandscapeRecorder(database).begin_run({}, "v1", run_id=run_id)
+    with elspeth.open(tmp_path / "audit.db") as trail:
+        assert [run.run_id for run in trail.runs()] == ["b", "a"]

@@ -14,6 +14,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.openlineage.events import run_events, run_uuid
 from elspeth.openlineage.files import database_records
 from elspeth.openlineage.records import LineageRecords
+from elspeth_schema import EPOCH
 from tests.engine.pipelines import build, csv_settings, execute
 from tests.examples.running import names
 from tests.fixtures.example_runs import ExampleRun
@@ -111,7 +112,7 @@ def test_versions_are_the_hashes_of_the_trail_and_the_seal_is_that_of_the_run(
     (_, end) = events_of(records)
     assert records.seal is not None
     facet = end["run"]["facets"]["elspeth_evidence"]
-    assert facet["seal"] == {"root": records.seal.root, "record_count": records.seal.record_count, "epoch": 6}
+    assert facet["seal"] == {"root": records.seal.root, "record_count": records.seal.record_count, "epoch": EPOCH}
     assert (facet["run_id"], facet["config_hash"]) == (records.run.run_id, records.run.config_hash)
     assert end["run"]["runId"] == str(run_uuid(records.run.run_id))
     versions = {each["name"]: each["facets"]["version"]["datasetVersion"] for each in end["outputs"]}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
@@ -14,10 +14,14 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import READABLE, ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
+from elspeth.core.landscape.sealing.check import AlteredRunError
 from elspeth.report.records import RunRecords, open_database_records, open_export_records
 from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.tables import tokens_table
+from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.rich_run import recorded, rich_run
+from tests.fixtures.told_run import record_told_run
 
 LEGACY = Path(__file__).parent.parent / "data" / "legacy"
 
@@ -84,3 +88,13 @@ def test_what_cannot_be_shown_is_refused(landscape: LandscapeDB, tmp_path: Path)
         pass
     with pytest.raises(RunNotFoundError), open_database_records(landscape, "other"):
         pass
+
+
+def test_the_lines_of_an_altered_run_end_with_an_error(new_landscape: NewLandscape) -> None:
+    with new_landscape() as database:
+        record_told_run(database)
+        with database.write_transaction() as connection:
+            drop_guards(connection)
+            connection.execute(update(tokens_table).values(branch_name="other"))
+        with open_database_records(database, "latest") as records, pytest.raises(AlteredRunError):
+            lines_of(records)
