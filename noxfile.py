@@ -212,6 +212,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.shared_runs")
 
 
+@nox.session(reuse_venv=True)
+def rivals(session: nox.Session) -> None:
+    """Measure exports beside other tools; `-- --help` lists the options."""
+    install(session, "test", "rivals", project=(PROJECT,))
+    session.run("python", "-m", "benchmarks.rivals", *session.posargs)
+
+
 @nox.session
 def release(session: nox.Session) -> None:
     """Check, build and tag a release, without publishing it.
