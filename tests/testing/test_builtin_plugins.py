@@ -18,6 +18,7 @@ from elspeth.plugins.aggregations import BatchReplicateAggregation, BatchStatsAg
 from elspeth.plugins.csv import CsvSink, CsvSource
 from elspeth.plugins.database_sink import DatabaseSink
 from elspeth.plugins.databases import SqlSource
+from elspeth.plugins.http.transform import HttpTransform
 from elspeth.plugins.json import JsonlSink, JsonlSource, JsonSink, JsonSource
 from elspeth.plugins.llm.transform import LlmTransform
 from elspeth.plugins.manager import BUILTIN, PluginManager
@@ -263,6 +264,18 @@ class TestLookup(StepContract):
 class TestPassthrough(TransformContract):
     plugin = PassthroughTransform
     rows = ROWS
+
+
+class TestHttp(CallingTransformContract):
+    plugin = HttpTransform
+    rows = ROWS
+    refused = ({"id": 1}, {"name": ["Eve Stone"], "score": 7777})
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return {"url": "https://api.example.com/{name}", "fields": {"total": "body.total"}}
+
+    def answer(self, request: JsonObject) -> JsonObject:  # noqa: ARG002
+        return {"status": 200, "headers": {}, "body": {"total": 7}}
 
 
 class TestLlm(CallingTransformContract):

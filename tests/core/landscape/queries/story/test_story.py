@@ -17,6 +17,7 @@ from sqlalchemy import event, insert
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
+from elspeth.core.landscape.exporting.format import READABLE
 from elspeth.core.landscape.queries.story._index import LOOKUPS
 from elspeth.core.landscape.queries.story.model import RowStory, StepStory, TokenStory, story_json
 from elspeth.core.landscape.queries.story.reader import NotRecordedError, row_story, token_story
@@ -49,7 +50,7 @@ def both_trails(db: LandscapeDB, run_id: str, form: ExportFormat) -> Iterator[tu
             yield DatabaseTrail(connection, run_id), export
 
 
-@pytest.mark.parametrize("form", some_of(list(ExportFormat), 0))
+@pytest.mark.parametrize("form", some_of(sorted(READABLE), 0))
 def test_explain_database_equals_explain_export(landscape: LandscapeDB, form: ExportFormat) -> None:
     run = record_told_run(landscape)
     with both_trails(landscape, run.run_id, form) as (database, export):
