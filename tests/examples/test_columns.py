@@ -17,11 +17,12 @@ from elspeth.core.landscape.database.known_shapes import known_shapes
 from elspeth.core.landscape.migration.adoption import adopt
 from elspeth.engine.reporting import ExportFailedError, Observer
 from elspeth_schema.records import ADOPTED_VALUE, RECORD_TYPES
-from tests.engine.pipelines import build, execute, graph_settings, run_graph
+from tests.engine.pipelines import build, csv_settings, execute, graph_settings, run_graph
 from tests.engine.test_export import exporting
 from tests.engine.test_failures import FaultySink, faulty
 from tests.engine.test_forks import slow
 from tests.examples.running import names, run_example
+from tests.fixtures.object_store import Bucket
 from tests.fixtures.predecessor import create_filled
 
 Columns = set[tuple[str, str]]
@@ -58,7 +59,7 @@ def of_examples(directory: Path) -> Columns:
 
 def of_a_run_with_a_secret_whose_export_fails(directory: Path) -> Columns:
     settings = exporting(directory)
-    settings["rate_limit"] = {"persistence_path": "redis://user:${PASSWORD}@host/0"}
+    settings["labels"] = {"password": "${PASSWORD}"}
     environ = {FINGERPRINT_KEY: "operator of the run", "PASSWORD": "hunter2"}
     path = directory / "out" / "trail.json"
     with pytest.raises(ExportFailedError):
@@ -110,10 +111,20 @@ RUNS = (
 )
 
 
+def of_a_run_over_objects(directory: Path, bucket: Bucket) -> Columns:
+    bucket.put("in.csv", "id,kind\n1,x\n")
+    settings = csv_settings(directory)
+    settings["datasource"]["options"]["path"] = bucket.url("in.csv")
+    settings["sinks"]["x"]["options"]["path"] = bucket.url("x.csv")
+    execute(build(directory, settings))
+    return filled(directory / "audit.db")
+
+
 def test_every_column_is_recorded_by_some_run_of_ours_or_marked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: Bucket
 ) -> None:
-    found: Columns = set()
+    monkeypatch.chdir(tmp_path)
+    found = of_a_run_over_objects(tmp_path, bucket)
     for runs in RUNS:
         directory = tmp_path / runs.__name__
         directory.mkdir()
