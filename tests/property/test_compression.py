@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,6 +38,15 @@ def stored(path: Path) -> list[tuple[object, ...]]:
     return [(each.record, each.line, each.position) for each in find_source(path).records()]
 
 
+def of_plain_files(package: bytes, suffix: str) -> object:
+    """Return a description of files as if uncompressed."""
+    described = json.loads(package)
+    for resource in described["resources"]:
+        assert resource.pop("compression") == suffix.removeprefix(".")
+        resource["path"] = resource["path"].removesuffix(suffix)
+    return described
+
+
 @given(
     run=whole_runs(),
     form=st.sampled_from(FORMS),
@@ -55,6 +65,8 @@ def test_compression_changes_nothing_but_the_bytes(
         for name, file in content(packed).items():
             if name == "manifest.json":
                 assert file == content(plain)[name]
+            elif name == "datapackage.json":
+                assert of_plain_files(file, SUFFIXES[kind]) == json.loads(content(plain)[name])
             else:
                 assert decompressed(file, kind) == content(plain)[name.removesuffix(SUFFIXES[kind])]
         assert stored(packed) == stored(plain)
