@@ -208,3 +208,4 @@ def test_runs_are_listed_by_when_they_began_whatever_their_ids(tmp_path: Path) -
             LandscapeRecorder(database).begin_run({}, "v1", run_id=run_id)
     with elspeth.open(tmp_path / "audit.db") as trail:
         assert [run.run_id for run in trail.runs()] == ["b", "a"]
+        assert trail.run_records() == [run.record for run in trail.runs()]

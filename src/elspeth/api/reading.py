@@ -27,6 +27,7 @@ from elspeth.core.landscape.queries.runs import LATEST, matches_run, recorded_se
 from elspeth.core.landscape.queries.story.model import RowStory
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
+from elspeth.core.landscape.records.mapping import mapper
 from elspeth_schema.contracts import Run
 from elspeth_schema.records import RECORD_TYPES, RUN
 
@@ -192,6 +193,13 @@ class AuditTrail:
             found = connection.scalars(statement.order_by(columns.started_at, columns.run_id)).all()
         return [AuditedRun(run_id, self._opened.snapshot, self) for run_id in found]
 
+    def run_records(self) -> list[Run]:
+        """Return the records of all runs, the oldest first."""
+        read, columns = mapper(RUN), RUN.table.c
+        with self.snapshot() as connection:
+            rows = connection.execute(read.select().order_by(None).order_by(columns.started_at, columns.run_id))
+            return [read.from_row(tuple(row)) for row in rows]
+
     def snapshot(self) -> AbstractContextManager[Connection]:
         """Open the tables for queries.
 
@@ -221,8 +229,7 @@ class AuditTrail:
 
     def _repr_html_(self) -> str:
         """Return the runs, for notebooks."""
-        records = [run.record for run in self.runs()]
-        rows = [(each.run_id, each.status.value, each.started_at, each.completed_at) for each in records]
+        rows = [(each.run_id, each.status.value, each.started_at, each.completed_at) for each in self.run_records()]
         return html_table(repr(self).strip("<>"), ("run", "status", "began", "ended"), rows)
 
 

@@ -27,7 +27,7 @@ from elspeth.api.reading import AuditedRun, AuditTrail
 from elspeth.assistant.limited_sql import QueryLimits, query
 from elspeth.contracts.errors import RecordableError
 from elspeth.core.landscape.queries import comparison
-from elspeth.core.landscape.queries.story.model import story_json
+from elspeth.core.landscape.queries.story.model import exported_record, story_json
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import load_public_key
 from elspeth.evidence.verifier.reader import looks_like_bag
@@ -45,6 +45,7 @@ _READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _LIMITS = QueryLimits()
 _MOST_CHARACTERS = 200_000
 
+_LISTED = ("run_id", "status", "started_at", "completed_at")
 _ABOUT = ("description", "columns")
 
 _Answer = dict[str, object]
@@ -88,10 +89,10 @@ def _told(
     @wraps(tool)
     async def telling(*arguments: object, **named: object) -> _Answer:
         with _failures_told():
-            answer = json.loads(json.dumps(await tool(*arguments, **named), default=str))
-            if len(json.dumps(answer)) > _MOST_CHARACTERS:
+            answer = json.dumps(await tool(*arguments, **named), default=str)
+            if len(answer) > _MOST_CHARACTERS:
                 raise ToolError(f"the answer is longer than {_MOST_CHARACTERS:,} characters: ask for less")
-            return dict(answer)
+            return dict(json.loads(answer))
 
     return telling
 
@@ -121,18 +122,8 @@ class _Tools:
 
         Each with its id, its status, and when it began and ended.
         """
-        records = [run.record for run in self._trail.runs()]
-        return {
-            "runs": [
-                {
-                    "run_id": each.run_id,
-                    "status": each.status.value,
-                    "started_at": each.started_at,
-                    "completed_at": each.completed_at,
-                }
-                for each in records
-            ]
-        }
+        records = map(exported_record, self._trail.run_records())
+        return {"runs": [{name: each[name] for name in _LISTED} for each in records]}
 
     @_told
     async def describe_run(self, run: _Run = "latest") -> _Answer:
@@ -142,7 +133,7 @@ class _Tools:
         """
         found = self._trail.run(run)
         return {
-            "run": asdict(found.record),
+            "run": exported_record(found.record),
             "settings": found.settings,
             "outputs": [asdict(each) for each in found.outputs()],
             **_failures(found),

@@ -60,18 +60,15 @@ class Endpoint:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 
-    def post(self, url: str, body: object) -> tuple[int, Mapping[str, str], bytes]:
-        """Post JSON, as `exchange` does."""
-        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-        return self.exchange("POST", url, content=content)
-
     def exchange(
-        self, method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] = MappingProxyType({})
+        self, method: str, url: str, *, body: object = None, headers: Mapping[str, str] = MappingProxyType({})
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request; return status, some headers and body.
 
-        Redirects are not followed. Raises CallError if there is no successful response, or one that repeats the key.
+        A `body` is sent as JSON, None as no body. Redirects are not followed. Raises CallError if there is no
+        successful response, or one that repeats the key.
         """
+        content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         own = {} if content is None else {"Content-Type": "application/json"}
         try:
             response, received = self._ask(method, httpx.URL(url), content, {**own, **headers})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
@@ -177,11 +176,8 @@ class HttpTransform(CallingTransform):
 
     def send(self, request: JsonObject) -> JsonObject:
         """Send the request; return status, some headers and body."""
-        content = (
-            json.dumps(request["json"], ensure_ascii=False, allow_nan=False).encode() if "json" in request else None
-        )
         status, headers, received = self._endpoint.exchange(
-            self._method, str(request["url"]), content=content, headers=self._headers
+            self._method, str(request["url"]), body=request.get("json"), headers=self._headers
         )
         answer: dict[str, object] = {"status": status, "headers": headers}
         try:

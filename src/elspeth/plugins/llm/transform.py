@@ -162,7 +162,7 @@ class LlmTransform(CallingTransform):
 
     def send(self, request: JsonObject) -> JsonObject:
         """Send the request; return status, some headers and body."""
-        status, headers, content = self._endpoint.post(str(request["url"]), request["json"])
+        status, headers, content = self._endpoint.exchange("POST", str(request["url"]), body=request["json"])
         answer: dict[str, object] = {"status": status, "headers": headers}
         try:
             return answer | {"body": read_body(content)}
