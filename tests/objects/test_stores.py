@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from elspeth.objects.address import ObjectPath
+from elspeth.objects.base import ObjectStore
 from elspeth.objects.errors import ObjectChangedError, ObjectStoreError, named_errors
-from elspeth.objects.stores import ObjectStore, size_and_hash, store_of
+from elspeth.objects.stores import size_and_hash, store_of
 from tests.fixtures.object_store import Bucket
 
 PATH = ObjectPath("s3://bucket/key")

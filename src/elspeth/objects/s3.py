@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from elspeth.objects.address import ObjectPath
+from elspeth.objects.base import ObjectState, ObjectStore
 from elspeth.objects.errors import ObjectMissingError, ObjectStoreError, named_errors, response_code
-from elspeth.objects.stores import ObjectState, ObjectStore
 
 __all__ = ["S3Store"]
 

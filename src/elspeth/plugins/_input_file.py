@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, TextIO, cast
 from elspeth.contracts.plugins import PluginError, ReadInput
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.objects.address import ObjectPath, Place
+from elspeth.objects.base import ObjectReader
 from elspeth.objects.errors import ObjectStoreError
-from elspeth.objects.stores import ObjectReader, store_of
+from elspeth.objects.stores import store_of
 from elspeth.outputs.compression import Compression, compression_of, load_zstd, missing_library
 from elspeth.plugins._undecoded import KEEP_UNDECODED
 

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from elspeth.contracts.plugins import PluginError, StagedOutput
 from elspeth.objects.address import ObjectPath, Place
+from elspeth.objects.base import ObjectState
 from elspeth.objects.errors import ObjectChangedError, ObjectStoreError
-from elspeth.objects.stores import ObjectState, store_of
+from elspeth.objects.stores import store_of
 from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
 from elspeth.outputs.writing import mode_of, publish_file, sync_directory
 

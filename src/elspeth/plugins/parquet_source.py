@@ -14,7 +14,8 @@ from elspeth.contracts.input_paths import STANDARD_INPUT
 from elspeth.contracts.plugins import Dataset, PluginError, ReadInput, Source
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row, convert_value
 from elspeth.objects.address import Place
-from elspeth.objects.stores import ObjectReader, open_place
+from elspeth.objects.base import ObjectReader
+from elspeth.objects.stores import open_place
 from elspeth.plugins._input_file import input_type
 from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
 from elspeth.plugins.input_files import FileSourceOptions, find_readable_files, name_datasets, names_one_file
