@@ -47,11 +47,20 @@ class ObjectState:
 class FileSystem(Protocol):
     """What is used of fsspec's `AbstractFileSystem`."""
 
-    def info(self, path: str) -> Mapping[str, object]: ...
-    def open(self, path: str, mode: str, *, block_size: int) -> BinaryIO: ...
-    def glob(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]: ...
-    def put_file(self, lpath: str, rpath: str, *, mode: str) -> object: ...
-    def call_s3(self, method: str, **options: object) -> Mapping[str, object]: ...
+    def info(self, path: str) -> Mapping[str, object]:
+        """Return what the store says of an object or directory."""
+
+    def open(self, path: str, mode: str, *, block_size: int) -> BinaryIO:
+        """Open an object for reading."""
+
+    def glob(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]:
+        """Return what matches a pattern, with what `info` says."""
+
+    def put_file(self, lpath: str, rpath: str, *, mode: str) -> object:
+        """Upload a local file."""
+
+    def call_s3(self, method: str, **options: object) -> Mapping[str, object]:
+        """Send a request to S3; only s3fs has this."""
 
 
 class ObjectStore:
