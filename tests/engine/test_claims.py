@@ -18,7 +18,7 @@ from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import RowProcessor
 from elspeth.engine.reporting import Observer, Progress, RunResult
-from elspeth.engine.start import abandon_run
+from elspeth.engine.resuming import abandon_run
 from elspeth.outputs.policy import OutputRefusedError
 from tests.core.landscape.database.test_claim import lose_claims
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, trail

@@ -15,7 +15,7 @@ from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.endings import ended_tokens
 from elspeth.engine.errors import ResumeError
-from elspeth.engine.start import get_stopped_run
+from elspeth.engine.resuming import get_stopped_run
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys
 from tests.engine.killing import begin_killed_run, work
 from tests.engine.pipelines import GivenSource, build, graph_settings, groups_of, outcomes, run_graph, trail, written

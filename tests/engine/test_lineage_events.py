@@ -17,7 +17,7 @@ from elspeth.engine.errors import RunInterruptedError, TooManyFailuresError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, RunResult
-from elspeth.engine.start import abandon_run
+from elspeth.engine.resuming import abandon_run
 from tests.engine.pipelines import build, csv_settings, execute, trail
 from tests.openlineage.receiver import receiving
 from tests.openlineage.specification import assert_valid

@@ -26,6 +26,7 @@ from elspeth.cli.commands import (
     report,
     rows,
     settings,
+    verify,
 )
 from elspeth.cli.examples import show_examples
 from elspeth.cli.failures import expect_json, report_failures
@@ -72,7 +73,7 @@ app.command("differences")(explain.differences)
 app.command("export")(exports.export)
 app.command("import")(imports.import_)
 app.command("mcp")(mcp.mcp)
-app.command("verify")(evidence.verify)
+app.command("verify")(verify.verify)
 app.command("prove")(evidence.prove)
 app.add_typer(evidence.keys, name="keys")
 app.add_typer(settings.app, name="settings")

@@ -29,8 +29,9 @@ from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.publishing import SinkSet
 from elspeth.engine.reporting import Ending, Observer, Phase, Progress
+from elspeth.engine.resuming import skip_recorded_rows
 from elspeth.engine.sharing import SharedRows
-from elspeth.engine.start import Start, skip_recorded_rows
+from elspeth.engine.start import Start
 from elspeth.engine.trail import TrailWriter
 
 __all__ = ["RowLoader"]

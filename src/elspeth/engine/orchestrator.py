@@ -26,23 +26,18 @@ from tempfile import TemporaryDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.audit import RunProcess
-from elspeth.contracts.enums import ExportStatus, RunStatus
+from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.errors import AuditIntegrityError, recordable_message
 from elspeth.contracts.events import events_of_run, log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
 from elspeth.core.landscape.database.urls import is_in_memory
-from elspeth.core.landscape.exporting.contents import find_contents
-from elspeth.core.landscape.exporting.files import write_export
-from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.landscape.lines.reading import Readers
 from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.sealing.seal import sealed_record_count
 from elspeth.core.placeholders import placeholder_values
-from elspeth.core.settings.paths import export_compression, export_form
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
 from elspeth.engine.errors import DEFECTS, AccountingError, RunInterruptedError, TooManyFailuresError, WorkerError
 from elspeth.engine.inputs import recorded_inputs
@@ -53,10 +48,9 @@ from elspeth.engine.log_checkpoints import LogCheckpoints
 from elspeth.engine.origins import describe_process
 from elspeth.engine.pipeline import Pipeline, fill_sink_paths
 from elspeth.engine.processor import ROWS_PER_CALL, Clock
-from elspeth.engine.publishing import RunOutputs, SinkSet
+from elspeth.engine.publishing import SinkSet
 from elspeth.engine.reasons import read_reason_key
 from elspeth.engine.reporting import (
-    ExportFailedError,
     Observer,
     Phase,
     RunResult,
@@ -65,18 +59,14 @@ from elspeth.engine.reporting import (
     log_completion,
     summarize,
 )
+from elspeth.engine.resuming import get_resumable_run, load_start
+from elspeth.engine.run_export import export_run
+from elspeth.engine.run_outputs import RunOutputs
 from elspeth.engine.sharing import SharedRows, Workers
-from elspeth.engine.start import Start, begin_run, get_resumable_run, load_start, resolve_replayed_run
+from elspeth.engine.start import Start, begin_run, resolve_replayed_run
 from elspeth.engine.workshop import RunContext, payload_store, process_name
-from elspeth.evidence.format.errors import EvidenceError
-from elspeth.outputs.writing import Output
 
 __all__ = ["Orchestrator"]
-
-_EXPORT_FAILURES = (
-    *(AuditIntegrityError, EvidenceError, LandscapeError, SQLAlchemyError, OSError),
-    *(RunInterruptedError, KeyboardInterrupt),
-)
 
 
 class Orchestrator:
@@ -217,7 +207,12 @@ class Orchestrator:
         summary = self._leave_checkpoint(summary)
         self._lineage.tell(self._db, start.run_id)
         summary = replace(summary, unsent_events=self._lineage.finish(self._db, start.run_id))
-        return self._export(summary, outputs.export)
+        if outputs.export is None:
+            return summary
+        settings = self._pipeline.settings
+        return export_run(
+            self._db, summary, outputs.export, settings=settings, keys=self._keys, observer=self._observer
+        )
 
     def _share_rows(self, start: Start, loader: RowLoader, external: ExternalCalls | None) -> SharedRows | None:
         """Return what shares rows among workers, None without workers."""
@@ -344,55 +339,3 @@ class Orchestrator:
         is_defect = is_defect and not start.rows
         is_final = is_defect or isinstance(error, TooManyFailuresError)
         return settings.checkpoint.enabled and not is_final
-
-    # -- the export after a run --------------------------------------------------------------------------------------
-
-    def _export(self, result: RunResult, output: Output | None) -> RunResult:
-        """Export the run if the settings ask for it.
-
-        Raises ExportFailedError, with the summary of the run.
-        """
-        if output is None:
-            return result
-        self._observer.begin(Phase.EXPORT)
-        try:
-            records = self._write_export(result.run_id, output)
-        except _EXPORT_FAILURES as error:
-            message = f"{type(error).__name__}: {recordable_message(error)}"
-            log_event(logging.ERROR, "export_failed", f"the export failed: {message}", path=str(output.path))
-            raise ExportFailedError(result, error) from error
-        message = f"{records:,} records were exported to {output.path}"
-        log_event(logging.INFO, "run_exported", message, path=str(output.path), records=records)
-        return replace(result, export_path=str(output.path), exported_records=records)
-
-    def _write_export(self, run_id: str, output: Output) -> int:
-        """Write the export, and return its number of records.
-
-        A crash leaves its recorded status pending: the run is complete, and can be exported again.
-        """
-        with self._db.connection() as connection:
-            total = sealed_record_count(connection, run_id)
-        export = self._pipeline.settings.landscape.export
-        form = export_form(export, str(output.path))
-        payloads = Path(self._pipeline.settings.payload_store.base_path)
-        recorder = LandscapeRecorder(self._db)
-        recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=form.value, export_sink=export.sink)
-        try:
-            records = write_export(
-                self._db,
-                run_id,
-                output,
-                format=form,
-                compression=export_compression(export, str(output.path)),
-                signing_key=self._keys.signing_key,
-                signer=self._keys.bag_signer,
-                archive=guess_form(output.path) is ExportFormat.BAG,
-                contact=self._keys.contact,
-                contents=find_contents(self._db, run_id, payloads) if export.include_contents else None,
-                progress=lambda records: self._observer.tell_or_stop(records, total),
-            )
-        except BaseException as error:
-            recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
-            raise
-        recorder.set_export_status(run_id, ExportStatus.COMPLETED)
-        return records

@@ -1,134 +1,27 @@
-"""The sinks of a run, and its files.
+"""Open, sync and publish the sinks of a run.
 
 Nothing is published before the audit trail holds the hashes of the outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import JsonObject, PluginError, RowRejectedError, Sink, StagedOutput
 from elspeth.contracts.rows import RowData
-from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import (
-    objection_in,
-    objection_without_database,
     output_summary,
 )
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.settings import Settings
-from elspeth.core.settings.landscape import LandscapeSettings
-from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.paths import protected_files
-from elspeth.core.settings.planned_outputs import PlannedObject, PlannedOutput, planned_outputs
 from elspeth.engine.errors import AccountingError, ResumeError, blame
 from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.run_outputs import RunOutputs
 from elspeth.engine.start import SinkProgress, Start
-from elspeth.objects.address import Place
-from elspeth.objects.stores import size_and_hash
-from elspeth.outputs.policy import OutputRefusedError
-from elspeth.outputs.writing import Output, hold
 
-__all__ = ["OpenSink", "RunOutputs", "SinkSet"]
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-class RunOutputs:
-    """The files and objects that a run publishes.
-
-    Files are locked for its process. Objects cannot be: the request that makes one says what it may replace.
-    """
-
-    def __init__(self, planned: Iterable[PlannedOutput | PlannedObject]) -> None:
-        self._planned = tuple(planned)
-        self._export: Output | None = None
-        self._doubtful: dict[str, PlannedOutput | PlannedObject] = {}
-
-    @property
-    def export(self) -> Output | None:
-        """Return the output for the export, or None without one.
-
-        It is known while the files are held.
-        """
-        return self._export
-
-    @classmethod
-    def plan(cls, settings: Settings, db: LandscapeDB, values: Mapping[str, str], *, force: bool) -> RunOutputs:
-        """Plan the outputs of a run.
-
-        `values` fill the placeholders in their paths.
-        """
-
-        def objection(landscape: LandscapeSettings, path: Place) -> str | None:
-            return objection_in(db, path) if landscape.enabled else objection_without_database(path)
-
-        parts = Parts.from_settings(settings)
-        protected = protected_files(parts, None)
-        return cls(planned_outputs(parts, values, protected=protected, objection=objection, force=force))
-
-    @contextmanager
-    def hold(self, *, judged: bool) -> Iterator[None]:
-        """Lock all outputs for the block.
-
-        Raises OutputRefusedError if one is locked or may not be written. Unless `judged`, files in the places of sinks
-        are no reason to refuse yet.
-        """
-        with ExitStack() as stack:
-            for each in self._planned:
-                if isinstance(each, PlannedObject):
-                    if judged:
-                        _refuse(each)
-                    continue
-                policy = each.policy
-                if each.sink is not None and not judged:
-                    policy = replace(policy, objection=lambda _: None)
-                output = stack.enter_context(hold(each.path, policy))
-                if each.sink is None:
-                    self._export = output
-            yield
-
-    def judge(self, start: Start) -> None:
-        """Judge the files that a resumed run will replace.
-
-        Raises OutputRefusedError for a file that no run wrote. An earlier process may have published a file without
-        rows, and been killed before it could record that: there only the finished output can tell, and `confirm`
-        decides.
-        """
-        for each in self._planned:
-            progress = None if each.sink is None else start.sinks.get(each.sink)
-            if each.sink is None or progress is None or progress.is_published:
-                continue
-            problem = each.problem()
-            if problem is not None and start.is_loaded and progress.rows == 0:
-                self._doubtful[each.sink] = each
-            elif problem is not None:
-                raise OutputRefusedError(each.path, problem)
-
-    def confirm(self, sink: str, output: StagedOutput | None) -> None:
-        """Judge a doubtful file by the output to replace it.
-
-        Raises OutputRefusedError if their contents differ.
-        """
-        each = self._doubtful.get(sink)
-        if each is None or (problem := each.problem()) is None:
-            return
-        if output is not None and size_and_hash(each.path)[1] == output.content_hash:
-            return
-        raise OutputRefusedError(each.path, problem)
-
-
-def _refuse(each: PlannedObject) -> None:
-    """Raise OutputRefusedError if an object may not be written."""
-    if problem := each.problem():
-        raise OutputRefusedError(each.path, problem)
-
-
-# -- sinks -----------------------------------------------------------------------------------------------------------
+__all__ = ["OpenSink", "SinkSet"]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.core.landscape.queries.exported import open_exported
 from elspeth.core.landscape.queries.runs import matches_run, resolve_run
 from elspeth.core.landscape.sealing.check import sealed_lines_of_run
-from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
 

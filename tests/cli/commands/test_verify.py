@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.cli.commands import evidence
+from elspeth.cli.commands import verify
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import READABLE, ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -196,7 +196,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def display(*_: object) -> Iterator[Callable[[int], None]]:
         yield numbers.append
 
-    monkeypatch.setattr(evidence, "record_display", display)
+    monkeypatch.setattr(verify, "record_display", display)
     return numbers
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.export import ExportRules, looks_like_export, read_lines, verify_export
+from elspeth.evidence.format.export_lines import looks_like_export, read_lines
+from elspeth.evidence.verifier.export import ExportRules, verify_export
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict, Verification
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import RunStatus

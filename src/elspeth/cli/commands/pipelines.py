@@ -31,7 +31,7 @@ from elspeth.cli.terminal import aligned, ask_secret, printable
 from elspeth.contracts.environment import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
-    from elspeth.engine.start import StoppedRun
+    from elspeth.engine.resuming import StoppedRun
 
 __all__ = ["purge", "resume", "run", "validate"]
 
@@ -157,7 +157,7 @@ def resume(
     from elspeth.cli.execution import execute_pipeline  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
-    from elspeth.engine.start import abandon_run, get_stopped_run  # noqa: PLC0415
+    from elspeth.engine.resuming import abandon_run, get_stopped_run  # noqa: PLC0415
 
     given = GivenSettings(
         path=settings, overrides=set_ or (), limit=limit, workers=workers, cluster=cluster, no_dotenv=no_dotenv

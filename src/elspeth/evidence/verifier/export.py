@@ -13,71 +13,28 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
-from itertools import chain
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
-from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json, canonical, parse_canonical, shown_json
-from elspeth.evidence.format.compression import open_decompressed
-from elspeth.evidence.format.errors import EvidenceError, printable, shown
-from elspeth.evidence.format.limits import MAX_LINE
+from elspeth.evidence.format.errors import EvidenceError, printable
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
-from elspeth.outputs.compression import find_compression
 
-__all__ = [
-    "MANIFEST",
-    "MANIFEST_FILE",
-    "ExportCheck",
-    "ExportLine",
-    "ExportRules",
-    "judge_signature",
-    "looks_like_export",
-    "read_lines",
-    "reading_line",
-    "verify_export",
-]
+__all__ = ["ExportCheck", "ExportRules", "judge_signature", "reading_line", "verify_export"]
 
-MANIFEST = "manifest"
-"""The record type of the manifest."""
 
-MANIFEST_FILE = "manifest.json"
-"""Where an export of several files has its manifest."""
 _RUN_TYPE = "run"
-_BLOCK = 1 << 20
 _PROGRESS_EVERY = 10_000
 
 _LONGEST = 200
 """The length to which a message cuts a value, in characters."""
 
-_TAIL = 30
-"""How much of a line a message shows, in bytes."""
 
 _SIGNATURE = re.compile("[0-9a-f]{64}")
 
-_RUN = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"(?:run|database)"')
-"""The beginning of an export in text; no text contains it, as its quotes would be escaped."""
 
 _Line = tuple[str, bytes]
 """A line and its place."""
-
-
-class ExportLine(NamedTuple):
-    """A line without line feed: its number, position and bytes.
-
-    Numbers begin at 1; the position is the byte at which the line begins.
-    """
-
-    number: int
-    position: int
-    line: bytes
-
-    @property
-    def place(self) -> str:
-        """The line's name in messages."""
-        return f"line {self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,47 +209,6 @@ def verify_export(
     return steps.result(sound, run_id=check.run_id, record_count=check.count)
 
 
-def looks_like_export(path: Path) -> bool:
-    """Return whether an export other than a bag is there.
-
-    A directory needs a manifest; a file begins with the record of a run or a database, or is compressed, as nothing
-    else is.
-    """
-    if path.is_dir():
-        return (path / MANIFEST_FILE).is_file() and not (path / bag.BAGIT).is_file()
-    try:
-        if find_compression(path) is not None:
-            return True
-        with path.open("rb") as file:
-            return _RUN.match(file.read(_BLOCK)) is not None
-    except OSError:
-        return False
-
-
-def read_lines(path: Path) -> Iterator[ExportLine]:
-    """Yield the lines that hold records.
-
-    In a JSON array these are the lines of its elements. The file may be compressed; positions are those of its content.
-    A line is never larger in memory than `MAX_LINE`. Raises EvidenceError for a file that cannot be read, or is laid
-    out otherwise.
-    """
-    try:
-        with open_decompressed(path) as file:
-            lines = _complete_lines(file)
-            first = next(lines, None)
-            if first is None:
-                raise EvidenceError(str(path), "expected an export, got an empty file")
-            if not first.line.startswith(b"["):
-                yield from chain([first], lines)
-                return
-            if first.line != b"[":
-                problem = f"expected '[' and a record on each following line, got {_shown_bytes(first.line)}"
-                raise EvidenceError(first.place, problem)
-            yield from _array_elements(lines)
-    except OSError as error:
-        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
-
-
 @contextmanager
 def reading_line(place: str) -> Iterator[None]:
     """Turn errors of a line into faults of step 4."""
@@ -338,36 +254,3 @@ def judge_signature(steps: Steps, check: ExportCheck, signing_key: bytes | None)
         return Verdict.SIGNATURE_UNCHECKED
     steps.open(Step.SIGNATURE, "an export without signatures, which anybody could have written")
     return Verdict.UNSIGNED
-
-
-def _complete_lines(file: BinaryIO) -> Iterator[ExportLine]:
-    position = 0
-    for number, line in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), start=1):
-        if len(line) > MAX_LINE:
-            raise EvidenceError(f"line {number}", f"expected at most {MAX_LINE:,} bytes, got more")
-        if not line.endswith(b"\n"):
-            problem = f"expected a line feed at its end, got the end of the file after {_shown_bytes(line[-_TAIL:])}"
-            raise EvidenceError(f"line {number}", f"{problem}: the file is truncated")
-        yield ExportLine(number, position, line[:-1])
-        position += len(line)
-
-
-def _array_elements(lines: Iterator[ExportLine]) -> Iterator[ExportLine]:
-    number = 1
-    for number, position, line in lines:
-        yield ExportLine(number, position, line.removesuffix(b","))
-        if not line.endswith(b","):
-            break
-    end = next(lines, None)
-    if end is None:
-        raise EvidenceError(f"line {number + 1}", "expected ']', got the end of the file: it is truncated")
-    if end.line != b"]":
-        problem = f"expected ']' after a record without comma, got {_shown_bytes(end.line)}"
-        raise EvidenceError(end.place, problem)
-    for after in lines:
-        raise EvidenceError(after.place, f"expected the end of the file, got {_shown_bytes(after.line)}")
-
-
-def _shown_bytes(line: bytes) -> str:
-    text = shown(line[:_TAIL].decode(errors="replace"))
-    return text + ("..." if len(line) > _TAIL else "")

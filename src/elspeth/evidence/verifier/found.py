@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from elspeth.evidence.format.bag import RECORDS
 from elspeth.evidence.format.canonical import Json, Members, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.evidence.format.found import (
     DATABASE,
     KEYS,
@@ -25,7 +26,7 @@ from elspeth.evidence.format.found import (
     read_value,
     row_schema,
 )
-from elspeth.evidence.verifier.export import MANIFEST, ExportCheck, judge_signature, reading_line
+from elspeth.evidence.verifier.export import ExportCheck, judge_signature, reading_line
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verification
 
 __all__ = ["FoundChecker", "FoundExportCheck", "counted", "pass_over", "verify_found_export"]

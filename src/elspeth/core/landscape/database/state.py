@@ -25,12 +25,12 @@ from elspeth.core.landscape.database.shapes import (
     TableShape,
     column_names,
     compare_shapes,
-    compare_triggers,
     expected_shapes,
     read_shapes,
     table_names,
 )
 from elspeth.core.landscape.database.tables import FIRST_VERSIONED, epoch_tables
+from elspeth.core.landscape.database.triggers import compare_triggers
 from elspeth.core.landscape.database.urls import is_in_memory, sqlite_path
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import schema_migrations_table

@@ -30,7 +30,7 @@ from elspeth.core.landscape.exporting.forms import (
 )
 from elspeth.evidence.format.compression import Allowance, open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.outputs.compression import SUFFIXES, Compression, compressing
 from elspeth.schema.snapshots import Kind
 

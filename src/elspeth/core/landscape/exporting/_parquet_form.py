@@ -25,7 +25,7 @@ from elspeth.core.landscape.exporting.forms import (
     read_directory,
 )
 from elspeth.core.landscape.lines.reading import Chunk, TypedChunk
-from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.schema.snapshots import Kind
 from elspeth_schema import EPOCH
 

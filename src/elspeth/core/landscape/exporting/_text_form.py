@@ -19,7 +19,7 @@ from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord, ch
 from elspeth.core.landscape.lines.rendering import float_columns, format_float, line_pattern
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.export import MANIFEST, read_lines
+from elspeth.evidence.format.export_lines import MANIFEST, read_lines
 from elspeth.schema.checks import is_json
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES, Kind

@@ -44,7 +44,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import Contact, RunFacts, Statement
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
 from elspeth.outputs.writing import Output
 from elspeth_schema import EPOCH

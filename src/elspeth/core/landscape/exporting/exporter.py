@@ -36,7 +36,7 @@ from elspeth.core.landscape.lines.reading import (
     unchanged,
 )
 from elspeth.core.landscape.sealing.withheld import check_withheld_content
-from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES, RUN
 

@@ -24,8 +24,8 @@ from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, PA
 from elspeth.evidence.format.bag import Contact
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.evidence.format.found import DATABASE
-from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.outputs.compression import SUFFIXES, Compression, compressing
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold

@@ -14,7 +14,7 @@ from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting._record_rules import RecordForm
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.export import MANIFEST_FILE
+from elspeth.evidence.format.export_lines import MANIFEST_FILE
 
 __all__ = [
     "FOUND_FILE",

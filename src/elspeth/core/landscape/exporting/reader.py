@@ -27,7 +27,8 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import NO_RUN
 from elspeth.evidence.format.canonical import Json
-from elspeth.evidence.verifier.export import MANIFEST, ExportCheck
+from elspeth.evidence.format.export_lines import MANIFEST
+from elspeth.evidence.verifier.export import ExportCheck
 from elspeth.evidence.verifier.procedure import StepError
 from elspeth.evidence.verifier.reader import looks_like_bag
 from elspeth.outputs.compression import Compression, find_compression, missing_library

@@ -17,9 +17,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.run_log import log_migration
-from elspeth.core.landscape.database.shapes import TRIGGER_PREFIX, read_triggers
 from elspeth.core.landscape.database.state import StateKind, detect_state
 from elspeth.core.landscape.database.tables import TableMap, epoch_tables, load_snapshot, load_step, migration_insert
+from elspeth.core.landscape.database.triggers import TRIGGER_PREFIX, read_triggers
 from elspeth.core.landscape.migration.contents import Meter, TableContent, read_contents_after
 from elspeth.schema import checks
 from elspeth.schema.checks import Acceptor

@@ -21,8 +21,8 @@ from elspeth.core.landscape.exporting.found.lines import FoundExport
 from elspeth.core.landscape.exporting.found.source import FoundTable
 from elspeth.evidence.format.canonical import Json
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.export_lines import read_lines
 from elspeth.evidence.format.found import ROW, TABLE, Column, Form
-from elspeth.evidence.verifier.export import read_lines
 
 __all__ = ["read_directory", "write_directory"]
 

@@ -25,6 +25,7 @@ from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.urls import sqlite_path
 from elspeth.core.landscape.exporting.found.source import FoundDatabase, FoundTable
 from elspeth.evidence.format.canonical import Json
+from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.evidence.format.found import (
     DATABASE,
     KEYS,
@@ -36,7 +37,6 @@ from elspeth.evidence.format.found import (
     write_value,
 )
 from elspeth.evidence.format.limits import MAX_LINE
-from elspeth.evidence.verifier.export import MANIFEST
 
 __all__ = ["FoundExport", "Line", "bounded", "open_found"]
 

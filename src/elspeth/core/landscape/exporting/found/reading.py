@@ -10,7 +10,7 @@ from elspeth.core.landscape.exporting.forms import MANIFEST_FILE
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.export import read_lines
+from elspeth.evidence.format.export_lines import read_lines
 
 __all__ = ["find_found_lines", "is_found_export"]
 

@@ -1,0 +1,87 @@
+"""Write the export that a run's settings ask for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from elspeth.contracts.enums import ExportStatus
+from elspeth.contracts.errors import AuditIntegrityError, recordable_message
+from elspeth.contracts.events import log_event
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.exporting.contents import find_contents
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.seal import sealed_record_count
+from elspeth.core.settings import Settings
+from elspeth.core.settings.paths import export_compression, export_form
+from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.keys import RunKeys
+from elspeth.engine.reporting import ExportFailedError, Observer, Phase, RunResult
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.outputs.writing import Output
+
+__all__ = ["export_run"]
+
+_FAILURES = (
+    *(AuditIntegrityError, EvidenceError, LandscapeError, SQLAlchemyError, OSError),
+    *(RunInterruptedError, KeyboardInterrupt),
+)
+
+
+def export_run(
+    db: LandscapeDB, result: RunResult, output: Output, *, settings: Settings, keys: RunKeys, observer: Observer
+) -> RunResult:
+    """Export a completed run, and add this to its result.
+
+    Raises ExportFailedError, with the summary of the run.
+    """
+    observer.begin(Phase.EXPORT)
+    try:
+        records = _write_export(db, result.run_id, output, settings=settings, keys=keys, observer=observer)
+    except _FAILURES as error:
+        message = f"{type(error).__name__}: {recordable_message(error)}"
+        log_event(logging.ERROR, "export_failed", f"the export failed: {message}", path=str(output.path))
+        raise ExportFailedError(result, error) from error
+    message = f"{records:,} records were exported to {output.path}"
+    log_event(logging.INFO, "run_exported", message, path=str(output.path), records=records)
+    return replace(result, export_path=str(output.path), exported_records=records)
+
+
+def _write_export(
+    db: LandscapeDB, run_id: str, output: Output, *, settings: Settings, keys: RunKeys, observer: Observer
+) -> int:
+    """Write the export, and return its number of records.
+
+    A crash leaves its recorded status pending: the run is complete, and can be exported again.
+    """
+    with db.connection() as connection:
+        total = sealed_record_count(connection, run_id)
+    export = settings.landscape.export
+    form = export_form(export, str(output.path))
+    payloads = Path(settings.payload_store.base_path)
+    recorder = LandscapeRecorder(db)
+    recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=form.value, export_sink=export.sink)
+    try:
+        records = write_export(
+            db,
+            run_id,
+            output,
+            format=form,
+            compression=export_compression(export, str(output.path)),
+            signing_key=keys.signing_key,
+            signer=keys.bag_signer,
+            archive=guess_form(output.path) is ExportFormat.BAG,
+            contact=keys.contact,
+            contents=find_contents(db, run_id, payloads) if export.include_contents else None,
+            progress=lambda records: observer.tell_or_stop(records, total),
+        )
+    except BaseException as error:
+        recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
+        raise
+    recorder.set_export_status(run_id, ExportStatus.COMPLETED)
+    return records
