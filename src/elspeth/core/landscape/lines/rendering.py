@@ -9,7 +9,7 @@ one that the mapping makes from the record.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -31,12 +32,13 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy import text as sql
+from sqlalchemy.dialects import registry, sqlite
 
 from elspeth.core.canonical import CanonicalError, canonical_number
 from elspeth.core.chunks import chunks
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.lines import LINES
-from elspeth_schema.records import Column, Kind, RecordType
+from elspeth_schema.records import RECORD_TYPES, Column, Kind, RecordType
 
 __all__ = ["KeyRange", "can_render", "float_columns", "format_float", "line_pattern", "render_lines"]
 
@@ -65,13 +67,31 @@ class KeyRange:
 
     def restrict(self, record_type: RecordType[AuditRecord], statement: Select[S]) -> Select[S]:
         """Return the statement for these records, in export order."""
-        columns = [record_type.table.c[name] for name in record_type.order]
-        restricted = statement.where(columns[0] == self.run_id).order_by(*columns)
+        run, *key = (record_type.table.c[name] for name in record_type.order)
+        values = self.parameters()
+        restricted = statement.where(run == bindparam("run_id", values["run_id"])).order_by(run, *key)
+
+        def bound(name: str) -> ColumnElement[Any]:
+            parts = [f"{name}_{place}" for place in range(len(key))]
+            return tuple_(
+                *(bindparam(part, values[part], column.type) for part, column in zip(parts, key, strict=True))
+            )
+
         if self.first is not None:
-            restricted = restricted.where(tuple_(*columns[1:]) >= tuple_(*map(literal, self.first)))
+            restricted = restricted.where(tuple_(*key) >= bound("first"))
         if self.end is not None:
-            restricted = restricted.where(tuple_(*columns[1:]) < tuple_(*map(literal, self.end)))
+            restricted = restricted.where(tuple_(*key) < bound("end"))
         return restricted
+
+    def parameters(self) -> dict[str, str | int]:
+        """Return the values of the parameters of a restricted statement."""
+        keys = {f"first_{place}": part for place, part in enumerate(self.first or ())}
+        keys |= {f"end_{place}": part for place, part in enumerate(self.end or ())}
+        return {"run_id": self.run_id} | keys
+
+    def bounds(self) -> frozenset[str]:
+        """Return the names of the bounds that are set."""
+        return frozenset(name for name in ("first", "end") if getattr(self, name) is not None)
 
 
 def can_render(connection: Connection) -> bool:
@@ -88,16 +108,16 @@ def render_lines(
     None stands for lines with a float that JSON cannot express.
     """
     on_sqlite = connection.dialect.name == "sqlite"
-    line = _sqlite_line(record_type) if on_sqlite else _postgresql_line(record_type)
+    statement, constants = _line_statement(record_type.name, keys.bounds(), on_sqlite=on_sqlite)
+    parameters = constants | keys.parameters()
     floats = float_columns(record_type)
-    statement = keys.restrict(record_type, select(line, *(record_type.table.c[name] for name in floats)))
     # SQLAlchemy's rows would cost as much as all of the database's work: use the driver's own.
     if on_sqlite:
-        with connection.execute(statement) as result:
+        with connection.exec_driver_sql(statement, parameters) as result:
             while rows := result.cursor.fetchmany(size):
                 yield _insert_floats(rows, floats)
     else:
-        for rows in chunks(_stream(connection, statement, size), size):
+        for rows in chunks(_stream(connection, statement, parameters, size), size):
             yield _insert_floats(rows, floats)
 
 
@@ -144,15 +164,33 @@ def _insert_floats(rows: Sequence[Sequence[Any]], floats: Sequence[str]) -> list
     return lines
 
 
-def _stream(connection: Connection, statement: Select[*tuple[Any, ...]], size: int) -> Iterator[Sequence[Any]]:
+@cache
+def _line_statement(record_type: str, bounds: frozenset[str], *, on_sqlite: bool) -> tuple[str, dict[str, object]]:
+    """Return the statement for lines and floats, and its constants.
+
+    Its other parameters are those of a KeyRange. It is kept as text, since making it takes as long as reading hundreds
+    of lines, and each range needs it again.
+    """
+    rendered = RECORD_TYPES[record_type]
+    line = _sqlite_line(rendered) if on_sqlite else _postgresql_line(rendered)
+    statement = select(line, *(rendered.table.c[name] for name in float_columns(rendered)))
+    some_key = tuple("" for _ in rendered.order[1:])
+    keys = KeyRange(run_id="", **dict.fromkeys(bounds, some_key))
+    dialect = sqlite.dialect(paramstyle="named") if on_sqlite else registry.load("postgresql.psycopg")()
+    compiled = keys.restrict(rendered, statement).compile(dialect=dialect)
+    return str(compiled), compiled.params
+
+
+def _stream(
+    connection: Connection, statement: str, parameters: Mapping[str, object], size: int
+) -> Iterator[Sequence[Any]]:
     """Yield rows while PostgreSQL is still sending more."""
     from psycopg import capabilities  # noqa: PLC0415  psycopg is an extra
 
-    compiled = statement.compile(connection)
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor:
         at_once = size if capabilities.has_stream_chunked() else 1
-        yield from cursor.stream(str(compiled), compiled.params, size=at_once)
+        yield from cursor.stream(statement, parameters, size=at_once)
 
 
 def _sqlite_line(record_type: RecordType[AuditRecord]) -> _Text:
