@@ -71,6 +71,15 @@ def test_two_neighbours_do_not_make_a_third() -> None:
     assert held.find([third]) == [None]
 
 
+def test_several_neighbours_do_not_make_another() -> None:
+    """Numbers end with zeros, and these keys begin alike."""
+    held = KeyMap()
+    held.take(compact(["00" * 16, "aa" * 16, "aa" * 15 + "bb", "aa" * 15 + "cc"]))
+    imitated = compact(["00" * 3 + "aa" * 13])
+    assert held.isdisjoint(imitated)
+    assert held.find(imitated) == [None]
+
+
 @given(st.lists(st.text("abz019", max_size=16), min_size=1))
 def test_short_ids_keep_their_order(some: list[str]) -> None:
     """Keys that were made together are found together."""

@@ -108,8 +108,11 @@ def test_a_float_is_accepted_in_its_canonical_digits_only(number: float) -> None
     shape = number_shape()
     [pattern] = shape.line_patterns(["record_type"], PatternBudget("schema"))
     spellings = {repr(number), f"{number:.20f}", f"{number:.3f}", rfc8785.dumps(number).decode()}
-    accepted = [text for text in spellings if pattern.read_lines([(line % text.encode()).decode()]) != [None]]
+    lines_of = {text: (line % text.encode()).decode() for text in spellings}
+    accepted = [text for text, each in lines_of.items() if pattern.read_lines([each]) != [None]]
     assert all(rfc8785.dumps(float(text)).decode() == text for text in accepted)
+    blocks = {text: TextBlock.of_texts([each, each]) for text, each in lines_of.items()}
+    assert accepted == [text for text, block in blocks.items() if pattern.read_block(block) is not None]
 
 
 def number_shape() -> Shape:

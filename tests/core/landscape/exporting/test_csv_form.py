@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from elspeth.core.canonical import canonical_json
+from elspeth.core.landscape.exporting import _csv_form
+from elspeth.core.landscape.exporting._csv_form import read_row_texts
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
@@ -81,3 +84,21 @@ def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     (directory / "run.csv").write_text("".join(f"{line}\r\n" for line in doubled), encoding="utf-8", newline="")
     with pytest.raises(ExportError, match=r"csv, run\.csv: expected each column once in the header$"):
         list(read_export(directory))
+
+
+def row_texts(content: str) -> list[str]:
+    return list(read_row_texts(Path("csv"), "run.csv", StringIO(content, newline="\n")))
+
+
+def test_a_row_ends_after_its_quotes() -> None:
+    rows = ['a,"of\nfour\n\nlines ""here"""\r\n', 'b,"\r\n"\r\n', "c,\r\n"]
+    assert row_texts("".join(rows)) == rows
+
+
+@pytest.mark.parametrize("row", ["a" * 10 + "\n", '"a' + "\na" * 4 + '"\n'])
+def test_a_row_that_is_too_long_is_refused(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_csv_form, "_MAX_LINE", len(row))
+    assert row_texts(row * 2) == [row, row]
+    monkeypatch.setattr(_csv_form, "_MAX_LINE", len(row) - 2)
+    with pytest.raises(ExportError, match=r"run\.csv: expected rows of at most \d+ characters, got a longer one$"):
+        row_texts(row)

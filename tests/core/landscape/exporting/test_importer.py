@@ -30,6 +30,7 @@ from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import metadata
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.effort import some_of
+from tests.fixtures.kept import exports_of
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
@@ -151,6 +152,17 @@ def test_an_import_does_not_depend_on_the_number_of_rows_inserted_at_once(
         import_export(db, first)
         write_export(db, "run-1", tmp_path / "again", format=ExportFormat.JSONL)
     assert content(tmp_path / "again") == content(first)
+
+
+def test_an_older_export_is_imported_whole_however_few_rows_are_inserted_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "_ROWS", 1)
+    older, again = exports_of(5) / "trail.jsonl", tmp_path / "again.jsonl"
+    with in_memory() as db:
+        write_export(db, import_export(db, older).run_id, again, format=ExportFormat.JSONL)
+    before, after = (json.loads(path.read_bytes().splitlines()[-1]) for path in (older, again))
+    assert after["counts"] == before["counts"]
 
 
 def test_what_is_withheld_stays_empty(landscape: LandscapeDB, tmp_path: Path) -> None:

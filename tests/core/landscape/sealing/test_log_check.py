@@ -405,6 +405,34 @@ def test_what_is_no_entry_is_named(told: Told, position: int, entry: str, proble
     assert faults[0].startswith(f"log of runs: entry {position}: {problem}")
 
 
+PRUNED = {"entry": "pruned", "bag": "b.zip", "bag_hash": "0" * 64, "bag_root": "1" * 64}
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"entry": "ended", "run_id": "x", "status": "failed", "root": None}, "run 'x' ended, but had not begun"),
+        ({"entry": "begun", "run_id": "b", "config_hash": "0", "started_at": "x"}, "run 'b' is in the log already, at"),
+        ({"entry": "imported", "run_id": "b", "status": "failed", "root": None}, "run 'b' is in the log already, at"),
+        (PRUNED | {"run_id": "x", "status": "failed"}, "run 'x' was pruned, but had not begun"),
+        (PRUNED | {"run_id": "b", "status": "completed"}, "run 'b' was pruned, but its status was failed by the log"),
+    ],
+)
+def test_an_entry_that_cannot_follow_the_others_is_named(told: Told, entry: dict[str, object], problem: str) -> None:
+    with administrator(told) as connection:
+        write_log(connection, [*entries_of(connection), canonical_json(entry | {"time": "x"})])
+        (fault,) = faults_in(connection)
+    assert fault.startswith(f"log of runs: entry 7: {problem}")
+
+
+def test_a_run_that_was_pruned_twice_is_named(told: Told) -> None:
+    pruned = canonical_json(PRUNED | {"run_id": "b", "status": "failed", "time": "x"})
+    with administrator(told) as connection:
+        write_log(connection, [*entries_of(connection), pruned, pruned])
+        faults = faults_in(connection)
+    assert faults[0] == "log of runs: entry 8: run 'b' was pruned, but was pruned before, at entry 7"
+
+
 def test_a_gap_is_named(told: Told) -> None:
     with administrator(told) as connection:
         connection.execute(delete(run_log_table).where(run_log_table.c.position == 4))

@@ -168,7 +168,7 @@ def read_row_texts(path: Path, file: str, opened: TextIO) -> Iterator[str]:
     """
     text, quotes = "", 0
     # A line may end inside a quoted field.
-    while line := opened.readline(_MAX_LINE):
+    while line := opened.readline(_MAX_LINE + 1):
         text += line
         quotes += line.count('"')
         if len(text) > _MAX_LINE:
