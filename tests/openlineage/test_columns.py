@@ -10,14 +10,20 @@ from typing import Any
 
 import pytest
 
+from elspeth.contracts.plugins import FieldOrigins
 from elspeth.openlineage.columns import trace_columns
-from elspeth.openlineage.records import LineageRecords
+from elspeth.openlineage.records import FIELD_ORIGINS, LineageRecords, record_origins
+from elspeth.plugins.manager import PluginManager
 from elspeth_schema.contracts import Edge, Node, NodeType, RoutingMode
 from tests.engine.pipelines import build, csv_settings, execute
 from tests.openlineage.specification import assert_valid
 from tests.openlineage.test_events import events_of, records_in
 
 Json = dict[str, Any]
+Step = tuple[str, Json] | FieldOrigins
+"""A transform by its name and options, or where one says that its fields come from."""
+
+_PLUGINS = PluginManager.installed()
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> LineageRecords:
     (place / "in.csv").write_text("id,kind,amount\n1,x,2\n")
     settings = csv_settings(place)
     settings["datasource"]["options"]["schema"] = {"mode": "strict", "fields": ["id: int", "kind: str", "amount: int"]}
-    mapper = {"mappings": {"id": "order_id"}, "computed": {"twice": "row['amount'] * 2"}}
+    # A name that would be masked, were it the key of a setting.
+    mapper = {"mappings": {"id": "order_key"}, "computed": {"twice": "row['amount'] * 2"}}
     settings["row_plugins"] = [{"plugin": "field_mapper", "options": mapper}]
     execute(build(place, settings))
     return records_in(f"sqlite:///{place / 'audit.db'}")
@@ -38,7 +45,7 @@ def _node(node_id: str, node_type: NodeType, plugin: str, like: Node, config: Js
     return dataclasses.replace(node, config_json=json.dumps(config), schema_fields_json=fields, schema_mode=mode)
 
 
-def _traced(records: LineageRecords, *steps: tuple[str, Json], fields: list[str], mode: str = "strict") -> Json:
+def _traced(records: LineageRecords, *steps: Step, fields: list[str], mode: str = "strict") -> Json:
     """Return the origins of each field behind some transforms."""
     like, edge = records.nodes[0], records.edges[0]
     dataset = [{"namespace": "file", "name": "/in"}]
@@ -46,8 +53,10 @@ def _traced(records: LineageRecords, *steps: tuple[str, Json], fields: list[str]
     nodes = [
         _node("0", NodeType.SOURCE, "csv", like, {"datasets": dataset}, schema_mode=mode, schema_fields_json=names)
     ]
-    for number, (plugin, options) in enumerate(steps, start=1):
-        nodes.append(_node(str(number), NodeType.TRANSFORM, plugin, like, {"options": options}))
+    for number, step in enumerate(steps, start=1):
+        origins = step if isinstance(step, FieldOrigins) else _PLUGINS.transform(*step).field_origins()
+        config = {} if origins is None else {FIELD_ORIGINS: record_origins(origins)}
+        nodes.append(_node(str(number), NodeType.TRANSFORM, "any", like, config))
     nodes.append(_node("sink", NodeType.SINK, "csv", like, {}))
     edges = [
         dataclasses.replace(edge, from_node_id=first.node_id, to_node_id=then.node_id, default_mode=RoutingMode.MOVE)
@@ -63,30 +72,55 @@ def _short(columns: Json) -> Json:
     }
 
 
+_AB = {"a": "a:I", "b": "b:I"}
+_TABLE = {"plugin": "csv", "options": {"path": "none.csv"}}
+_LLM = {"base_url": "http://127.0.0.1:1", "model": "m", "prompt": "{{ row.a }}", "response_schema": ["score: int"]}
+
+
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
         ([], {"a": "a:I", "b": "b:I"}),
-        ([("filter", {}), ("dedupe", {}), ("passthrough", {})], {"a": "a:I", "b": "b:I"}),
+        ([("filter", {"condition": "True"}), ("dedupe", {}), ("passthrough", {})], {"a": "a:I", "b": "b:I"}),
         ([("rename", {"fields": {"a": "b", "b": "a"}})], {"b": "a:I", "a": "b:I"}),
         ([("select", {"fields": ["b"]})], {"b": "b:I"}),
         ([("drop", {"fields": ["b"]})], {"a": "a:I"}),
-        ([("cast", {}), ("rename", {"fields": {"a": "c"}})], {"c": "a:T", "b": "b:T"}),
+        ([("cast", {"fields": {"a": "int"}}), ("rename", {"fields": {"a": "c"}})], {"c": "a:T", "b": "b:I"}),
+        ([("truncate", {"fields": {"b.text": 3}})], {"a": "a:I", "b": "b:T"}),
+        ([("rename", {"fields": {"b.text": "c"}})], {"a": "a:I", "b": "b:T", "c": "b:T"}),
+        ([("value_transform", {"fields": {"c": "row['a']", "d": "row['c'] + 1"}})], _AB | {"c": "a:T", "d": "a:T"}),
+        ([("json_explode", {"array_field": "b"})], {"a": "a:I", "item": "b:T"}),
+        ([("lookup", {"table": _TABLE, "match": {"a": "a"}, "add": {"c": "c"}})], _AB),
         ([("field_mapper", {"mappings": {"a": "c"}, "select_only": True})], {"c": "a:I"}),
         ([("field_mapper", {"mapping": {"a": "c"}, "computed": {"b": "1"}})], {"c": "a:I"}),
-        ([("rename", {"fields": {"a": "c"}}), ("python", {})], {}),
-        ([("llm", {}), ("rename", {"fields": {"a": "c"}})], {}),
+        ([("field_mapper", {"mapping": {"a": "c"}, "computed": {"c": "row['c'] + 1"}})], {"b": "b:I", "c": "a:T"}),
+        ([("llm", _LLM), ("rename", {"fields": {"a": "c", "score": "d"}})], {"b": "b:I", "c": "a:I"}),
+        ([("rename", {"fields": {"a": "c"}}), ("flatten", {})], {}),
+        ([FieldOrigins(derived={"c": ["a", "b"]}, removed=["a"])], {"b": "b:I", "c": "a:T b:T"}),
     ],
 )
-def test_fields_are_followed_through_steps_that_are_known(
-    records: LineageRecords, steps: list[tuple[str, Json]], expected: Json
+def test_fields_are_followed_through_steps_that_name_their_origins(
+    records: LineageRecords, steps: list[Step], expected: Json
 ) -> None:
     assert _traced(records, *steps, fields=["a", "b"]) == expected
 
 
 def test_of_rows_with_further_fields_those_are_known_that_a_step_names(records: LineageRecords) -> None:
-    steps: list[tuple[str, Json]] = [("drop", {"fields": ["gone"]}), ("rename", {"fields": {"a": "b", "gone": "back"}})]
-    assert _traced(records, *steps, fields=[], mode="dynamic") == {"b": "a:I"}
+    steps: list[Step] = [
+        ("drop", {"fields": ["gone"]}),
+        ("cast", {"fields": {"c.d": "int"}}),
+        ("rename", {"fields": {"a": "b", "c": "e", "gone": "back"}}),
+    ]
+    assert _traced(records, *steps, fields=[], mode="dynamic") == {"b": "a:I", "e": "c:T"}
+
+
+def test_origins_recorded_in_another_form_are_not_known(records: LineageRecords) -> None:
+    (node,) = records.nodes_of(NodeType.TRANSFORM)
+    assert records.field_origins(node) is not None
+    others: list[object] = ["unchanged", {"same": {}}, None]
+    for recorded in others:
+        other = dataclasses.replace(node, config_json=json.dumps({FIELD_ORIGINS: recorded}))
+        assert dataclasses.replace(records, nodes=[other]).field_origins(other) is None
 
 
 def test_fields_that_come_several_ways_have_several_origins(records: LineageRecords) -> None:
@@ -116,7 +150,8 @@ def test_the_facet_of_a_run_names_the_fields_of_its_input(records: LineageRecord
         assert _short({name: each["inputFields"] for name, each in fields.items()}) == {
             "amount": "amount:I",
             "kind": "kind:I",
-            "order_id": "id:I",
+            "order_key": "id:I",
+            "twice": "amount:T",
         }
         assert {each["inputFields"][0]["name"] for each in fields.values()} == {read["name"]}
     assert Path(read["name"]).name == "in.csv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
 from pydantic import ConfigDict
@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from elspeth.contracts.plugins import (
     Aggregation,
     DistinctTransform,
+    FieldOrigins,
     JsonObject,
     PluginOptions,
     RowDrop,
@@ -121,6 +122,26 @@ class Unrecordable(Sound):
         return super().process(row) if "no" in row else {**row, "size": {1}}
 
 
+class Lengthening(Sound):
+    """Adds a computed field and a copy."""
+
+    origins: ClassVar[FieldOrigins]
+
+    def field_origins(self) -> FieldOrigins:
+        return self.origins
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+        return super().process(row if "no" in row else {"id": row["id"], "name": "x", "copy": row["id"]})
+
+
+class Renumbering(Lengthening):
+    """Changes a field."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+        return Sound.process(self, row if "no" in row else {"id": -cast(int, row["id"])})
+
+
+ORIGINS = "fields_have_the_origins_that_it_names"
 INPUT = "the_same_input_has_the_same_result_after_a_resume"
 ERRORS = "what_it_refuses_gets_an_error_that_repeats_no_value"
 ROWS = "rows_that_it_accepts_become_rows"
@@ -147,6 +168,47 @@ def test_of_a_transform_exactly_the_tests_of_what_it_breaks_fail(
 ) -> None:
     contract = type("Contract", (SoundContract,), {"plugin": plugin})
     assert failing(contract, tmp_path) == expected
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+@pytest.mark.parametrize(
+    ("plugin", "sound", "unsound"),
+    [
+        (
+            Lengthening,
+            [
+                FieldOrigins(same={"copy": "id"}, derived={"name": []}),
+                FieldOrigins(same={"copy": "id", "id": "id"}, derived={"name": []}, keeps_others=False),
+            ],
+            [
+                FieldOrigins(same={"copy": "id"}),
+                FieldOrigins(same={"copy": "id"}, changed=["name"]),
+                FieldOrigins(same={"copy": "other"}, derived={"name": []}),
+                FieldOrigins(same={"copy": "id"}, derived={"name": []}, removed=["id"]),
+                FieldOrigins(same={"copy": "id"}, derived={"name": []}, keeps_others=False),
+            ],
+        ),
+        (
+            Renumbering,
+            [FieldOrigins(changed=["id"]), FieldOrigins(removed=["id"], derived={"id": ["id"]})],
+            [FieldOrigins(), FieldOrigins(same={"id": "id"}), FieldOrigins(same={"id": "id"}, changed=["id"])],
+        ),
+    ],
+)
+def test_origins_of_fields_must_be_those_of_its_rows(
+    plugin: type[Lengthening],
+    sound: list[FieldOrigins],
+    unsound: list[FieldOrigins],
+    *,
+    is_sound: bool,
+    tmp_path: Path,
+) -> None:
+    for number, origins in enumerate(sound if is_sound else unsound):
+        named = type("Named", (plugin,), {"origins": origins, "__doc__": "Names origins."})
+        contract = type("Contract", (SoundContract,), {"plugin": named})
+        place = tmp_path / str(number)
+        place.mkdir()
+        assert failing(contract, place) == ([] if is_sound else [ORIGINS]), origins
 
 
 def test_a_plugin_that_writes_when_it_is_made_fails(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.secrets import mask_secrets
 from elspeth.core.settings.wiring import Place
-from elspeth.engine.datasets import name_datasets
 from elspeth.engine.inputs import read_inputs
 from elspeth.engine.keys import RunKeys
+from elspeth.engine.lineage_records import describe_data
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending
 
@@ -70,10 +70,10 @@ def begin_run(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, pr
 
     The run begins when the process does.
 
-    Raises PluginError, before anything is recorded, if a transform cannot read what it needs, or if a source or sink
-    cannot name its datasets.
+    Raises PluginError, before anything is recorded, if a transform cannot read what it needs, or if a plugin cannot
+    describe its data.
     """
-    inputs, run_id = {**read_inputs(pipeline), **name_datasets(pipeline)}, process.run_id
+    inputs, described, run_id = read_inputs(pipeline), describe_data(pipeline), process.run_id
     with recorder.unit_of_work():
         recorder.begin_run(
             mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask),
@@ -99,7 +99,7 @@ def begin_run(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, pr
                 node.plugin_name,
                 node.node_type,
                 node.plugin_version,
-                mask_secrets({**node.config, **inputs.get(place, {})}, keys.mask),
+                mask_secrets({**node.config, **inputs.get(place, {}), **described.get(place, {})}, keys.mask),
                 node_id=node.node_id,
                 sequence=sequence,
                 determinism=node.determinism,

@@ -1,16 +1,16 @@
 """Fields of outputs traced to fields of inputs.
 
-Fields are followed through the steps that only rename, remove, coerce or pass them on. What any other step hands on is
-not known, so nothing is said about the fields that come out of it.
+Transforms say where the fields of their results come from, and gates change none. What any other step hands on is not
+known, so nothing is said about the fields that come out of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from elspeth.contracts.plugins import Dataset
+from elspeth.contracts.plugins import Dataset, FieldOrigins
 from elspeth.openlineage.records import LineageRecords
 from elspeth_schema.contracts import Node, NodeType, RoutingMode
 
@@ -18,10 +18,6 @@ __all__ = ["trace_columns"]
 
 _IDENTITY = "IDENTITY"
 _TRANSFORMATION = "TRANSFORMATION"
-
-_UNCHANGED = frozenset({"dedupe", "filter", "keyword_filter", "passthrough"})
-_COERCING = frozenset({"cast", "truncate"})
-"""Transforms that change values and keep the names of fields."""
 
 _CLOSED_MODES = frozenset({"fixed", "strict"})
 
@@ -48,42 +44,53 @@ class _Fields:
     """The origins of fields at a place of the graph.
 
     `known` has those that are named somewhere. All others but those `gone` have their own names in the datasets that
-    are `open`.
+    are `open`, and other values there if they are `changed`.
     """
 
     known: Mapping[str, _Origins] = field(default_factory=dict)
     open: frozenset[Dataset] = frozenset()
     gone: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
 
     def origins(self, name: str) -> _Origins:
-        """Return where the values of a field come from."""
+        """Return where the values of a field come from.
+
+        A name may lead into a field that is an object.
+        """
         if name in self.known or name in self.gone:
             return self.known.get(name, frozenset())
-        return frozenset(_Origin(each.namespace, each.name, name) for each in self.open)
+        head = _head(name)
+        if head in self.known or head in self.gone:
+            return _derived(self.known.get(head, frozenset()))
+        subtype = _IDENTITY if self.changed.isdisjoint({name, head}) else _TRANSFORMATION
+        return frozenset(_Origin(each.namespace, each.name, name, subtype) for each in self.open)
 
-    def renamed(self, names: Mapping[str, str]) -> _Fields:
-        """Return the fields under new names."""
-        moved = {new: self.origins(old) for old, new in names.items()}
-        kept = {name: origins for name, origins in self.known.items() if name not in names}
-        return _Fields(known=kept | moved, open=self.open, gone=(self.gone | set(names)) - set(moved))
-
-    def selected(self, names: Mapping[str, str]) -> _Fields:
-        """Return some fields under new names, and no others."""
-        return _Fields(known={new: self.origins(old) for old, new in names.items()})
-
-    def without(self, names: Iterable[str]) -> _Fields:
-        """Return the fields without some of them."""
-        lost = set(names)
-        kept = {name: origins for name, origins in self.known.items() if name not in lost}
-        return _Fields(known=kept, open=self.open, gone=self.gone | lost)
-
-    def coerced(self) -> _Fields:
-        """Return the fields with values that may have changed."""
-        known = {
-            name: frozenset(replace(each, subtype=_TRANSFORMATION) for each in origins)
+    def behind(self, step: FieldOrigins) -> _Fields:
+        """Return the fields behind a transform."""
+        made = {name: self.origins(origin) for name, origin in step.same.items()}
+        for name, read in step.derived.items():
+            made[name] = _derived(frozenset(origin for each in read for origin in self.origins(each)))
+        if not step.keeps_others:
+            return _Fields(known=made)
+        gone, changed = frozenset(step.removed), frozenset(step.changed)
+        touched = {_head(name) for name in gone | changed} | changed
+        kept = {
+            name: _derived(origins) if name in touched else origins
             for name, origins in self.known.items()
+            if name not in gone
         }
-        return _Fields(known=known)
+        return _Fields(
+            known=kept | made, open=self.open, gone=(self.gone | gone).difference(made), changed=self.changed | touched
+        )
+
+
+def _head(name: str) -> str:
+    """Return the field that a name leads into."""
+    return name.partition(".")[0]
+
+
+def _derived(origins: _Origins) -> _Origins:
+    return frozenset(replace(each, subtype=_TRANSFORMATION) for each in origins)
 
 
 def trace_columns(records: LineageRecords) -> dict[str, dict[str, list[dict[str, object]]]]:
@@ -134,8 +141,8 @@ class _Tracer:
         fields = self.arriving(node.node_id)
         if fields is None or node.node_type is NodeType.GATE:
             return fields
-        options = self._records.configs[node.node_id].get("options")
-        return _after(node, options if isinstance(options, dict) else {}, fields)
+        origins = self._records.field_origins(node)
+        return None if origins is None else fields.behind(origins)
 
 
 def _of_source(node: Node, datasets: Sequence[Dataset]) -> _Fields | None:
@@ -148,38 +155,15 @@ def _of_source(node: Node, datasets: Sequence[Dataset]) -> _Fields | None:
     return _Fields(known=known, open=frozenset() if node.schema_mode in _CLOSED_MODES else frozenset({dataset}))
 
 
-def _after(node: Node, options: Mapping[str, object], fields: _Fields) -> _Fields | None:
-    """Return the fields after a built-in transform, None if unknown."""
-    match node.node_type, node.plugin_name, options:
-        case NodeType.TRANSFORM, name, _ if name in _UNCHANGED:
-            return fields
-        case NodeType.TRANSFORM, name, _ if name in _COERCING:
-            return fields.coerced()
-        case NodeType.TRANSFORM, "rename", {"fields": dict() as names}:
-            return fields.renamed(names)
-        case NodeType.TRANSFORM, "select", {"fields": list() as names}:
-            return fields.selected({name: name for name in names})
-        case NodeType.TRANSFORM, "drop", {"fields": list() as names}:
-            return fields.without(names)
-        case NodeType.TRANSFORM, "field_mapper", _:
-            return _mapped(options, fields)
-        case _:
-            return None
-
-
-def _mapped(options: Mapping[str, object], fields: _Fields) -> _Fields:
-    names = options.get("mappings") or options.get("mapping") or {}
-    computed = options.get("computed") or {}
-    known_names = names if isinstance(names, dict) else {}
-    changed = fields.selected(known_names) if options.get("select_only") else fields.renamed(known_names)
-    return changed.without(computed if isinstance(computed, dict) else {})
-
-
 def _merged(ways: Sequence[_Fields]) -> _Fields:
     """Return the fields of rows that come several ways."""
     if len(ways) == 1:
         return ways[0]
     names = {name for way in ways for name in way.known}
     known = {name: frozenset(origin for way in ways for origin in way.origins(name)) for name in names}
-    gone = frozenset.intersection(*(way.gone for way in ways))
-    return _Fields(known=known, open=frozenset(each for way in ways for each in way.open), gone=gone)
+    return _Fields(
+        known=known,
+        open=frozenset(each for way in ways for each in way.open),
+        gone=frozenset.intersection(*(way.gone for way in ways)),
+        changed=frozenset(name for way in ways for name in way.changed),
+    )

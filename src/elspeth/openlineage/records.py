@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, func, select
 
-from elspeth.contracts.plugins import Dataset
+from elspeth.contracts.plugins import Dataset, FieldOrigins
 from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.sealing.seal import Seal
@@ -41,7 +42,7 @@ from elspeth_schema.records import (
 )
 from elspeth_schema.tables import token_outcomes_table
 
-__all__ = ["DATASETS", "RECORDS", "LineageRecords", "read_records"]
+__all__ = ["DATASETS", "FIELD_ORIGINS", "RECORDS", "LineageRecords", "read_records", "record_origins"]
 
 RECORDS = (RUN, RUN_PROCESS, NODE, EDGE, OPERATION, SOURCE_INPUT, ARTIFACT, TOKEN_OUTCOME)
 """The types of these records."""
@@ -49,8 +50,37 @@ RECORDS = (RUN, RUN_PROCESS, NODE, EDGE, OPERATION, SOURCE_INPUT, ARTIFACT, TOKE
 DATASETS = "datasets"
 """The key in a node's recorded configuration that names what it reads or writes."""
 
+FIELD_ORIGINS = "field_origins"
+"""The key in a node's recorded configuration that says where its fields come from."""
+
 
 _R = TypeVar("_R", bound=AuditRecord)
+
+
+class _RecordedOrigins(BaseModel):
+    """The origins of fields as they are recorded.
+
+    Pairs in place of objects: the values of an object are masked where a name looks like that of a secret.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    same: list[tuple[str, str]]
+    derived: list[tuple[str, list[str]]]
+    changed: list[str]
+    removed: list[str]
+    keeps_others: bool
+
+
+def record_origins(origins: FieldOrigins) -> dict[str, object]:
+    """Return the origins of fields as they are recorded."""
+    return {
+        "same": [[name, origin] for name, origin in origins.same.items()],
+        "derived": [[name, list(read)] for name, read in origins.derived.items()],
+        "changed": list(origins.changed),
+        "removed": list(origins.removed),
+        "keeps_others": origins.keeps_others,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +126,23 @@ class LineageRecords:
         """
         found = self.configs[node.node_id].get(DATASETS)
         return [Dataset(**each) for each in found] if isinstance(found, list) else []
+
+    def field_origins(self, node: Node) -> FieldOrigins | None:
+        """Return where the fields behind a transform come from.
+
+        None if it is not recorded, or not in the form of this version.
+        """
+        try:
+            found = _RecordedOrigins.model_validate(self.configs[node.node_id].get(FIELD_ORIGINS))
+        except ValidationError:
+            return None
+        return FieldOrigins(
+            same=dict(found.same),
+            derived=dict(found.derived),
+            changed=found.changed,
+            removed=found.removed,
+            keeps_others=found.keeps_others,
+        )
 
     def inputs_of(self, node: Node) -> list[SourceInput]:
         """Return what a source read, in the order of reading."""

@@ -8,7 +8,15 @@ from pydantic import Field, model_validator
 
 from elspeth.contracts.enums import Determinism
 from elspeth.contracts.expressions import EvaluationError
-from elspeth.contracts.plugins import Aggregation, JsonObject, RowDrop, RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import (
+    Aggregation,
+    FieldOrigins,
+    JsonObject,
+    RowDrop,
+    RowError,
+    Transform,
+    TransformOptions,
+)
 from elspeth.contracts.python_functions import FunctionPath, RowFunction, batch_function, row_function
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.transforms.expressions import evaluation_error
@@ -90,6 +98,16 @@ class PythonTransform(Transform):
     def prepare(self) -> JsonObject:
         """Describe the function."""
         return self._function.loaded.describe()
+
+    def field_origins(self) -> FieldOrigins | None:
+        """Return the parameters as the origins of the result.
+
+        None for a function that takes or returns rows: it may do anything to their fields.
+        """
+        parameters = self._function.parameters
+        if self._result is None or parameters is None:
+            return None
+        return FieldOrigins(derived={self._result: [each.name for each in parameters]})
 
     def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         """Return what the function makes of the row."""

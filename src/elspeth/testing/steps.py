@@ -12,6 +12,7 @@ from elspeth.contracts.plugins import (
     Aggregation,
     CallingTransform,
     DistinctTransform,
+    FieldOrigins,
     JsonObject,
     RowDrop,
     RowError,
@@ -112,6 +113,35 @@ class TransformContract(_StepContract):
                 assert expands, "a list of rows needs `expands = True`"
                 assert result, "a row cannot become no rows: return a RowDrop or RowError that says why it ends"
             require_rows(result if isinstance(result, list) else [result])
+
+    def test_fields_have_the_origins_that_it_names(self, tmp_path: Path) -> None:
+        """Lineage events trace the fields of outputs by them."""
+        options = self.options(tmp_path)
+        origins, again = (cast(Transform, self.make(options)).field_origins() for _ in range(2))
+        assert origins == again
+        if origins is None or issubclass(self.plugin, DistinctTransform):
+            return
+        for row, result in zip(self.rows, self._results(tmp_path, self.rows), strict=True):
+            for made in result if isinstance(result, list) else [result]:
+                if isinstance(made, dict):
+                    _require_origins(origins, row, made)
+
+
+def _require_origins(origins: FieldOrigins, row: RowData, made: RowData) -> None:
+    """Require that fields come from where they should."""
+    inside = {name.partition(".")[0] for name in (*origins.changed, *origins.removed) if name not in row}
+    for name, value in made.items():
+        if name in origins.derived:
+            continue
+        origin = origins.same.get(name, name)
+        is_kept = name in origins.same or (origins.keeps_others and name not in origins.removed)
+        assert is_kept, f"field {name!r} of the result has no origin"
+        assert origin in row or "." in origin, f"field {name!r} of the result: the row has no {origin!r}"
+        may_differ = name not in origins.same and name in {*origins.changed, *inside}
+        assert may_differ or origin not in row or row[origin] == value, f"field {name!r} is not {origin!r} unchanged"
+    if origins.keeps_others:
+        lost = row.keys() - made.keys() - set(origins.removed)
+        assert not lost, f"the result lacks fields of the row: {sorted(lost)}"
 
 
 class DistinctTransformContract(TransformContract):

@@ -22,6 +22,7 @@ from elspeth.contracts.plugins.exchange import (
     RowRejectedError,
     StagedOutput,
 )
+from elspeth.contracts.plugins.fields import FieldOrigins
 from elspeth.contracts.plugins.options import (
     FilePath,
     LocalPath,
@@ -37,6 +38,7 @@ __all__ = [
     "CallingTransform",
     "Dataset",
     "DistinctTransform",
+    "FieldOrigins",
     "FilePath",
     "JsonObject",
     "LocalPath",

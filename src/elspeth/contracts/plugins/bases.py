@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from elspeth.contracts.enums import CallType, Determinism
 from elspeth.contracts.plugins.datasets import Dataset
 from elspeth.contracts.plugins.exchange import JsonObject, ReadInput, RowDrop, RowError, StagedOutput
+from elspeth.contracts.plugins.fields import FieldOrigins
 from elspeth.contracts.plugins.options import PluginOptions, SourceOptions, TransformOptions
 from elspeth.contracts.rows import InvalidRow, RowData
 
@@ -139,6 +140,14 @@ class Transform(Plugin):
         """
         return {}
 
+    def field_origins(self) -> FieldOrigins | None:
+        """Return where the fields of its results come from.
+
+        Called once, before the first row, and recorded. None by default: then lineage events are silent about all
+        fields behind the transform.
+        """
+        return None
+
     @abstractmethod
     def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         """Return what becomes of one row, which may be changed.
@@ -162,6 +171,11 @@ class DistinctTransform(Transform):
 
         Rows with the same canonical JSON of it are the same. An exception is recorded as an error of the row.
         """
+
+    @final
+    def field_origins(self) -> FieldOrigins:
+        """Return that all fields are unchanged."""
+        return FieldOrigins()
 
     @final
     def process(self, row: RowData) -> RowData:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, IPvAnyNetwork, JsonValue, StringCons
 
 from elspeth.contracts.enums import CallType
 from elspeth.contracts.environment import missing_package
-from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, RowError, TransformOptions
+from elspeth.contracts.plugins import CallError, CallingTransform, FieldOrigins, JsonObject, RowError, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.contracts.values import plain_row
 from elspeth.plugins.field_paths import FieldPath, taken_field_error
@@ -157,6 +157,11 @@ class HttpTransform(CallingTransform):
     def service(self) -> str:
         """Return the option `service`, or the name of the host."""
         return self._service
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that the new fields come from elsewhere."""
+        last = [] if self._response_field is None else [self._response_field]
+        return FieldOrigins(derived=dict.fromkeys([*self._paths, *last], ()))
 
     def request(self, row: RowData) -> JsonObject | RowError:
         """Return the request without the key, or an error.

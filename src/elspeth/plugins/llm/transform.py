@@ -18,7 +18,15 @@ from pydantic import (
 from elspeth.contracts.enums import CallType
 from elspeth.contracts.environment import install_command
 from elspeth.contracts.errors import RecordableError, describe_kind
-from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, PluginError, RowError, TransformOptions
+from elspeth.contracts.plugins import (
+    CallError,
+    CallingTransform,
+    FieldOrigins,
+    JsonObject,
+    PluginError,
+    RowError,
+    TransformOptions,
+)
 from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.contracts.schema_option import RowFields
@@ -135,6 +143,8 @@ class LlmTransform(CallingTransform):
         self._response_field = options.response_field
         if self._response_field is None and self._validator is None:
             self._response_field = _DEFAULT_RESPONSE_FIELD
+        asked = [] if options.response_schema is None else [each.name for each in options.response_schema.fields or ()]
+        self._new_fields = asked + ([] if self._response_field is None else [self._response_field])
         given = {"model": options.model, "temperature": options.temperature, "max_tokens": options.max_tokens}
         self._fixed: dict[str, object] = {name: value for name, value in given.items() if value is not None}
         if options.response_schema is not None:
@@ -146,6 +156,10 @@ class LlmTransform(CallingTransform):
     def service(self) -> str:
         """Return the option `service`, or the name of the host."""
         return self._service
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that the new fields come from elsewhere."""
+        return FieldOrigins(derived=dict.fromkeys(self._new_fields, ()))
 
     def request(self, row: RowData) -> JsonObject | RowError:
         """Return the request without headers, or an error.

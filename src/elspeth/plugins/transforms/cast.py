@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from elspeth.contracts.coercion import coercion_to, to_date, to_datetime, written
 from elspeth.contracts.errors import describe_kind
-from elspeth.contracts.plugins import RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import FieldOrigins, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.contracts.schema import parse_type
 from elspeth.contracts.values import MisfitError
@@ -103,6 +103,10 @@ class CastTransform(Transform):
             (FieldPath(name), text.endswith("?"), _cast(text.removesuffix("?"), options.formats.get(name), zone))
             for name, text in options.fields.items()
         ]
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that some fields have other values."""
+        return FieldOrigins(changed=[path.text for path, _, _ in self._casts])
 
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row with its fields cast."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from elspeth.contracts.plugins import RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import FieldOrigins, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.field_paths import FieldPath, missing_field_error, taken_field_error
 
@@ -91,6 +91,10 @@ class SelectTransform(Transform):
         self._fields = options.fields
         self._is_strict = options.on_missing == "error"
 
+    def field_origins(self) -> FieldOrigins:
+        """Return that only the chosen fields are kept."""
+        return FieldOrigins(same={name: name for name in self._fields}, keeps_others=False)
+
     def process(self, row: RowData) -> RowData | RowError:
         """Return the chosen fields of the row."""
         missing = next((name for name in self._fields if name not in row), None)
@@ -120,6 +124,10 @@ class DropTransform(Transform):
         super().__init__(options)
         self._paths = [FieldPath(name) for name in options.fields]
         self._is_strict = options.on_missing == "error"
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that some fields are removed."""
+        return FieldOrigins(removed=[path.text for path in self._paths])
 
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row without the fields."""
@@ -153,6 +161,10 @@ class RenameTransform(Transform):
     def __init__(self, options: RenameOptions) -> None:
         super().__init__(options)
         self._names = options.fields
+
+    def field_origins(self) -> FieldOrigins:
+        """Return the new names with the old ones."""
+        return FieldOrigins.renamed(self._names)
 
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row with new names."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from elspeth.contracts.expressions import EvaluationError, ExpressionError, compile_expression
-from elspeth.contracts.plugins import RowDrop, RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import FieldOrigins, RowDrop, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 
 __all__ = [
@@ -70,6 +70,10 @@ class FilterTransform(Transform):
         self._condition = compile_expression(options.condition)
         self._drop = RowDrop(reason="the condition is not true", details={"condition": options.condition})
 
+    def field_origins(self) -> FieldOrigins:
+        """Return that all fields are unchanged."""
+        return FieldOrigins()
+
     def process(self, row: RowData) -> RowData | RowError | RowDrop:
         """Return the row, or drop it."""
         try:
@@ -101,6 +105,14 @@ class ValueTransform(Transform):
     def __init__(self, options: ValueTransformOptions) -> None:
         super().__init__(options)
         self._expressions = {name: compile_expression(source) for name, source in options.fields.items()}
+
+    def field_origins(self) -> FieldOrigins:
+        """Return the fields that the expressions read."""
+        derived: dict[str, list[str]] = {}
+        for name, expression in self._expressions.items():
+            read = (derived.get(each, [each]) for each in expression.fields)
+            derived[name] = sorted({origin for origins in read for origin in origins})
+        return FieldOrigins(derived=derived)
 
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row with the computed fields."""

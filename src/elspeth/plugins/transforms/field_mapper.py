@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from elspeth.contracts.expressions import EvaluationError, compile_expression
-from elspeth.contracts.plugins import RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import FieldOrigins, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.transforms.choice import NewNames, choose_fields, rename_fields
 from elspeth.plugins.transforms.expressions import Expressions, evaluation_error
@@ -52,6 +53,15 @@ class FieldMapperTransform(Transform):
         self._selects_only = options.select_only
         self._computed = {name: compile_expression(source) for name, source in options.computed.items()}
 
+    def field_origins(self) -> FieldOrigins:
+        """Return the old names, and what expressions read."""
+        same = {new: old for old, new in self._names.items()}
+        derived = {
+            name: sorted({same.get(each, each) for each in expression.fields})
+            for name, expression in self._computed.items()
+        }
+        return replace(FieldOrigins.renamed(self._names), derived=derived, keeps_others=not self._selects_only)
+
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row with fields renamed in place, others computed."""
         renamed = choose_fields(row, self._names) if self._selects_only else rename_fields(row, self._names)
@@ -69,6 +79,10 @@ class PassthroughTransform(Transform):
 
     name = "passthrough"
     plugin_version = "1.0.0"
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that all fields are unchanged."""
+        return FieldOrigins()
 
     def process(self, row: RowData) -> RowData:
         """Return the row."""

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from elspeth.contracts.errors import describe_kind
-from elspeth.contracts.plugins import RowDrop, RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import FieldOrigins, RowDrop, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.field_paths import FieldPath, missing_field_error, taken_field_error
 from elspeth.plugins.json_text import JsonTextError, decode_json
@@ -52,6 +52,12 @@ class JsonExplodeTransform(Transform):
         self._output_field = options.output_field
         self._index_field = f"{options.output_field}_index" if options.include_index else None
         self._on_empty = options.on_empty
+
+    def field_origins(self) -> FieldOrigins:
+        """Return the list as the origin of its items."""
+        index: dict[str, list[str]] = {} if self._index_field is None else {self._index_field: []}
+        derived = {self._output_field: [self._array_field]} | index
+        return FieldOrigins(derived=derived, removed=[self._array_field])
 
     def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         """Return the new rows, in the order of the list."""

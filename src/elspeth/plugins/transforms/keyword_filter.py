@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from elspeth.contracts.plugins import RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import FieldOrigins, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.field_paths import FieldPath
 
@@ -49,6 +49,10 @@ class KeywordFilterTransform(Transform):
         super().__init__(options)
         self._paths = None if options.fields == "all" else [FieldPath(name) for name in options.fields]
         self._patterns = [re.compile(pattern) for pattern in options.blocked_patterns]
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that all fields are unchanged."""
+        return FieldOrigins()
 
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row, or an error with the first match."""

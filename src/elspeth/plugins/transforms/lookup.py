@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from elspeth.contracts.enums import Determinism
 from elspeth.contracts.input_paths import STANDARD_INPUT, path_texts
 from elspeth.contracts.plugins import (
+    FieldOrigins,
     JsonObject,
     PluginError,
     PluginKind,
@@ -130,6 +131,10 @@ class LookupTransform(Transform):
             if missing:
                 raise PluginError(f"the table of the lookup has no column {missing[0]!r}")
             yield row
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that the added fields come from elsewhere."""
+        return FieldOrigins(derived=dict.fromkeys(self._add, ()))
 
     def process(self, row: RowData) -> RowData | RowError | RowDrop:
         """Return the row with the fields of the table."""

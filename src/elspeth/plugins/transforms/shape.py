@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from elspeth.contracts.errors import describe_kind
-from elspeth.contracts.plugins import RowError, Transform, TransformOptions
+from elspeth.contracts.plugins import FieldOrigins, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.field_paths import FieldPath, missing_field_error
 
@@ -98,6 +98,10 @@ class TruncateTransform(Transform):
         super().__init__(options)
         self._lengths = {FieldPath(name): length for name, length in options.fields.items()}
         self._suffix = options.suffix
+
+    def field_origins(self) -> FieldOrigins:
+        """Return that some fields have other values."""
+        return FieldOrigins(changed=[path.text for path in self._lengths])
 
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row with its texts cut."""
