@@ -261,7 +261,7 @@ def _objection(text: str) -> str | None:
     from elspeth.core.payload_places import open_payload_store  # noqa: PLC0415  start time of workers
 
     try:
-        open_payload_store(place_of(text)).check_writable()
+        open_payload_store(place_of(text))
     except OSError as error:
         return error.strerror or str(error)
     return None

@@ -81,9 +81,6 @@ class ManagedPayloadStore(PayloadStore, Protocol):
     def delete_unused(self, hashes: Iterable[str], since: datetime) -> None:
         """Delete the payloads that were not stored since a moment."""
 
-    def check_writable(self) -> None:
-        """Raise OSError if nothing can be stored, as far as is known."""
-
 
 @runtime_checkable
 class DeferredPayloads(Protocol):
@@ -184,9 +181,6 @@ class FilesystemPayloadStore:
         """Yield each hash with its content."""
         for each in hashes:
             yield each, self.retrieve(each)
-
-    def check_writable(self) -> None:
-        """Do nothing: the directory was made."""
 
     def last_used_before(self, moment: datetime) -> Iterator[tuple[str, int]]:
         """Yield hash and size of payloads stored before a moment.

@@ -270,7 +270,9 @@ def _state_of(info: Mapping[str, object]) -> ObjectState:
 
 
 def _time_of(value: object) -> datetime | None:
-    """Return a time that fsspec gives as such or as text, with its zone."""
+    """Return a time that fsspec gives as such, as seconds or as text."""
+    if isinstance(value, float):
+        return datetime.fromtimestamp(value, UTC)
     if isinstance(value, str):
         with suppress(ValueError):
             value = datetime.fromisoformat(value)

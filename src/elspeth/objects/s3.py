@@ -22,6 +22,8 @@ _PART = 64 * 1024 * 1024
 """Bytes of a request; a file that is larger is uploaded in parts. The limits of S3 are 5 MiB and 10,000 parts."""
 
 _MAX_PARTS = 10_000
+_PAGE = 1000
+"""Objects that are listed by one request, the most that S3 allows."""
 _CONFLICTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "NoSuchUpload"})
 """Answers to a conditional request whose condition does not hold."""
 
@@ -54,7 +56,7 @@ class S3Store(ObjectStore):
 
     def list(self, prefix: ObjectPath) -> Iterator[tuple[str, ObjectState]]:
         """Yield the objects below a prefix, page by page."""
-        asked: dict[str, object] = {"Bucket": prefix.bucket, "Prefix": f"{prefix.key}/"}
+        asked: dict[str, object] = {"Bucket": prefix.bucket, "Prefix": f"{prefix.key}/", "MaxKeys": _PAGE}
         while True:
             with named_errors(prefix):
                 page = self._files.call_s3("list_objects_v2", **asked)
