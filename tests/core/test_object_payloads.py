@@ -29,7 +29,7 @@ def opened(bucket: Bucket) -> ObjectPayloadStore:
 
 
 def stored(bucket: Bucket, content: bytes = CONTENT) -> ObjectPayloadStore:
-    """Return a store that keeps a content, and forget its requests."""
+    """Return a store with a content; forget its requests."""
     store = opened(bucket)
     store.store(content)
     store.sync()
@@ -184,7 +184,7 @@ def test_a_store_is_opened_only_where_objects_can_be_stored(bucket: Bucket) -> N
 
 @pytest.fixture
 def memory() -> Iterator[ObjectPayloadStore]:
-    """Return a store on a kind of objects that is not S3."""
+    """Return a store in memory."""
     files = import_module("fsspec").filesystem("memory")
     yield ObjectPayloadStore(ObjectPath("memory://bucket/payloads"))
     files.store.clear()

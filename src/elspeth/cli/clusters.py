@@ -257,7 +257,7 @@ def _require_objects(client: Client, place: ObjectPath) -> None:
 
 
 def _objection(text: str) -> str | None:
-    """Return why this process cannot write to a payload store, or None."""
+    """Return why no payload can be stored, or None."""
     from elspeth.core.payload_places import open_payload_store  # noqa: PLC0415  start time of workers
 
     try:

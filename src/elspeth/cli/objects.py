@@ -39,7 +39,7 @@ def fetch_text(ctx: typer.Context, text: str) -> str:
 
 
 def require_place(text: str | None) -> str | None:
-    """Return the text of a path or address, as a callback of typer.
+    """Check a path or address, as a callback of typer.
 
     Raises UsageError for an unusable address.
     """

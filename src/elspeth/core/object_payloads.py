@@ -76,7 +76,7 @@ class ObjectPayloadStore:
         self._known.update(uploads)
 
     def forget(self) -> None:
-        """Let the next `sync` wait for no upload begun so far."""
+        """Do not wait for the uploads begun so far."""
         uploads, self._uploads = self._uploads, {}
         for each in uploads.values():
             each.cancel()
@@ -109,7 +109,7 @@ class ObjectPayloadStore:
         return is_kept
 
     def find(self, hashes: Iterable[str]) -> list[str]:
-        """Return those of the hashes that are kept, in their order."""
+        """Return the hashes that are kept, in order."""
         return [each for each, is_kept in self._each(self.exists, filter(is_hash, hashes)) if is_kept]
 
     def read(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -146,7 +146,7 @@ class ObjectPayloadStore:
         return ObjectPath(f"{self._base}/{relative_path(content_hash)}")
 
     def _store(self, content_hash: str, content: bytes, since: datetime) -> None:
-        """Make sure that an object written since a moment has the content."""
+        """Store the content, unless it was stored since a moment."""
         path = self._path(content_hash)
         for _ in range(_ATTEMPTS):
             try:
@@ -183,5 +183,5 @@ class ObjectPayloadStore:
 
 
 def _whole_second(moment: datetime) -> datetime:
-    """Return the second of a moment, as stores tell when an object was written."""
+    """Return a moment without fractions, as stores tell time."""
     return moment.replace(microsecond=0)

@@ -26,9 +26,9 @@ def open_payload_store(place: Place) -> ManagedPayloadStore:
 
 
 def find_payload_store(place: Place) -> ManagedPayloadStore | None:
-    """Return the store at a place, None for a missing directory.
+    """Return the store at a place, or None.
 
-    Raises OSError if a library is missing.
+    None stands for a missing directory. Raises OSError if a library is missing.
     """
     if isinstance(place, ObjectPath):
         return _objects(place)

@@ -61,7 +61,7 @@ class ManagedPayloadStore(PayloadStore, Protocol):
     """A payload store of runs: read in bulk, and purged."""
 
     def find(self, hashes: Iterable[str]) -> list[str]:
-        """Return those of the hashes that are kept, in their order.
+        """Return the hashes that are kept, in order.
 
         Texts that are no hashes are left out.
         """
@@ -93,7 +93,7 @@ class DeferredPayloads(Protocol):
         """
 
     def forget(self) -> None:
-        """Let the next call of `sync` wait for nothing stored so far.
+        """Do not wait for what was stored so far.
 
         Nothing will name it.
         """
@@ -174,7 +174,7 @@ class FilesystemPayloadStore:
             self.delete_unless_used(content_hash, since)
 
     def find(self, hashes: Iterable[str]) -> list[str]:
-        """Return those of the hashes that are kept, in their order."""
+        """Return the hashes that are kept, in order."""
         return [each for each in hashes if is_hash(each) and self.exists(each)]
 
     def read(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -201,7 +201,7 @@ class FilesystemPayloadStore:
 
 
 def is_hash(text: str) -> bool:
-    """Return whether a text is a hash as payloads have it."""
+    """Return whether a text can be the hash of a payload."""
     return _HASH.fullmatch(text) is not None
 
 
@@ -216,7 +216,7 @@ def relative_path(content_hash: str) -> str:
 
 
 def require_content(place: Place, content_hash: str, found: str) -> None:
-    """Raise IntegrityError unless the hash found is that of the payload."""
+    """Raise IntegrityError unless the payload has its hash."""
     if found != content_hash:
         what = "object" if isinstance(place, ObjectPath) else "file"
         raise IntegrityError(f"payload {place}: expected SHA-256 {content_hash}, got {found}. The {what} was altered.")

@@ -173,7 +173,7 @@ class ObjectStore:
             self._write(path, content, sha256, replacing)
 
     def list(self, prefix: ObjectPath) -> Iterator[tuple[str, ObjectState]]:
-        """Yield the objects whose keys begin with a prefix and a slash.
+        """Yield the objects below a prefix.
 
         Each comes with the rest of its key.
         """
@@ -262,7 +262,7 @@ class ObjectReader(io.RawIOBase):
 
 
 def _state_of(info: Mapping[str, object]) -> ObjectState:
-    """Return the state of an object of which fsspec says this."""
+    """Return the state that fsspec's information stands for."""
     version = next((str(info[name]) for name in _VERSIONS if info.get(name) is not None), None)
     tag = next((str(info[name]) for name in _TAGS if info.get(name) is not None), "")
     times = (time for name in _TIMES if (time := _time_of(info.get(name))) is not None)
@@ -270,7 +270,7 @@ def _state_of(info: Mapping[str, object]) -> ObjectState:
 
 
 def _time_of(value: object) -> datetime | None:
-    """Return a time that fsspec gives as such, as seconds or as text."""
+    """Return a time given as such, as seconds or text."""
     if isinstance(value, float):
         return datetime.fromtimestamp(value, UTC)
     if isinstance(value, str):

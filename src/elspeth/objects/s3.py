@@ -124,7 +124,7 @@ class S3Store(ObjectStore):
 
 
 def _condition(replacing: ObjectState | None) -> Mapping[str, object]:
-    """Return the options of a request that say what it may replace."""
+    """Return the options that say what may be replaced."""
     return {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing.tag}
 
 

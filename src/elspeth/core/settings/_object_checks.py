@@ -33,7 +33,7 @@ def object_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem
 
 
 def _store_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield objects in the way of a payload store of objects."""
+    """Yield objects in the way of the payload store."""
     store = None if parts.payload_store is None else place_of(parts.payload_store.base_path)
     if not isinstance(store, ObjectPath):
         return
