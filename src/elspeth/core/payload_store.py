@@ -201,7 +201,7 @@ class FilesystemPayloadStore:
 
 
 def is_hash(text: str) -> bool:
-    """Return whether a text can be the hash of a payload."""
+    """Return whether a text can be a payload hash."""
     return _HASH.fullmatch(text) is not None
 
 
