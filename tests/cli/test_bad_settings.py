@@ -51,7 +51,7 @@ TABLE: dict[str, tuple[bytes | None, list[str]]] = {
         [
             (
                 "datasource.plugin: unknown source plugin 'cvs': "
-                "expected one of csv, json, jsonl, null, parquet, sql; did you mean 'csv'?"
+                "expected one of csv, http, json, jsonl, null, parquet, sql; did you mean 'csv'?"
             )
         ],
     ),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elspeth.contracts.secret_names import is_secret_key
 from elspeth.core.secrets import (
     find_secrets,
-    is_secret_key,
     mask_secrets,
     mask_text,
     redact,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
 from codegen.reference.pages import EXAMPLES
@@ -18,6 +19,7 @@ from elspeth.plugins.aggregations import BatchReplicateAggregation, BatchStatsAg
 from elspeth.plugins.csv import CsvSink, CsvSource
 from elspeth.plugins.database_sink import DatabaseSink
 from elspeth.plugins.databases import SqlSource
+from elspeth.plugins.http.source import HttpSource
 from elspeth.plugins.http.transform import HttpTransform
 from elspeth.plugins.json import JsonlSink, JsonlSource, JsonSink, JsonSource
 from elspeth.plugins.llm.transform import LlmTransform
@@ -44,6 +46,7 @@ from elspeth.testing import (
     SourceContract,
     TransformContract,
 )
+from tests.fixtures.llm_server import answers, llm_server
 
 ROWS: tuple[RowData, ...] = ({"id": 1, "name": "Zoë Miller"}, {"id": 2, "name": "Ada King"})
 SCHEMA = {"mode": "strict", "fields": ["id: int", "name: str"]}
@@ -107,6 +110,21 @@ class TestSqlSource(SourceContract):
 
     def missing(self, directory: Path) -> Mapping[str, object]:
         return {"url": f"sqlite:///{directory / 'missing.db'}", "query": "select 1"}
+
+
+class TestHttpSource(SourceContract):
+    plugin = HttpSource
+    rows = ROWS
+    invalid_rows = 1
+
+    @pytest.fixture(autouse=True)
+    def _server(self) -> Iterator[None]:
+        with llm_server(*[answers(200, TestJsonSource.content)] * 3) as server:
+            self.url = server.url
+            yield
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return {"url": self.url, "allowed_networks": ["127.0.0.0/8"], "schema": SCHEMA}
 
 
 class TestNullSource(SourceContract):

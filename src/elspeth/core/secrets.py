@@ -15,12 +15,12 @@ from urllib.parse import unquote
 
 from elspeth.contracts.database_urls import mask_database_url, without_credentials
 from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, key_bytes
+from elspeth.contracts.secret_names import is_secret_key, is_secret_parameter
 
 __all__ = [
     "Mask",
     "find_secrets",
     "fingerprint_of",
-    "is_secret_key",
     "mask_secrets",
     "mask_text",
     "redact",
@@ -31,12 +31,6 @@ __all__ = [
 
 _FINGERPRINT = "hmac-sha256:"
 """Prefix of a fingerprint that replaces a secret."""
-
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.]")
-"""Where words of a key meet: `clientSecret`, `X-Api-Key` and `sasl.password` are the same as with underscores."""
-
-_NAMES = frozenset({"api_key", "authorization", "credential", "password", "secret", "token"})
-_ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
 
 _WEB = "(?:https?|wss?|s3|gs|file)"
 """Schemes of addresses whose parameters are data. Every other scheme may be that of a database."""
@@ -59,18 +53,9 @@ _PASSWORD_OF_URL = (_password(_ANY, r"\n", "/"),)
 _PASSWORD_IN_TEXT = (_password(_WEB, r"\s", "/"), _password(rf"(?!{_WEB}://){_ANY}", r"\n", ""))
 _PARAMETER_OF_URL = re.compile(r"([?&]([^=&\s]+)=)([^&#]+)")
 _PARAMETER_IN_TEXT = re.compile(r"([?&]([^=&\s]+)=)([^&#\s]+)")
-_PARAMETERS = frozenset({"auth", "key", "pass", "passwd", "pwd", "sig", "signature"})
-"""Names of secrets in web addresses, besides those that keys of settings have."""
-
 Location = tuple[str | int, ...]
 Mask = Callable[[str], str]
 """Returns what replaces a secret."""
-
-
-def is_secret_key(name: str) -> bool:
-    """Return whether values under this key are secrets."""
-    lowered = _WORDS.sub("_", name).lower()
-    return lowered in _NAMES or lowered.endswith(_ENDINGS)
 
 
 def secret_mask(environ: Mapping[str, str]) -> Mask | None:
@@ -145,7 +130,7 @@ def mask_text(text: str, mask: Mask) -> str:
         text = password.sub(lambda match: match[1] + mask(unquote(match[2])), text)
     parameter = _PARAMETER_OF_URL if is_url else _PARAMETER_IN_TEXT
     return parameter.sub(
-        lambda match: match[1] + (mask(unquote(match[3])) if _is_parameter(match[2]) else match[3]), text
+        lambda match: match[1] + (mask(unquote(match[3])) if is_secret_parameter(match[2]) else match[3]), text
     )
 
 
@@ -169,10 +154,6 @@ def _without_credentials(tree: object) -> object:
             return without_credentials(tree)
         case _:
             return tree
-
-
-def _is_parameter(name: str) -> bool:
-    return is_secret_key(name) or name.lower() in _PARAMETERS
 
 
 def _under_secret_key(location: Location) -> bool:

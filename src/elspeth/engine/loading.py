@@ -14,13 +14,14 @@ from itertools import islice
 from typing import cast
 
 from elspeth.contracts.enums import OperationStatus, OperationType
-from elspeth.contracts.plugins import Source
+from elspeth.contracts.plugins import CallingSource, Source
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.secrets import Mask
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.calls.external import ExternalCalls
+from elspeth.engine.calls.of_sources import SourceCalls
 from elspeth.engine.errors import ResumeError, RunInterruptedError, TooManyFailuresError, blame
 from elspeth.engine.limits import FailureLimits
 from elspeth.engine.origins import InputRecorder
@@ -68,6 +69,7 @@ class RowLoader:
         self._read: deque[tuple[int, int]] = deque()
         """For each group of rows read, the number of rows up to its end, and of inputs."""
         self._external: ExternalCalls | None = None
+        self._calls: SourceCalls | None = None
         self._source: Place | None = None
         self._remaining = deque(place for place in pipeline.sources if place not in start.loaded)
         self._rows = start.rows
@@ -107,6 +109,8 @@ class RowLoader:
 
     def record_failure(self, reason: str) -> None:
         """Record the load operation as failed, if it is open."""
+        if self._calls is not None:
+            self._calls.record_rest()
         if self._operation_id is not None:
             self._recorder.complete_operation(
                 self._operation_id, OperationStatus.FAILED, run_id=self._start.run_id, error=reason
@@ -147,6 +151,7 @@ class RowLoader:
         """
         source = self._pipeline.sources[place]
         self._inputs.begin(place)
+        self._calls = self._calls_of(place)
         self._source_rows = self._start.rows_by_source.get(place, 0)
         with _reading(source) as items:
             limited = islice(items, self._pipeline.settings.limit)
@@ -161,6 +166,8 @@ class RowLoader:
         self._inputs.compare()
         with self._recorder.unit_of_work():
             self._inputs.record()
+            if self._calls is not None:
+                self._calls.record()
             if not self._remaining:
                 processor.end()
             sinks.sync()
@@ -172,6 +179,23 @@ class RowLoader:
                 output_data={"rows": self._source_rows},
             )
             self.begin()
+        self._calls = None
+
+    def _calls_of(self, place: Place) -> SourceCalls | None:
+        """Return what makes the calls of a source, if any."""
+        source = self._pipeline.sources[place]
+        if not isinstance(source, CallingSource) or self._external is None:
+            return None
+        return SourceCalls(
+            source,
+            self._external,
+            self._db,
+            self._recorder,
+            run_id=self._start.run_id,
+            node_id=self._pipeline.nodes[place].node_id,
+            operation_id=cast("str", self._operation_id),
+            check=self.require_no_stop,
+        )
 
     def _compared(self, groups: Iterator[list[RowData | InvalidRow]]) -> Iterator[list[RowData | InvalidRow]]:
         """Yield groups of rows, comparing the inputs read.
@@ -254,6 +278,10 @@ class RowLoader:
             sinks.sync()
             self._record_checkpoint(place, sinks, token_id)
             self._record_inputs(self._rows + rows)
+            if self._calls is not None:
+                self._calls.record()
+        if self._calls is not None:
+            self._calls.settle()
         self._rows += rows
         self._source_rows += rows
         self._endings = self._trail.tally.endings
@@ -333,7 +361,7 @@ def _in_groups(
         try:
             for item in islice(items, size):
                 group.append(item)  # noqa: PERF402  what came before an error must not be lost
-        except ResumeError as error:
+        except (ResumeError, RunInterruptedError) as error:
             failure = error
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way
             failure = blame("source", source.name, error)

@@ -28,7 +28,7 @@ from elspeth.plugins._undecoded import KEEP_UNDECODED
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["InputFile", "check_standard_input", "input_type"]
+__all__ = ["HashedBytes", "InputFile", "check_standard_input", "input_type"]
 
 _BEGINNINGS: Mapping[bytes, str] = {
     b"PK\x03\x04": "a zip archive, as spreadsheets are",
@@ -66,15 +66,17 @@ class InputFile:
 
     def __init__(self, path: Place | None, encoding: str, *, is_only: bool) -> None:
         self._path = path
+        self._type, self._uri = input_type(path), None if path is None else str(path)
+        self._version: str | None = None
         self._encoding = encoding
         self._raw: io.BufferedReader | None = None
-        self._hashed: _HashedBytes | None = None
+        self._hashed: HashedBytes | None = None
         self._object: ObjectReader | None = None
         self._is_complete = False
         self._damage: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
         self.is_only = is_only
         self.rows = 0
-        self.name = _STANDARD_INPUT if path is None else str(path)
+        self.name = self._uri or _STANDARD_INPUT
         self.encoding = codecs.lookup(encoding).name.removesuffix("-sig").upper()
         self.is_regular = isinstance(path, ObjectPath) or (path is not None and path.is_file())
         self.size = _size_of(path) if path is not None and self.is_regular else 0
@@ -124,24 +126,25 @@ class InputFile:
         """Return what has been read of the file."""
         hashed = self._hashed if self._is_complete else None
         return ReadInput(
-            input_type=input_type(self._path),
-            path_or_uri=None if self._path is None else self.name,
+            input_type=self._type,
+            path_or_uri=self._uri,
             rows=self.rows,
             is_complete=self._is_complete,
             content_hash=None if hashed is None else hashed.digest(),
             size_bytes=None if hashed is None else hashed.tell(),
-            object_version=None if self._object is None else self._object.state.label,
+            object_version=self._version,
         )
 
     def _open_raw(self) -> io.BufferedReader:
         if self._path is None:
             check_standard_input()
-            self._hashed = _HashedBytes(cast("io.BufferedIOBase", sys.stdin.buffer))
+            self._hashed = HashedBytes(cast("io.BufferedIOBase", sys.stdin.buffer))
         elif isinstance(self._path, ObjectPath):
             self._object = store_of(self._path).open(self._path)
-            self._hashed = _HashedBytes(self._object)
+            self._version = self._object.state.label
+            self._hashed = HashedBytes(self._object)
         else:
-            self._hashed = _HashedBytes(self._path.open("rb", buffering=0))
+            self._hashed = HashedBytes(self._path.open("rb", buffering=0))
         return io.BufferedReader(self._hashed, _BUFFER)
 
     def _decompressed(self, raw: io.BufferedReader) -> io.BufferedReader:
@@ -186,10 +189,10 @@ class InputFile:
         return InvalidRow(data=data, error=f"{self.place(line, element)}: {problem}", file=self.name, line=line)
 
 
-class _HashedBytes(io.RawIOBase):
+class HashedBytes(io.RawIOBase):
     """Bytes that are hashed as they are read.
 
-    They are those of a file, an object or standard input. Closing it closes a file, and leaves standard input open.
+    They are those of a file, an object, memory or standard input. Closing it closes a file, and leaves the others open.
     """
 
     def __init__(self, source: io.FileIO | ObjectReader | io.BufferedIOBase) -> None:

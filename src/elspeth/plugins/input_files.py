@@ -137,6 +137,7 @@ class TextSource(Source):
     """
 
     options_model = TextSourceOptions
+    options: TextSourceOptions
     newline: ClassVar[str] = ""
     """Which line ends are translated: see `open`."""
 

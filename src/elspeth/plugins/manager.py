@@ -10,7 +10,7 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from elspeth.contracts.plugins import Aggregation, CallingTransform, Plugin, PluginKind, Sink, Source, Transform
+from elspeth.contracts.plugins import Aggregation, CallingPlugin, Plugin, PluginKind, Sink, Source, Transform
 
 __all__ = ["BUILTIN", "ENTRY_POINT_GROUP", "PluginManager", "PluginRegistrationError", "plugin_packages"]
 
@@ -19,6 +19,7 @@ ENTRY_POINT_GROUP = "elspeth.plugins"
 BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
     PluginKind.SOURCE: {
         "csv": "elspeth.plugins.csv.CsvSource",
+        "http": "elspeth.plugins.http.source.HttpSource",
         "json": "elspeth.plugins.json.JsonSource",
         "jsonl": "elspeth.plugins.json.JsonlSource",
         "null": "elspeth.plugins.null.NullSource",
@@ -129,12 +130,12 @@ class PluginManager:
         """
         return self.transform(name, options).expands
 
-    def calls(self, name: str) -> bool:
-        """Return whether a transform calls a system outside.
+    def calls(self, kind: PluginKind, name: str) -> bool:
+        """Return whether a plugin makes calls that are recorded.
 
         Raises KeyError for an unknown name.
         """
-        return issubclass(self._load_class(PluginKind.TRANSFORM, name), CallingTransform)
+        return issubclass(self._load_class(kind, name), CallingPlugin)
 
     def all(self) -> list[type[Plugin]]:
         """Return every plugin, by kind and name."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, case, func, or_, select
 from sqlalchemy.sql.functions import coalesce
 
+from elspeth.core.landscape.queries.recorded import repeats_a_call
 from elspeth.schema import stored
 from elspeth_schema.contracts import CallStatus, OperationStatus, OperationType
 from elspeth_schema.tables import (
@@ -168,7 +169,7 @@ def _read_calls(connection: Connection, run_id: str) -> tuple[CallTimes, ...]:
             _calls.call_type,
             func.count(),
             func.sum(case((_calls.status == CallStatus.ERROR.value, 1), else_=0)),
-            func.sum(case((_calls.call_index > 0, 1), else_=0)),
+            func.sum(case((repeats_a_call(), 1), else_=0)),
             coalesce(func.sum(_calls.latency_ms), 0.0),
             coalesce(func.max(_calls.latency_ms), 0.0),
         )

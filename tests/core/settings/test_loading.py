@@ -45,7 +45,7 @@ class Catalogue:
     def expands(self, name: str, options: Mapping[str, object]) -> bool:  # noqa: ARG002
         return name == "explode"
 
-    def calls(self, name: str) -> bool:
+    def calls(self, kind: PluginKind, name: str) -> bool:  # noqa: ARG002
         return name == "call"
 
 

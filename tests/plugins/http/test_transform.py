@@ -161,7 +161,7 @@ def test_a_server_in_a_private_network_is_not_called_by_its_name() -> None:
         ({"url": "https://api.example.com/{id}#top"}, "must not have a fragment"),
         ({"body": {"a": 1}}, "body: a GET request has none; choose another method"),
         ({"method": "POST", "body": ["{id!r}"]}, "expected {field}, with the name of a field alone"),
-        ({"headers": {"Authorization": "Bearer x"}}, "Authorization is set by the transform"),
+        ({"headers": {"Authorization": "Bearer x"}}, "Authorization would be recorded: a secret is given as api_key"),
         ({"headers": {"X": "a\r\nHost: b"}}, "String should match pattern"),
         ({"fields": {"a": "status"}, "response_field": "a"}, "is one of the fields, too"),
     ],

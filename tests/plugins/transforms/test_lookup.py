@@ -99,7 +99,7 @@ def test_a_table_without_a_column_or_file_is_refused(tmp_path: Path) -> None:
 def test_options_that_cannot_work_are_refused() -> None:
     given: dict[str, object] = {"match": {"a": "b"}, "add": {"c": "d"}}
     assert problem_of("lookup", table={"plugin": "cvs"}, **given) == (
-        "unknown source plugin 'cvs': expected one of csv, json, jsonl, null, parquet, sql"
+        "unknown source plugin 'cvs': expected one of csv, http, json, jsonl, null, parquet, sql"
     )
     assert problem_of("lookup", table={"plugin": "csv", "options": {"path": "-"}}, **given) == (
         "a table is read again when a run is resumed: expected a file, got standard input"

@@ -2,7 +2,6 @@
 
 from elspeth.contracts.plugins.bases import (
     Aggregation,
-    CallingTransform,
     DistinctTransform,
     Plugin,
     PluginCatalogue,
@@ -11,6 +10,7 @@ from elspeth.contracts.plugins.bases import (
     Source,
     Transform,
 )
+from elspeth.contracts.plugins.calling import CallingPlugin, CallingSource, CallingTransform
 from elspeth.contracts.plugins.datasets import Dataset, file_dataset, table_dataset
 from elspeth.contracts.plugins.exchange import (
     CallError,
@@ -35,6 +35,8 @@ from elspeth.contracts.plugins.options import (
 __all__ = [
     "Aggregation",
     "CallError",
+    "CallingPlugin",
+    "CallingSource",
     "CallingTransform",
     "Dataset",
     "DistinctTransform",

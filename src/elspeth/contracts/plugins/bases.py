@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol, final
 
 from pydantic import BaseModel
 
-from elspeth.contracts.enums import CallType, Determinism
+from elspeth.contracts.enums import Determinism
 from elspeth.contracts.plugins.datasets import Dataset
 from elspeth.contracts.plugins.exchange import JsonObject, ReadInput, RowDrop, RowError, StagedOutput
 from elspeth.contracts.plugins.fields import FieldOrigins
@@ -26,7 +26,6 @@ from elspeth.contracts.rows import InvalidRow, RowData
 
 __all__ = [
     "Aggregation",
-    "CallingTransform",
     "DistinctTransform",
     "Plugin",
     "PluginCatalogue",
@@ -183,70 +182,6 @@ class DistinctTransform(Transform):
         return row
 
 
-class CallingTransform(Transform):
-    """The base class of transforms that call a system outside.
-
-    The plugin makes a request of each row, sends it, and makes a row of the answer. The engine keeps to the rate limit,
-    sends the requests of several rows at a time, repeats calls that failed, and records each attempt with request and
-    answer. In a replay `send` is never called.
-    """
-
-    determinism = Determinism.EXTERNAL_CALL
-    call_type: ClassVar[CallType] = CallType.HTTP
-
-    @property
-    @abstractmethod
-    def service(self) -> str:
-        """Return the name by which settings limit calls."""
-
-    @abstractmethod
-    def request(self, row: RowData) -> JsonObject | RowError:
-        """Return the request for a row.
-
-        It is the same for the same row and options. It is recorded, so it must not contain secrets.
-        """
-
-    @abstractmethod
-    def send(self, request: JsonObject) -> JsonObject:
-        """Send the request once and return the answer.
-
-        Called from several threads at a time. Raises CallError if there is no usable answer.
-        """
-
-    @abstractmethod
-    def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
-        """Return what the answer makes of the row.
-
-        The row may be changed. An exception is recorded as an error of the row.
-        """
-
-    def comparable(self, response: JsonObject) -> JsonObject:
-        """Return the part of an answer that must not vary.
-
-        `verify` compares it with the part of the recorded answer. It is the whole answer, unless a plugin says less.
-        """
-        return response
-
-    def usage(self, response: JsonObject) -> Mapping[str, int]:  # noqa: ARG002  for plugins that know
-        """Return what an answer cost, such as tokens.
-
-        The numbers of all answers are added up in the summary of a run.
-        """
-        return {}
-
-    def close(self) -> None:
-        """Close connections: no more calls will be made."""
-
-    @final
-    def process(self, row: RowData) -> RowData | RowError:
-        """Send the request and use the answer, without an engine.
-
-        Nothing is repeated or recorded.
-        """
-        request = self.request(row)
-        return request if isinstance(request, RowError) else self.result(row, self.send(request))
-
-
 class Aggregation(Plugin):
     """The base class of plugins that process batches of rows."""
 
@@ -384,8 +319,8 @@ class PluginCatalogue(Protocol):
         """
         ...
 
-    def calls(self, name: str) -> bool:
-        """Return whether a transform calls a system outside.
+    def calls(self, kind: PluginKind, name: str) -> bool:
+        """Return whether a plugin makes calls that are recorded.
 
         Raises KeyError for an unknown name.
         """

@@ -31,7 +31,7 @@ from elspeth.core.settings.paths import (
 )
 from elspeth.core.settings.planned_outputs import Objection, planned_outputs
 from elspeth.core.settings.problems import Location, Problem, location_text
-from elspeth.objects.address import ObjectPath, Place, place_of
+from elspeth.objects.address import Place
 from elspeth.outputs.policy import (
     Extent,
     Kind,
@@ -235,10 +235,9 @@ def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
 
     Those of rows are kept if there is a section for it, those of calls always.
     """
-    known = plugins.names(PluginKind.TRANSFORM)
-    return parts.keeps_rows or any(
-        each.plugin in known and plugins.calls(each.plugin) for each in parts.transforms.values()
-    )
+    used = [(PluginKind.SOURCE, each.plugin) for each in parts.sources.values()]
+    used += [(PluginKind.TRANSFORM, each.plugin) for each in parts.transforms.values()]
+    return parts.keeps_rows or any(name in plugins.names(kind) and plugins.calls(kind, name) for kind, name in used)
 
 
 def _store_problems(parts: Parts, named: Iterable[NamedFile], protected: Sequence[Protected]) -> Iterator[Problem]:
@@ -246,9 +245,9 @@ def _store_problems(parts: Parts, named: Iterable[NamedFile], protected: Sequenc
 
     Other files may be in the store, but it must not be one of them or lie below one.
     """
-    if parts.payload_store is None or isinstance(path := place_of(parts.payload_store.base_path), ObjectPath):
+    if parts.payload_store is None:
         return
-    location = ("payload_store", "base_path")
+    location, path = ("payload_store", "base_path"), Path(parts.payload_store.base_path)
     if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=_bag_objection, protected=protected)):
         yield Problem(location=location, message=f"{path}: {problem}")
     for parent in real_path(path).parents:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from elspeth.contracts.errors import format_count, short_repr
-from elspeth.core.secrets import is_secret_key, mask_text, redact
+from elspeth.contracts.secret_names import is_secret_key
+from elspeth.core.secrets import mask_text, redact
 from elspeth.core.suggestions import did_you_mean
 
 __all__ = [

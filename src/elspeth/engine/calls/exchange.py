@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from elspeth.contracts.errors import recordable_message
-from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject
+from elspeth.contracts.plugins import CallError, CallingPlugin, JsonObject
 from elspeth.core.landscape.recording.base import make_recordable, make_storable
 
 __all__ = ["Attempt", "Caller", "Difference", "Exchange", "describe_error"]
@@ -32,10 +32,10 @@ class Attempt:
 class Difference:
     """An answer that is not the recorded one.
 
-    A hash is None where there was no answer.
+    A hash is None where there was no answer, the index for a call of a source.
     """
 
-    row_index: int
+    row_index: int | None
     request_hash: str
     recorded_hash: str | None
     received_hash: str | None
@@ -65,8 +65,10 @@ class Exchange:
 class Caller(Protocol):
     """Answers the requests of plugins."""
 
-    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:
+    def start(self, plugin: CallingPlugin, request: JsonObject, *, row_index: int | None) -> Future[Exchange]:
         """Begin a call for a token, and return at once.
+
+        `row_index` is that of the token's row, None for a call of a source.
 
         Whatever goes wrong with the call, or is raised by the plugin, is the exchange's failure. The future raises only
         what no row is to blame for; it is cancelled, or raises CancelledError, if the caller is closed first. Raises

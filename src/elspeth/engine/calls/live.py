@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
-from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject
+from elspeth.contracts.plugins import CallError, CallingPlugin, JsonObject
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.exchange import Attempt, Exchange, describe_error
@@ -57,7 +57,7 @@ class LiveCaller:
             retry_error_callback=_last,
         )
 
-    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:  # noqa: ARG002  the same for every row
+    def start(self, plugin: CallingPlugin, request: JsonObject, *, row_index: int | None) -> Future[Exchange]:  # noqa: ARG002  the same for every row
         """Begin a call.
 
         Raises PluginError if the file of the rate limits cannot be used.
@@ -75,7 +75,7 @@ class LiveCaller:
         self._workers.close()
         self._limits.close()
 
-    def _exchange(self, plugin: CallingTransform, request: JsonObject, limit: RateLimit | None) -> Exchange:
+    def _exchange(self, plugin: CallingPlugin, request: JsonObject, limit: RateLimit | None) -> Exchange:
         attempts: list[Attempt] = []
 
         def attempt() -> _Try:
@@ -122,7 +122,7 @@ def _last(state: RetryCallState) -> _Try:
     return made
 
 
-def _try(plugin: CallingTransform, request: JsonObject) -> _Try:
+def _try(plugin: CallingPlugin, request: JsonObject) -> _Try:
     """Make one attempt.
 
     An answer that cannot be recorded is a failure.

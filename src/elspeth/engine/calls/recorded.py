@@ -10,10 +10,10 @@ from dataclasses import replace
 from itertools import groupby
 
 from elspeth.contracts.audit import Call
-from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject
+from elspeth.contracts.plugins import CallError, CallingPlugin, JsonObject
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.queries.recorded import calls_of_rows
+from elspeth.core.landscape.queries.recorded import calls_of_rows, calls_of_sources
 from elspeth.core.landscape.queries.runs import resolve_run
 from elspeth.core.payload_store import IntegrityError, PayloadStore
 from elspeth.engine.calls.exchange import Attempt, Caller, Difference, Exchange, describe_error
@@ -23,34 +23,39 @@ __all__ = ["ReplayCaller", "VerifyCaller"]
 _WINDOW_ROWS = 256
 _WINDOWS = 8  # rows come in the order of the source, but for those that waited in a batch or for a branch
 
-_Key = tuple[int, str]
-"""The index of a row, and the hash of a request."""
+_Key = tuple[int | None, str]
+"""The index of a row, None for a source, and the hash of a request."""
 
 _Window = Mapping[_Key, list[list[Call]]]
-"""The recorded calls around a row: for each visit that asked, a list of attempts."""
+"""The recorded calls around a row, or of sources: for each visit or operation that asked, a list of attempts."""
 
 
 class ReplayCaller:
     """Answers requests as they were answered for the same row.
 
     Attempts that failed are repeated, too. What was asked several times for a row is answered in the recorded order.
-    Raises RunNotFoundError for an unknown run.
+    Requests of sources are answered as those of the run's sources, or of the one at `source_node_id`. Raises
+    RunNotFoundError for an unknown run.
     """
 
-    def __init__(self, db: LandscapeDB, payloads: PayloadStore, source_run_id: str) -> None:
+    def __init__(
+        self, db: LandscapeDB, payloads: PayloadStore, source_run_id: str, *, source_node_id: str | None = None
+    ) -> None:
         self._db = db
         self._payloads = payloads
         self._run_id = resolve_run(db, source_run_id)
+        self._source_node_id = source_node_id
+        self._of_sources: _Window | None = None
         self._windows: OrderedDict[int, _Window] = OrderedDict()
         self._answered: Counter[_Key] = Counter()
 
-    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:  # noqa: ARG002  the same for every plugin
+    def start(self, plugin: CallingPlugin, request: JsonObject, *, row_index: int | None) -> Future[Exchange]:  # noqa: ARG002  the same for every plugin
         """Return the recorded answer, which is there at once."""
         future: Future[Exchange] = Future()
         future.set_result(self.answer(request, row_index=row_index))
         return future
 
-    def answer(self, request: JsonObject, *, row_index: int) -> Exchange:
+    def answer(self, request: JsonObject, *, row_index: int | None) -> Exchange:
         """Return what was recorded for a request.
 
         An answer that was not recorded, or not kept, is a failed attempt.
@@ -72,8 +77,12 @@ class ReplayCaller:
     def close(self) -> None:
         """Do nothing: no call is under way."""
 
-    def _window(self, row_index: int) -> _Window:
-        """Return the recorded calls around a row."""
+    def _window(self, row_index: int | None) -> _Window:
+        """Return the recorded calls around a row, or of sources."""
+        if row_index is None:
+            if self._of_sources is None:
+                self._of_sources = self._calls_of_sources()
+            return self._of_sources
         number = row_index // _WINDOW_ROWS
         if number not in self._windows:
             first = number * _WINDOW_ROWS
@@ -88,6 +97,19 @@ class ReplayCaller:
                 self._windows.popitem(last=False)
         self._windows.move_to_end(number)
         return self._windows[number]
+
+    def _calls_of_sources(self) -> _Window:
+        """Return the recorded calls of sources.
+
+        A run that was resumed may have asked again for what it did not get. Only answers count then.
+        """
+        found: dict[_Key, list[list[Call]]] = {}
+        calls = calls_of_sources(self._db, self._run_id, self._source_node_id)
+        for (_, request_hash), group in groupby(calls, lambda each: (each.operation_id, each.request_hash)):
+            found.setdefault((None, request_hash), []).append(list(group))
+        for key, groups in found.items():
+            found[key] = [group for group in groups if group[-1].error_json is None] or groups
+        return found
 
     def _attempt(self, call: Call, request: JsonObject) -> Attempt:
         error = None if call.error_json is None else json.loads(call.error_json)
@@ -137,7 +159,7 @@ class VerifyCaller:
         self._live = live
         self._replay = replay
 
-    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:
+    def start(self, plugin: CallingPlugin, request: JsonObject, *, row_index: int | None) -> Future[Exchange]:
         """Begin a call; the exchange says if the answer differs."""
         recorded = self._replay.answer(request, row_index=row_index)
         compared: Future[Exchange] = Future()
@@ -166,7 +188,7 @@ def _failed(request: JsonObject, problem: CallError) -> Attempt:
 
 
 def _difference(
-    plugin: CallingTransform, request: JsonObject, row_index: int, recorded: Exchange, received: Exchange
+    plugin: CallingPlugin, request: JsonObject, row_index: int | None, recorded: Exchange, received: Exchange
 ) -> Difference | None:
     hashes = _hash(plugin, recorded.response), _hash(plugin, received.response)
     if hashes[0] == hashes[1]:
@@ -176,7 +198,7 @@ def _difference(
     )
 
 
-def _hash(plugin: CallingTransform, response: JsonObject | None) -> str | None:
+def _hash(plugin: CallingPlugin, response: JsonObject | None) -> str | None:
     if response is None:
         return None
     try:

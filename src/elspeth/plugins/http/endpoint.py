@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import NamedTuple
 
 import httpx
 
@@ -33,13 +34,27 @@ _PORTS = {"http": 80, "https": 443}
 _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
+class _Request(NamedTuple):
+    """What is sent.
+
+    At most `limit` bytes of the answer are read.
+    """
+
+    method: str
+    url: httpx.URL
+    content: bytes | None
+    headers: Mapping[str, str]
+    limit: int
+
+
 class Endpoint:
     """An HTTP endpoint, asked with JSON or no body.
 
     `timeout` is in seconds, for each wait and for the whole body. The key is sent in `key_header`: in `Authorization`
-    it is a bearer token. Statuses other than 2xx that are `accepted` are answers as well. With a `guard`, only the
-    addresses that it allows are called. The object may be used from several threads. Nothing that repeats the key, as
-    `KnownSecret` recognises it, leaves it.
+    it is a bearer token; with a `key_parameter`, as a parameter of the URL. Statuses other than 2xx that are `accepted`
+    are answers as well. With a `guard`, only the addresses that it allows are called. `kept` are the headers of answers
+    that are returned besides the usual ones. The object may be used from several threads. Nothing that repeats the key,
+    as `KnownSecret` recognises it, leaves it.
     """
 
     def __init__(
@@ -48,30 +63,41 @@ class Endpoint:
         api_key: str | None,
         timeout: float,
         key_header: str = "Authorization",
+        key_parameter: str | None = None,
         accepted: Collection[int] = (),
         guard: AddressGuard | None = None,
+        kept: Collection[str] = (),
     ) -> None:
         self._api_key = api_key
         self._key_header = key_header
+        self._key_parameter = key_parameter
         self._accepted = accepted
         self._guard = guard
+        self._kept = (*_KEPT_HEADERS, *kept)
         self._known = None if api_key is None else KnownSecret(api_key)
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 
     def exchange(
-        self, method: str, url: str, *, body: object = None, headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        method: str,
+        url: str,
+        *,
+        body: object = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        limit: int = MAX_ANSWER,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request; return status, some headers and body.
 
         A `body` is sent as JSON, None as no body. Redirects are not followed. Raises CallError if there is no
-        successful response, or one that repeats the key.
+        successful response, or one that repeats the key or has more bytes than the `limit`.
         """
         content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         own = {} if content is None else {"Content-Type": "application/json"}
         try:
-            response, received = self._ask(method, httpx.URL(url), content, {**own, **headers})
+            request = _Request(method, self._with_key(httpx.URL(url)), content, {**own, **headers}, limit)
+            response, received = self._ask(request)
         except httpx.InvalidURL as error:
             raise CallError(f"the URL cannot be called: {error}", is_retryable=False) from error
         except httpx.TimeoutException as error:
@@ -83,38 +109,41 @@ class Endpoint:
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
         if not response.is_success and response.status_code not in self._accepted:
             raise self._status_error(response, received)
-        kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        kept = {name: response.headers[name] for name in self._kept if name in response.headers}
         if self._repeats_key(received.decode(errors="replace"), *kept.values()):
             problem = "the answer repeats the api_key: it is neither used nor kept"
             raise CallError(problem, is_retryable=False, details={"status": response.status_code})
         return response.status_code, kept, received
 
-    def _ask(
-        self, method: str, url: httpx.URL, content: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[httpx.Response, bytes]:
+    def _with_key(self, url: httpx.URL) -> httpx.URL:
+        if self._key_parameter is None or self._api_key is None:
+            return url
+        return url.copy_set_param(self._key_parameter, self._api_key)
+
+    def _ask(self, request: _Request) -> tuple[httpx.Response, bytes]:
         """Send the request to the first address that takes it."""
+        url = request.url
         if self._guard is None:
-            return self._send(method, url, content, headers, {})
-        named = {**headers, "Host": url.netloc.decode("ascii")}
+            return self._send(request, {})
+        named = request._replace(headers={**request.headers, "Host": url.netloc.decode("ascii")})
         # The certificate must be that of the name, although the address is what is connected to.
         extensions = {"sni_hostname": url.host}
         *others, last = self._guard.resolve(url.host, url.port or _PORTS[url.scheme])
         for address in others:
             with suppress(httpx.ConnectError):
-                return self._send(method, url.copy_with(host=address), content, named, extensions)
-        return self._send(method, url.copy_with(host=last), content, named, extensions)
+                return self._send(named._replace(url=url.copy_with(host=address)), extensions)
+        return self._send(named._replace(url=url.copy_with(host=last)), extensions)
 
-    def _send(
-        self,
-        method: str,
-        url: httpx.URL,
-        content: bytes | None,
-        headers: Mapping[str, str],
-        extensions: Mapping[str, str],
-    ) -> tuple[httpx.Response, bytes]:
-        asking = self._connect().stream(method, url, content=content, headers=headers, extensions=dict(extensions))
+    def _send(self, request: _Request, extensions: Mapping[str, str]) -> tuple[httpx.Response, bytes]:
+        asking = self._connect().stream(
+            request.method,
+            request.url,
+            content=request.content,
+            headers=request.headers,
+            extensions=dict(extensions),
+        )
         with asking as response:
-            return response, self._read(response)
+            return response, self._read(response, request.limit)
 
     def close(self) -> None:
         """Close the connections."""
@@ -128,7 +157,7 @@ class Endpoint:
             if self._client is None:
                 # The size of a compressed answer is known only after unpacking.
                 headers = {"Accept-Encoding": "identity"}
-                if self._api_key is not None:
+                if self._api_key is not None and self._key_parameter is None:
                     is_bearer = self._key_header.lower() == "authorization"
                     headers[self._key_header] = f"Bearer {self._api_key}" if is_bearer else self._api_key
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -137,7 +166,7 @@ class Endpoint:
                 )
             return self._client
 
-    def _read(self, response: httpx.Response) -> bytes:
+    def _read(self, response: httpx.Response, limit: int) -> bytes:
         """Return the body of a response.
 
         Raises CallError if it is too large, or not complete in time although each single wait was short.
@@ -146,8 +175,8 @@ class Endpoint:
         received = bytearray()
         for piece in response.iter_raw():
             received += piece
-            if len(received) > MAX_ANSWER:
-                raise CallError(f"the answer is larger than {MAX_ANSWER} bytes", is_retryable=False)
+            if len(received) > limit:
+                raise CallError(f"the answer is larger than {limit} bytes", is_retryable=False)
             if time.monotonic() > deadline:
                 raise self._timeout_error()
         return bytes(received)

@@ -6,32 +6,29 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, IPvAnyNetwork, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from elspeth.contracts.enums import CallType
-from elspeth.contracts.environment import missing_package
 from elspeth.contracts.plugins import CallError, CallingTransform, FieldOrigins, JsonObject, RowError, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.contracts.values import plain_row
 from elspeth.plugins.field_paths import FieldPath, taken_field_error
 from elspeth.plugins.http.addresses import AddressGuard, address_problem
 from elspeth.plugins.http.answers import read_json
-from elspeth.plugins.http.options import ApiKey, ServiceName, Timeout, split_url
+from elspeth.plugins.http.options import ServerOptions, refuse_secrets, split_url
 from elspeth.plugins.http.templates import BodyTemplate, RowValueError, UrlTemplate
 
 __all__ = ["HttpOptions", "HttpTransform"]
 
 _EXAMPLE = "https://api.example.com/customers/{id}"
 _DEFAULT_RESPONSE_FIELD = "http_response"
-_OWN_HEADERS = frozenset(
-    {"authorization", "accept-encoding", "connection", "content-length", "host", "transfer-encoding"}
-)
 
 
 def _check_url(text: str) -> str:
     parts = _split(text)
     if parts.fragment:
         raise ValueError("must not have a fragment, which is never sent")
+    refuse_secrets(parts)
     UrlTemplate(text)
     return text
 
@@ -48,18 +45,10 @@ def _check_body(value: JsonValue) -> JsonValue:
     return value
 
 
-def _check_header(name: str) -> str:
-    if name.lower() in _OWN_HEADERS:
-        raise ValueError(f"{name} is set by the transform; a secret is given as api_key")
-    return name
-
-
 _Text = Annotated[str, StringConstraints(min_length=1)]
-_HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), AfterValidator(_check_header)]
-_HeaderValue = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$")]
 
 
-class HttpOptions(TransformOptions):
+class HttpOptions(ServerOptions, TransformOptions):
     """Options of the transform `http`."""
 
     url: Annotated[str, AfterValidator(_check_url)] = Field(
@@ -69,16 +58,9 @@ class HttpOptions(TransformOptions):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = Field(
         default="GET", description="The method of the request."
     )
-    headers: Mapping[_HeaderName, _HeaderValue] = Field(
-        default_factory=dict, description="Headers of each request. They are recorded: they hold no secrets."
-    )
     body: Annotated[JsonValue, AfterValidator(_check_body)] = Field(
         default=None,
         description="JSON to send. Its texts may hold fields in braces; a text that is one field becomes its value.",
-    )
-    api_key: ApiKey | None = Field(default=None, description="A secret; only its fingerprint is recorded.")
-    api_key_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] = Field(
-        default="Authorization", description="The header for `api_key`; in `Authorization` it is a bearer token."
     )
     answer: Literal["json", "text"] = Field(default="json", description="What the body of an answer is.")
     also_accept: tuple[Annotated[int, Field(ge=300, le=599)], ...] = Field(
@@ -92,22 +74,9 @@ class HttpOptions(TransformOptions):
     response_field: _Text | None = Field(
         default=None, description="The field for the whole body: `http_response`, unless there are `fields`."
     )
-    timeout_seconds: Timeout = Field(
-        default=30.0, description="For connecting, for each wait, and for the whole answer."
-    )
-    allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
-        default=(),
-        description="Networks that may be called although they are private, such as `10.0.0.0/8`. Without them a "
-        "server whose name leads to such an address is not called.",
-    )
-    service: ServiceName | None = Field(
-        default=None, description="The name of the server in `rate_limit`; without it, the name of the host."
-    )
 
     @model_validator(mode="after")
     def _can_be_called(self) -> Self:
-        if missing := missing_package("httpx", "http"):
-            raise ValueError(f"plugin 'http' {missing}")
         if problem := address_problem(str(_split(self.url).hostname), self.allowed_networks):
             raise ValueError(f"url: {problem}")
         if self.body is not None and self.method in {"GET", "HEAD"}:
@@ -148,6 +117,7 @@ class HttpTransform(CallingTransform):
         self._endpoint = Endpoint(
             api_key=None if options.api_key is None else options.api_key.get_secret_value(),
             key_header=options.api_key_header,
+            key_parameter=options.api_key_parameter,
             timeout=options.timeout_seconds,
             accepted=frozenset(options.also_accept),
             guard=AddressGuard(options.allowed_networks),

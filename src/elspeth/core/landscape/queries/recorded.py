@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, or_, select
 
 from elspeth.core.canonical import stable_hash
 from elspeth.core.chunks import chunks
@@ -20,7 +20,7 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth.objects.address import ObjectPath, Place, is_address
 from elspeth.objects.stores import size_and_hash
 from elspeth.outputs.policy import identity_of
-from elspeth_schema.contracts import Call, RowOutcome
+from elspeth_schema.contracts import Call, OperationType, RowOutcome
 from elspeth_schema.records import CALL
 from elspeth_schema.tables import (
     artifacts_table,
@@ -35,6 +35,7 @@ from elspeth_schema.tables import (
 __all__ = [
     "CallCount",
     "calls_of_rows",
+    "calls_of_sources",
     "count_calls",
     "count_endings",
     "count_rows",
@@ -43,6 +44,7 @@ __all__ = [
     "objection_in",
     "objection_without_database",
     "output_summary",
+    "repeats_a_call",
     "row_hashes",
 ]
 
@@ -69,9 +71,24 @@ class CallCount(NamedTuple):
 def count_calls(connection: Connection, run_id: str) -> CallCount:
     """Count the recorded calls of a run."""
     columns = calls_table.c
-    again = func.count().filter(columns.call_index > 0)
+    again = func.count().filter(repeats_a_call())
     found = connection.execute(select(func.count(), again).where(columns.run_id == run_id)).one()
     return CallCount(*found)
+
+
+def repeats_a_call() -> ColumnElement[bool]:
+    """Return the condition that a call is another attempt.
+
+    All calls of a visit ask the same; an operation may ask for several things.
+    """
+    columns, earlier = calls_table.c, calls_table.alias("earlier").c
+    asked_before = exists().where(
+        earlier.run_id == columns.run_id,
+        earlier.operation_id == columns.operation_id,
+        earlier.request_hash == columns.request_hash,
+        earlier.call_index < columns.call_index,
+    )
+    return and_(columns.call_index > 0, or_(columns.state_id.is_not(None), asked_before))
 
 
 def count_rows(db: LandscapeDB, run_id: str) -> int:
@@ -141,6 +158,26 @@ def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, 
             found += [mapper(CALL).from_row(tuple(call)) for call in connection.execute(statement)]
     calls = [(of_states[str(call.state_id)], call) for call in found]
     return sorted(calls, key=lambda each: (each[0], each[1].state_id or "", each[1].call_index))
+
+
+def calls_of_sources(db: LandscapeDB, run_id: str, node_id: str | None = None) -> list[Call]:
+    """Return the calls made while sources were read, in order.
+
+    With `node_id`, those of one source.
+    """
+    columns = calls_table.c
+    loads = select(_operations.operation_id, _operations.started_at).where(
+        _operations.run_id == run_id, _operations.operation_type == OperationType.SOURCE_LOAD.value
+    )
+    if node_id is not None:
+        loads = loads.where(_operations.node_id == node_id)
+    with db.connection() as connection:
+        began = {str(operation_id): started_at for operation_id, started_at in connection.execute(loads)}
+        found: list[Call] = []
+        for part in chunks(began, _IDS):
+            statement = mapper(CALL).select().where(columns.run_id == run_id, columns.operation_id.in_(part))
+            found += [mapper(CALL).from_row(tuple(call)) for call in connection.execute(statement)]
+    return sorted(found, key=lambda each: (began[str(each.operation_id)], each.operation_id or "", each.call_index))
 
 
 def _referring(

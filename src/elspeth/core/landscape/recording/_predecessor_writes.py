@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import func, select
 
 from elspeth.contracts.errors import ExecutionError
-from elspeth.core.canonical import stable_hash
+from elspeth.core.canonical import CanonicalText, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording._visits import VisitRecording, resolve_ending
 from elspeth.core.landscape.recording.base import json_or_none, make_recordable, new_id, now
@@ -168,8 +168,8 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         operation_id: str,
         call_type: CallType | str,
         status: CallStatus | str,
-        request_data: Mapping[str, Any],
-        response_data: Mapping[str, Any] | None = None,
+        request_data: Mapping[str, Any] | CanonicalText,
+        response_data: Mapping[str, Any] | CanonicalText | None = None,
         error: Mapping[str, Any] | None = None,
         latency_ms: float | None = None,
         *,

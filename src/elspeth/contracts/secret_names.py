@@ -1,0 +1,27 @@
+"""Names that say that a value is a secret."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["is_secret_key", "is_secret_parameter"]
+
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.]")
+"""Where words of a key meet: `clientSecret`, `X-Api-Key` and `sasl.password` are the same as with underscores."""
+
+_NAMES = frozenset({"api_key", "authorization", "credential", "password", "secret", "token"})
+_ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
+
+_PARAMETERS = frozenset({"auth", "key", "pass", "passwd", "pwd", "sig", "signature"})
+"""Names of secrets in web addresses, besides those that keys of settings have."""
+
+
+def is_secret_key(name: str) -> bool:
+    """Return whether values under this key are secrets."""
+    lowered = _WORDS.sub("_", name).lower()
+    return lowered in _NAMES or lowered.endswith(_ENDINGS)
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Return whether a parameter of a URL is a secret."""
+    return is_secret_key(name) or name.lower() in _PARAMETERS

@@ -1,0 +1,145 @@
+"""The calls of a source, made or answered from records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+
+from elspeth.contracts.enums import CallStatus
+from elspeth.contracts.plugins import CallError, CallingSource, JsonObject
+from elspeth.core.canonical import CanonicalText
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.engine.calls.exchange import Attempt, Exchange
+from elspeth.engine.calls.external import ExternalCalls
+from elspeth.engine.calls.recorded import ReplayCaller
+
+__all__ = ["SourceCalls"]
+
+_GLANCE = 0.2
+"""Seconds between two looks at whether the run is to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """An attempt whose contents are kept in the payload store."""
+
+    attempt: Attempt
+    request_ref: str
+    response_ref: str | None
+
+
+class SourceCalls:
+    """Answers the requests of a source, and records its calls.
+
+    A request that the run has on record, from a process before this one, gets the recorded answer: the rows after it
+    may be recorded, too. `check` is called while an answer is awaited, and may raise.
+    """
+
+    def __init__(
+        self,
+        source: CallingSource,
+        external: ExternalCalls,
+        db: LandscapeDB,
+        recorder: LandscapeRecorder,
+        *,
+        run_id: str,
+        node_id: str,
+        operation_id: str,
+        check: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._external = external
+        self._recorder = recorder
+        self._run_id = run_id
+        self._operation_id = operation_id
+        self._check = check
+        self._before = ReplayCaller(db, external.payloads, run_id, source_node_id=node_id)
+        self._made: list[_Made] = []
+        self._committed = 0
+        source.caller = self.ask
+
+    def ask(self, request: JsonObject, within: float | None) -> JsonObject:
+        """Return the answer to a request.
+
+        Raises CallError if there is none within the seconds.
+        """
+        recorded = self._before.answer(request, row_index=None).response
+        if recorded is not None:
+            return recorded
+        future = self._external.caller.start(self._source, request, row_index=None)
+        self._await(future, within)
+        exchange = future.result()
+        self._external.note_usage(self._source, exchange)
+        self._made += map(self._keep, exchange.attempts)
+        return _answer(exchange)
+
+    def record(self) -> None:
+        """Record the calls since the last commit."""
+        for each in self._made:
+            attempt = each.attempt
+            self._recorder.record_operation_call(
+                self._operation_id,
+                self._source.call_type,
+                CallStatus.SUCCESS if attempt.error is None else CallStatus.ERROR,
+                CanonicalText.of(attempt.request),
+                None if attempt.response is None else CanonicalText.of(attempt.response),
+                attempt.error,
+                attempt.latency_ms,
+                run_id=self._run_id,
+                request_ref=each.request_ref,
+                response_ref=each.response_ref,
+            )
+
+    def settle(self) -> None:
+        """Forget the calls that were recorded, after a commit."""
+        self._committed += len(self._made)
+        self._made.clear()
+
+    def record_rest(self) -> None:
+        """Record the calls that no commit has recorded.
+
+        A commit that failed may have taken effect.
+        """
+        recorded = self._recorder.get_operation_calls(self._operation_id, run_id=self._run_id)
+        del self._made[: len(recorded) - self._committed]
+        self.record()
+        self._made.clear()
+
+    def _await(self, future: Future[Exchange], within: float | None) -> None:
+        deadline = None if within is None else time.monotonic() + within
+        while not wait([future], _GLANCE).done:
+            self._check()
+            if deadline is not None and time.monotonic() > deadline:
+                raise CallError(f"no answer within {within:g} seconds, all attempts included", is_retryable=False)
+
+    def _keep(self, attempt: Attempt) -> _Made:
+        """Keep the contents of an attempt.
+
+        A crash before the commit leaves payloads that no record names.
+        """
+        store, response = self._external.payloads.store, attempt.response
+        return _Made(
+            attempt=attempt,
+            request_ref=store(CanonicalText.of(attempt.request).text.encode()),
+            response_ref=None if response is None else store(CanonicalText.of(response).text.encode()),
+        )
+
+
+def _answer(exchange: Exchange) -> JsonObject:
+    """Return the answer of an exchange.
+
+    Raises CallError if there is none, or if it is not the recorded one that it is compared with.
+    """
+    if exchange.response is None:
+        attempts = f" ({len(exchange.attempts)} attempts)" if len(exchange.attempts) > 1 else ""
+        raise CallError(f"{(exchange.failure or {}).get('exception')}{attempts}", is_retryable=False)
+    if (difference := exchange.difference) is not None:
+        raise CallError(
+            "the answer is not the recorded one: "
+            f"expected SHA-256 {difference.recorded_hash}, got {difference.received_hash}",
+            is_retryable=False,
+        )
+    return exchange.response

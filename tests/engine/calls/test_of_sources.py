@@ -1,0 +1,163 @@
+"""Runs over a source that calls a server."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginError
+from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.reporting import Observer
+from tests.engine.killing import begin_killed_run, work
+from tests.engine.pipelines import (
+    Records,
+    Settings,
+    build,
+    execute,
+    graph_settings,
+    groups_of,
+    run_graph,
+    trail,
+    written,
+)
+from tests.fixtures.llm_server import Answer, LlmServer, answers, hangs, hangs_up, llm_server
+
+QUICK = {"initial_delay_seconds": 0.001, "max_delay_seconds": 0.01, "max_attempts": 3}
+ROWS = [{"id": number} for number in range(1, 7)]
+
+
+def page(number: int, *, last: int = 3) -> Answer:
+    """Answer with two rows and a link."""
+    link = {"Link": f"<?page={number + 1}>; rel=next", "ETag": f'"{number}"'} if number < last else {}
+    rows = ROWS[2 * number - 2 : 2 * number]
+    return answers(200, json.dumps(rows).encode(), link)
+
+
+def settings(directory: Path, server: LlmServer, **sections: object) -> Settings:
+    options = {"url": f"{server.url}/orders", "allowed_networks": ["127.0.0.0/8"], "next_page": "link"}
+    sections = {"retry": QUICK, "payload_store": {"base_path": str(directory / "payloads")}, **sections}
+    return graph_settings(directory, [], datasource={"plugin": "http", "options": options}, **sections)
+
+
+@pytest.fixture
+def server() -> Iterator[LlmServer]:
+    with llm_server(page(1), page(2), page(3)) as running:
+        yield running
+
+
+def calls(records: Records) -> list[tuple[int, str]]:
+    """Return the calls of sources in their order."""
+    begun = {each["operation_id"]: each["started_at"] for each in records["operation"]}
+    found = sorted(records.get("call", []), key=lambda each: (begun[each["operation_id"]], each["call_index"]))
+    return [(each["call_index"], each["status"]) for each in found]
+
+
+def paths(server: LlmServer) -> list[str]:
+    return [each.path.removeprefix("/v1/orders") for each in server.received]
+
+
+def test_each_page_is_a_recorded_call_and_an_input(tmp_path: Path, server: LlmServer) -> None:
+    result, records = run_graph(tmp_path, settings(tmp_path, server))
+    assert written(tmp_path, "out") == ROWS
+    assert calls(records) == [(0, "success"), (1, "success"), (2, "success")]
+    inputs = sorted(records["source_input"], key=lambda each: each["ordinal"])
+    assert [(each["input_type"], each["object_version"], each["row_count"]) for each in inputs] == [
+        ("http", '"1"', 2),
+        ("http", '"2"', 2),
+        ("http", None, 2),
+    ]
+    assert inputs[2]["path_or_uri"] == f"{server.url}/orders?page=3"
+    assert (result.calls, result.retries) == (3, 0)
+
+
+def test_failed_attempts_are_repeated_and_recorded(tmp_path: Path, server: LlmServer) -> None:
+    late = answers(429, headers={"Retry-After": "0"})
+    server.script = deque([late, answers(503), page(1), hangs_up, page(2), page(3)])
+    result, records = run_graph(tmp_path, settings(tmp_path, server))
+    assert written(tmp_path, "out") == ROWS
+    assert [status for _, status in calls(records)] == ["error", "error", "success", "error", "success", "success"]
+    assert (result.calls, result.retries) == (6, 3)
+
+
+def test_what_ended_a_run_is_recorded(tmp_path: Path, server: LlmServer) -> None:
+    server.script = deque([page(1), *[answers(500)] * 3])
+    with pytest.raises(PluginError) as raised:
+        execute(build(tmp_path, settings(tmp_path, server)))
+    assert str(raised.value) == (
+        f"{server.url}/orders?page=2 cannot be read: the server answered 500 Internal Server Error (3 attempts)"
+    )
+    records = trail(tmp_path)
+    assert [status for _, status in calls(records)] == ["success", "error", "error", "error"]
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_replay_asks_nobody(tmp_path: Path, server: LlmServer, database_url: str) -> None:
+    server.script.appendleft(answers(503))
+    chosen = settings(tmp_path, server, landscape={"url": database_url})
+    result, records = run_graph(tmp_path, chosen)
+    before, output = calls(records), (tmp_path / "out.jsonl").read_bytes()
+    again, records = run_graph(tmp_path, {**chosen, "run_mode": "replay", "replay_source_run_id": result.run_id})
+    assert (again.calls, again.retries) == (result.calls, result.retries) == (4, 1)
+    assert (calls(records), (tmp_path / "out.jsonl").read_bytes()) == (before, output)
+    assert len(server.received) == 4
+
+
+def test_a_replay_needs_recorded_answers(tmp_path: Path, server: LlmServer) -> None:
+    result, _ = run_graph(tmp_path, settings(tmp_path, server))
+    replay = settings(tmp_path, server, run_mode="replay", replay_source_run_id=result.run_id)
+    replay["datasource"]["options"]["url"] += "?other"
+    with pytest.raises(PluginError, match=f"run {result.run_id} has no recorded answer to this request"):
+        execute(build(tmp_path, replay))
+    assert len(server.received) == 3
+
+
+def test_other_answers_than_the_recorded_ones_end_a_verification(tmp_path: Path, server: LlmServer) -> None:
+    result, _ = run_graph(tmp_path, settings(tmp_path, server))
+    verify = settings(tmp_path, server, run_mode="verify", replay_source_run_id=result.run_id)
+    server.script = deque([page(1), page(2), page(3)])
+    run_graph(tmp_path, verify)
+    server.script = deque([page(1), page(3)])
+    with pytest.raises(
+        PluginError, match="page=2 cannot be read: the answer is not the recorded one: expected SHA-256 "
+    ):
+        execute(build(tmp_path, verify))
+
+
+def test_a_resumed_run_reads_what_it_had_received(
+    tmp_path: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 3)
+    run_id = begin_killed_run(build(tmp_path, settings(tmp_path, server)), tmp_path, 6)
+    records = trail(tmp_path)
+    assert (len(records["row"]), len(records["call"])) == (3, 2)
+    asked = len(server.received)
+    server.script = deque([page(3)])  # the server has no answer to any other request
+    work(build(tmp_path, settings(tmp_path, server)), lambda each: each.resume(run_id))
+    assert written(tmp_path, "out") == ROWS
+    assert paths(server)[asked:] == ["?page=3"]
+    records = trail(tmp_path)
+    assert [status for _, status in calls(records)] == ["success"] * 3
+    assert [each["row_count"] for each in sorted(records["source_input"], key=lambda each: each["ordinal"])] == [
+        2,
+        2,
+        2,
+    ]
+
+
+def test_waiting_for_an_answer_can_be_interrupted(tmp_path: Path, server: LlmServer) -> None:
+    server.script = deque([hangs])
+    observer = Observer(is_stopped=lambda: len(server.received) > 0)
+    with pytest.raises(RunInterruptedError, match="was interrupted after 0 rows"):
+        execute(build(tmp_path, settings(tmp_path, server)), observer)
+
+
+def test_all_attempts_together_have_a_deadline(tmp_path: Path, server: LlmServer) -> None:
+    server.script = deque([hangs])
+    chosen = settings(tmp_path, server)
+    chosen["datasource"]["options"]["deadline_seconds"] = 0.1
+    with pytest.raises(PluginError, match=r"orders cannot be read: no answer within 0\.\d+ seconds, all attempts incl"):
+        execute(build(tmp_path, chosen))

@@ -1,0 +1,291 @@
+"""The source `http`: pages, limits and faults, without an engine."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+from pydantic import ValidationError
+
+from elspeth.contracts.plugins import Dataset, PluginError
+from elspeth.contracts.rows import InvalidRow, RowData
+from elspeth.plugins.http.pages import next_link
+from elspeth.plugins.http.source import HttpSource, HttpSourceOptions
+from tests.fixtures.llm_server import Answer, LlmServer, answers, drips, hangs_up, llm_server
+
+KEY = "sk-do-not-tell"
+GERMAN = {"delimiter": ";", "encoding": "cp1252"}
+LOOPBACK = {"allowed_networks": ["127.0.0.0/8"]}
+
+
+def source(**options: object) -> HttpSource:
+    return HttpSource(HttpSourceOptions.model_validate({"url": "https://api.example.com/orders", **options}))
+
+
+def sends(value: object, **headers: str) -> Answer:
+    return answers(200, value if isinstance(value, bytes) else json.dumps(value).encode(), headers)
+
+
+@contextmanager
+def reading(*script: Answer, **options: object) -> Iterator[tuple[HttpSource, LlmServer]]:
+    """Make a source, and the server that it reads."""
+    with llm_server(*script) as server:
+        plugin = source(**{"url": f"{server.url}/orders", **LOOPBACK, **options})
+        try:
+            yield plugin, server
+        finally:
+            plugin.close()
+
+
+def rows_of(*script: Answer, **options: object) -> list[RowData | InvalidRow]:
+    with reading(*script, **options) as (plugin, _):
+        return list(plugin.read())
+
+
+def failure(*script: Answer, **options: object) -> str:
+    with reading(*script, **options) as (plugin, server), pytest.raises(PluginError) as raised:
+        list(plugin.read())
+    return str(raised.value).replace(server.url, "URL")
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (b'[{"id": "1"}, {"id": "2"}]', {}),
+        (b'{"data": {"items": [{"id": "1"}, {"id": "2"}]}}', {"format_options": {"record_path": "data.items"}}),
+        (b'{"id": "1"}\n{"id": "2"}\n', {"format": "jsonl"}),
+        (b"id\n1\n2\n", {"format": "csv"}),
+        ("id;ö\n1;\n2;\n".encode("cp1252"), {"format": "csv", "format_options": GERMAN}),
+        (gzip.compress(b"id\n1\n2\n"), {"format": "csv"}),
+    ],
+)
+def test_rows_are_those_of_the_source_of_the_format(content: bytes, options: Mapping[str, object]) -> None:
+    schema = {"mode": "free", "fields": ["id: int"]}
+    with reading(answers(200, content, {"ETag": '"7"'}), schema=schema, **options) as (plugin, server):
+        assert [row["id"] for row in plugin.read() if isinstance(row, dict)] == [1, 2]
+        (read,) = plugin.inputs()
+        (received,) = server.received
+    assert (read.input_type, read.path_or_uri, read.rows, read.is_complete) == ("http", f"{server.url}/orders", 2, True)
+    assert (read.content_hash, read.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert read.object_version == '"7"'
+    assert (received.method, received.path) == ("GET", "/v1/orders")
+
+
+def test_a_malformed_row_is_invalid_and_reading_goes_on() -> None:
+    bad, good = rows_of(sends(b'{"id" 1}\n{"id": 2}\n'), format="jsonl", format_options={"line_field": "line"})
+    assert isinstance(bad, InvalidRow)
+    assert bad.error.startswith("line 1: not JSON")
+    assert good == {"id": 2, "line": 2}
+
+
+def test_parameters_headers_and_the_key_are_sent_and_the_key_is_not_shown() -> None:
+    options: dict[str, object] = {
+        "parameters": {"limit": "2", "a": "b"},
+        "headers": {"Accept-Language": "el"},
+        "api_key": KEY,
+    }
+    with reading(sends([]), api_key_parameter="key", **options) as (plugin, server):
+        assert list(plugin.read()) == []
+        (received,) = server.received
+    assert received.path == f"/v1/orders?limit=2&a=b&key={KEY}"
+    assert (received.headers["accept-language"], "authorization" in received.headers) == ("el", False)
+    assert plugin.inputs()[0].path_or_uri == f"{server.url}/orders?limit=2&a=b"
+    with reading(sends([]), api_key=KEY) as (plugin, server):
+        assert list(plugin.read()) == []
+        assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def paths(server: LlmServer) -> list[str]:
+    return [each.path.removeprefix("/v1/orders") for each in server.received]
+
+
+def test_pages_follow_the_header_link() -> None:
+    script = (
+        sends([{"id": 1}], Link='<orders?page=2>; title="a, <b>; c"; rel="last next", <orders?page=9>; rel=last'),
+        sends([{"id": 2}], Link="<orders?page=1>; rel=prev"),
+    )
+    with reading(*script, next_page="link") as (plugin, server):
+        assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
+        assert paths(server) == ["", "?page=2"]
+    assert [(each.path_or_uri, each.rows) for each in plugin.inputs()] == [
+        (f"{server.url}/orders", 1),
+        (f"{server.url}/orders?page=2", 1),
+    ]
+
+
+@pytest.mark.parametrize("end", [{}, {"next": None}, {"next": ""}])
+def test_pages_follow_a_url_in_the_body(end: dict[str, object]) -> None:
+    script = (sends({"rows": [{"id": 1}], "next": "?after=x%2Fy"}), sends({"rows": [{"id": 2}], **end}))
+    options = {"next_page": "body.next?", "format_options": {"record_path": "rows"}}
+    with reading(*script, **options) as (plugin, server):
+        assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
+        assert paths(server) == ["", "?after=x%2Fy"]
+
+
+def test_pages_follow_a_cursor_in_the_body() -> None:
+    script = (sends({"rows": [{"id": 1}], "cursor": "a&b=c"}), sends({"rows": [{"id": 2}], "cursor": None}))
+    options = {
+        "next_page": "body.cursor",
+        "page_parameter": "after",
+        "parameters": {"limit": "1", "after": ""},
+        "format_options": {"record_path": "rows"},
+    }
+    with reading(*script, **options) as (plugin, server):
+        assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
+        assert paths(server) == ["?limit=1&after=", "?limit=1&after=a%26b%3Dc"]
+
+
+def test_a_parameter_counts_until_a_page_has_no_rows() -> None:
+    script = (sends([{"id": 1}]), sends([{"id": 2}]), sends([]))
+    with reading(*script, page_parameter="offset", first_page=0, page_step=10) as (plugin, server):
+        assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
+        assert paths(server) == ["?offset=0", "?offset=10", "?offset=20"]
+
+
+def linked(url: str) -> Answer:
+    return sends([{"id": 1}], Link=f"<{url}>; rel=next")
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "problem"),
+    [
+        (
+            [linked("http://169.254.169.254/latest?sig=1")],
+            {"next_page": "link"},
+            "URL/orders: page 2 is at another server, which is not asked: http://169.254.169.254/latest?sig=[redacted]",
+        ),
+        (
+            [linked("//evil.example/")],
+            {"next_page": "link"},
+            "page 2 is at another server, which is not asked: http://evil",
+        ),
+        ([linked("http://ada@127.0.0.1/")], {"next_page": "link"}, "page 2 is at another server"),
+        ([linked("orders")], {"next_page": "link"}, "page 2 was read before: URL/orders"),
+        (
+            [linked("?a"), linked("?b")],
+            {"next_page": "link", "max_pages": 2},
+            "there are more than 2 pages: raise max_pages",
+        ),
+        (
+            [sends([{"id": 1}])] * 2,
+            {"page_parameter": "page"},
+            "URL/orders?page=2 is the same as the page before: does the server know page_parameter?",
+        ),
+        ([sends([{}])], {"next_page": "body.next"}, "the answer has no body.next, for the next page"),
+    ],
+)
+def test_a_next_page_that_must_not_be_read_is_an_error(
+    script: list[Answer], options: dict[str, object], problem: str
+) -> None:
+    assert problem in failure(*script, **options)
+
+
+def test_a_next_page_is_at_the_server_that_was_named() -> None:
+    script = (linked("\\\\evil.example/"), linked("http:@evil.example/"), sends([]))
+    with reading(*script, next_page="link") as (plugin, server):
+        assert len(list(plugin.read())) == 2
+        assert {each.headers["host"] for each in server.received} == {f"127.0.0.1:{server.server_port}"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "problem"),
+    [
+        (answers(302, headers={"Location": "http://169.254.169.254/"}), {}, "the server answered 302 Found"),
+        (answers(503), {}, "the server answered 503 Service Unavailable"),
+        (hangs_up, {}, "the connection failed: RemoteProtocolError"),
+        (drips, {"timeout_seconds": 0.05}, "no complete answer within 0.05 seconds"),
+        (sends(f'["{KEY}"]'.encode()), {"api_key": KEY}, "the answer repeats the api_key"),
+        (sends([{"id": "x" * 100}]), {"max_bytes": 99}, "the answer is larger than 99 bytes"),
+    ],
+)
+def test_a_page_that_is_not_received_is_an_error(answer: Answer, options: dict[str, object], problem: str) -> None:
+    assert failure(answer, **options).startswith(f"URL/orders cannot be read: {problem}")
+
+
+def test_all_pages_together_have_a_limit() -> None:
+    script = (sends(b'[{"id":1}]', Link="<?2>; rel=next"), sends(b'[{"id":2}]'))
+    assert len(rows_of(*script, next_page="link", max_bytes=20)) == 2
+    problem = failure(*script, next_page="link", max_bytes=19)
+    assert problem == "URL/orders?2 cannot be read: the answer is larger than 9 bytes"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", None])
+def test_a_page_that_unpacks_to_more_than_the_limit_is_not_read_on(encoding: str | None) -> None:
+    bomb = gzip.compress(b"id\n" + b"1\n" * 1_000_000)
+    headers = {} if encoding is None else {"Content-Encoding": encoding}
+    problem = failure(answers(200, bomb, headers), format="csv", max_bytes=len(bomb) * 2)
+    assert problem == f"URL/orders has more than {len(bomb) * 2} bytes unpacked: raise max_bytes if it may"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"<html>", "expected an array at line 1, column 1"),
+        (b"", "expected an array at line 1, column 1"),
+        (b'[{"id": 1}, ', ", element 1: expected an element at line 1, column 13"),
+        (b"PK\x03\x04", " begins like a zip archive"),
+        (gzip.compress(b"[{}]")[:-9], " is truncated: its compressed data have no end"),
+    ],
+)
+def test_other_content_is_an_error_of_the_page(content: bytes, problem: str) -> None:
+    assert problem in failure(sends(content))
+
+
+def test_a_server_in_a_private_network_is_not_asked() -> None:
+    with llm_server(sends([])) as server:
+        plugin = source(url=server.url.replace("127.0.0.1", "localhost"))
+        plugin.check()
+        with pytest.raises(PluginError, match=r"cannot be read: localhost is not called: .* is no public address"):
+            list(plugin.read())
+        assert server.received == []
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"url": "http://10.0.0.1/"}, "10.0.0.1 is no public address"),
+        ({"url": "https://ada:secret@api.example.com/"}, "must not hold credentials"),
+        ({"url": "https://api.example.com/?api_key=x"}, "use api_key, with api_key_parameter: api_key"),
+        ({"url": "https://api.example.com/#a"}, "must not have a fragment"),
+        ({"parameters": {"token": "x"}}, "use api_key, with api_key_parameter: token"),
+        ({"headers": {"X-Auth-Token": "x"}}, "a secret is given as api_key, with api_key_header: X-Auth-Token"),
+        ({"headers": {"Cookie": "x"}}, "Cookie is set by the plugin"),
+        ({"next_page": "rel"}, "expected link, or a place in the answer such as body.paging.next?"),
+        ({"next_page": "link", "page_parameter": "page"}, "the header Link has the whole URL"),
+        ({"next_page": "body.next", "page_step": 2}, "page_step: only for a page_parameter that counts"),
+        ({"next_page": "body.next", "format": "csv"}, "a place in the body is for format: json, not csv"),
+        ({"format_options": {"delimiter": ";"}}, "format_options.delimiter: Extra inputs are not permitted"),
+        ({"format_options": {"path": "x"}}, "format_options.path: expected among the options of the source itself"),
+        ({"format": "csv", "format_options": {"delimiter": ";;"}}, "format_options.delimiter: expected one character"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        source(**options)
+    assert problem in str(raised.value)
+
+
+def test_it_is_named_by_its_url_and_its_host() -> None:
+    plugin = source(url="https://api.example.com:8443/v1/orders?limit=2")
+    assert plugin.datasets() == [Dataset(namespace="https://api.example.com:8443", name="v1/orders")]
+    assert (plugin.service, source(service="crm").service) == ("api.example.com", "crm")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", None),
+        ("<a>", None),
+        ("<a>; rel=next", "a"),
+        ('<a>; REL="prev NEXT"', "a"),
+        ('<a>; title="; rel=next"; rel=prev, <b> ;rel = next', "b"),
+        ('<a>; anchor="x>, <y"; rel="next"', "a"),
+        ("<a>; crel=next", None),
+    ],
+)
+def test_the_next_link_is_found(header: str, expected: str | None) -> None:
+    assert next_link(header) == expected
