@@ -18,6 +18,7 @@ from elspeth.report import embedding, writing
 from elspeth.report.embed import Embed
 from elspeth.report.embedding import chosen_lines
 from tests.fixtures.landscapes import NewLandscape, in_memory
+from tests.fixtures.other_runs import record_other_run
 from tests.fixtures.told_run import (
     BATCHED,
     DISCARDED,
@@ -87,6 +88,17 @@ def test_no_further_row_is_chosen_when_there_are_records_enough(
         batches = [list(map(json.loads, batch)) for batch in chosen_lines(connection, RUN_ID, most)]
     stories = [len(batch) for batch in batches if any(record["record_type"] == "row" for record in batch)]
     assert sum(stories[:-1]) < most <= sum(stories)
+
+
+def test_another_run_with_the_same_ids_changes_nothing(
+    new_landscape: NewLandscape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "_FIRST_ROWS", 1)
+    with new_landscape() as db:
+        record_told_run(db)
+        alone = chosen(db)
+        record_other_run(db, RUN_ID)
+        assert chosen(db) == alone
 
 
 def test_every_row_of_a_small_run_is_among_the_chosen(told: LandscapeDB) -> None:

@@ -18,16 +18,18 @@ from elspeth.report.records import open_database_records, open_export_records
 from elspeth_schema.contracts import BatchStatus, OperationStatus, RowOutcome, RunStatus
 from tests.engine.pipelines import Records
 from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.other_runs import record_other_run
 from tests.fixtures.rich_run import recorded, rich_run
 from tests.fixtures.told_run import record_told_run
 
 
 @pytest.fixture(scope="module")
 def told(new_landscape: NewLandscape) -> Iterator[tuple[LandscapeDB, Overview]]:
-    """Record an unfinished run; read its overview."""
+    """Record an unfinished run beside another; read its overview."""
     with new_landscape() as database:
         record_told_run(database, ended=False)
-        with open_database_records(database, "latest") as records:
+        record_other_run(database, "told")
+        with open_database_records(database, "told") as records:
             overview = read_overview(records)
         yield database, overview
 
@@ -90,6 +92,16 @@ def test_an_export_has_the_same_overview(told: tuple[LandscapeDB, Overview], tmp
     write_export(database, "told", tmp_path / "run.jsonl", format=ExportFormat.JSONL)
     with open_export_records(tmp_path / "run.jsonl") as records:
         assert read_overview(records) == overview
+
+
+def test_another_run_with_the_same_ids_changes_nothing(new_landscape: NewLandscape) -> None:
+    with new_landscape() as database:
+        recorded(database, rich_run())
+        with open_database_records(database, "run-1") as records:
+            alone = read_overview(records)
+        record_other_run(database, "run-1")
+        with open_database_records(database, "run-1") as records:
+            assert read_overview(records) == alone
 
 
 def test_every_type_and_shape_of_record_is_read(new_landscape: NewLandscape) -> None:

@@ -132,6 +132,17 @@ def test_a_record_under_another_statement_is_refused(directory: Path, tmp_path: 
     assert found[1][1].startswith("hashes: the record is not in the tree of the statement: expected the root ")
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", 7, None])
+def test_a_record_of_a_type_that_the_bag_does_not_have_is_refused(
+    directory: Path, tmp_path: Path, key: PublicKey, kind: object
+) -> None:
+    proof = json.loads(prove(directory, "step", "b").to_bytes())
+    record = json.loads(proof["record"]) | {"record_type": kind}
+    (tmp_path / "proof.json").write_bytes(canonical(proof | {"record": canonical(record).decode()}) + b"\n")
+    found = faults(verify_proof(tmp_path / "proof.json", key=key))
+    assert found[0] == (4, f"record: record_type: expected a type that the statement counts, got {kind!r}")
+
+
 @given(st.binary() | st.text().map(str.encode))
 def test_arbitrary_bytes_are_not_a_proof(data: bytes) -> None:
     with pytest.raises(EvidenceError):
