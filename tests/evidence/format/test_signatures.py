@@ -107,7 +107,7 @@ UNUSABLE_PRIVATE = {
     "RSA": (pem(WEAK_RSA), f"{SUPPORTED}, got an RSA key of 1024 bits"),
     "encrypted": (pem(P256, b"password"), "is encrypted, and no pass phrase was given"),
     "public": (public_pem(P256), "expected a private key in PEM; this is a public key, its private half signs"),
-    "large": (b"x" * 65537, "expected a key, got a file of more than 65,536 bytes"),
+    "large": (b"x" * 65537, "expected a key of at most 65,536 bytes, got a larger file"),
 }
 UNUSABLE_PUBLIC = {
     "another curve": (public_pem(P521), OTHER_ALGORITHM),
@@ -182,6 +182,35 @@ def test_a_signature_of_openssl_is_accepted(tmp_path: Path) -> None:
     public = load_signer(str(key)).public_key
     assert public.accepts(signature.read_bytes(), b"payload")
     assert not public.accepts(signature.read_bytes(), b"other")
+
+
+@pytest.fixture(scope="module")
+def pss_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a key restricted to RSASSA-PSS."""
+    path = tmp_path_factory.mktemp("pss") / "key.pem"
+    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", str(path))
+    return path
+
+
+@pytest.mark.parametrize("encryption", ["", "-v2prf hmacWithSHA1", "-v2 aes-128-cbc -v2prf hmacWithSHA512", "-scrypt"])
+def test_an_encrypted_key_that_is_restricted_to_pss_is_refused_before_it_signs(
+    pss_only: Path, tmp_path: Path, encryption: str
+) -> None:
+    encrypted = tmp_path / "key.pem"
+    encrypting = ["pkcs8", "-topk8", *encryption.split(), "-passout", "pass:open sesame"]
+    openssl(*encrypting, "-in", str(pss_only), "-out", str(encrypted))
+    with pytest.raises(KeyFileError, match=r"restricted to it \(id-RSASSA-PSS\)"):
+        load_signer(str(encrypted), passphrase=lambda _: "open sesame")
+    with pytest.raises(KeyFileError, match="cannot be decrypted"):
+        load_signer(str(encrypted), passphrase=lambda _: "another")
+
+
+def test_an_encrypted_key_that_cannot_be_examined_signs(tmp_path: Path) -> None:
+    (tmp_path / "plain.pem").write_bytes(pem(P256))
+    encrypting = ["pkcs8", "-topk8", "-v2", "des3", "-passout", "pass:open sesame"]
+    openssl(*encrypting, "-in", str(tmp_path / "plain.pem"), "-out", str(tmp_path / "key.pem"))
+    signer = load_signer(str(tmp_path / "key.pem"), passphrase=lambda _: "open sesame")
+    assert signer.public_key.accepts(signer.sign(b"data"), b"data")
 
 
 def test_another_pass_phrase_is_refused(tmp_path: Path) -> None:

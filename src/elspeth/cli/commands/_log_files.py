@@ -164,14 +164,10 @@ def read_file(path: Path) -> bytes:
 
     Raises EvidenceError if it cannot be read.
     """
-    from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415  start time
+    from elspeth.evidence.format.files import read_small_file  # noqa: PLC0415  start time
     from elspeth.evidence.format.limits import MAX_PROOF  # noqa: PLC0415
 
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_PROOF + 1)
-    except OSError as error:
-        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    return read_small_file(path, "a checkpoint or proof", MAX_PROOF)
 
 
 def tell(facts: Mapping[str, str | int], output: str, *, json: bool) -> None:

@@ -20,6 +20,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy,
 
 from elspeth.evidence.format.canonical import Json
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError, printable, shown
+from elspeth.evidence.format.files import read_small_file
 from elspeth.evidence.format.signatures import PublicKey, Signer
 
 __all__ = ["CertificateChain", "CertificateFacts", "certify", "load_certificates"]
@@ -140,11 +141,7 @@ def load_certificates(path: Path) -> CertificateChain:
 
     Raises KeyFileError if it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            pem = file.read(_MAX_SIZE + 1)
-    except OSError as error:
-        raise KeyFileError(str(path), f"cannot be read: {error.strerror}") from error
+    pem = read_small_file(path, "certificates", _MAX_SIZE, KeyFileError)
     try:
         return CertificateChain.from_pem(pem, str(path))
     except EvidenceError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from elspeth.evidence.format.checkpoints import Checkpoint
 from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.files import read_small_file
 from elspeth.evidence.format.limits import MAX_POLICY, MAX_POLICY_NAMES
 from elspeth.evidence.format.notes import Note, NoteKeyType, VerifierKey
 
@@ -189,12 +190,7 @@ def load_policy(path: Path) -> Policy:
 
     Raises EvidenceError if it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_POLICY + 1)
-    except OSError as error:
-        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
-    return Policy.parse(data, str(path))
+    return Policy.parse(read_small_file(path, "a policy", MAX_POLICY), str(path))
 
 
 def _expect_items(items: Sequence[str], counts: range, form: str, place: str) -> None:

@@ -7,9 +7,7 @@ HSM named by a URI. A key is known by its fingerprint: the SHA-256 of the public
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -34,7 +32,9 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 from securesystemslib.exceptions import Error as SigningError
 
 from elspeth.evidence.format.errors import KeyFileError
+from elspeth.evidence.format.files import read_small_file
 from elspeth.evidence.format.key_type import KeyType
+from elspeth.evidence.format.pss_only import is_pss_only
 from elspeth.outputs.policy import Kind, OutputPolicy, check_output
 from elspeth.outputs.writing import hold
 
@@ -77,13 +77,10 @@ _MAX_SIZE = 64 * 1024
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
-_PSS_ONLY_ID = bytes.fromhex("06092a864886f70d01010a")
-"""The DER of the object identifier id-RSASSA-PSS (RFC 4055, section 1.2)."""
 _PSS_ONLY = (
     "expected an RSA key of the common kind (rsaEncryption), which also signs with RSASSA-PSS, got one that is"
     " restricted to it (id-RSASSA-PSS): its fingerprint would not be that of its file"
 )
-_PEM_BODY = re.compile(rb"-----BEGIN (?:PUBLIC|PRIVATE) KEY-----([A-Za-z0-9+/=\s]{64})")
 
 _Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 _Private: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -114,7 +111,8 @@ class PublicKey:
         except _UNREADABLE as error:
             hint = "; this is a private key, its public half is needed" if b"PRIVATE KEY" in pem else ""
             raise KeyFileError(place, f"expected a public key in PEM{hint}") from error
-        _refuse_pss_only(pem, place)
+        if is_pss_only(pem):
+            raise KeyFileError(place, _PSS_ONLY)
         return cls(key=_supported(key, place))
 
     @classmethod
@@ -240,7 +238,7 @@ def load_public_key(path: Path) -> PublicKey:
 
     Raises KeyFileError if it cannot be read or used.
     """
-    return PublicKey.from_pem(_read(path), str(path))
+    return PublicKey.from_pem(read_small_file(path, "a key", _MAX_SIZE, KeyFileError), str(path))
 
 
 def load_signer(key: str, *, public_key: Path | None = None, passphrase: Passphrase = lambda _: None) -> Signer:
@@ -276,20 +274,10 @@ def _remote_signer(uri: str, public_key: Path | None) -> Signer:
     return Signer(public_key=public, backend=signer)
 
 
-def _refuse_pss_only(pem: bytes, place: str) -> None:
-    """Raise KeyFileError for a key restricted to RSASSA-PSS.
-
-    The library takes it for one of the common kind, and forgets which hash and salt it is restricted to. The object
-    identifier is among the first bytes of the DER.
-    """
-    body = _PEM_BODY.search(pem)
-    if body is not None and _PSS_ONLY_ID in base64.b64decode(b"".join(body[1].split())[:48]):
-        raise KeyFileError(place, _PSS_ONLY)
-
-
 def _load_private(key: str, passphrase: Passphrase) -> object:
-    pem = _read(Path(key))
-    _refuse_pss_only(pem, key)
+    pem = read_small_file(Path(key), "a key", _MAX_SIZE, KeyFileError)
+    if is_pss_only(pem):
+        raise KeyFileError(key, _PSS_ONLY)
     try:
         return load_pem_private_key(pem, password=None)
     except TypeError as error:  # the key is encrypted
@@ -300,11 +288,14 @@ def _load_private(key: str, passphrase: Passphrase) -> object:
         hint = "; this is a public key, its private half signs" if b"PUBLIC KEY" in pem else ""
         raise KeyFileError(key, f"expected a private key in PEM{hint}") from error
     try:
-        return load_pem_private_key(pem, password=phrase.encode())
+        found = load_pem_private_key(pem, password=phrase.encode())
     except _UNREADABLE as error:
         raise KeyFileError(
             key, "cannot be decrypted: the pass phrase is not the key's, or the file is damaged"
         ) from error
+    if is_pss_only(pem, phrase.encode()):
+        raise KeyFileError(key, _PSS_ONLY)
+    return found
 
 
 def _library_key(public: PublicKey) -> SSlibKey:
@@ -323,15 +314,3 @@ def _supported(key: object, place: str) -> _Supported:
             return key
         raise KeyFileError(place, f"expected {_ALGORITHMS}, got an RSA key of {key.key_size} bits")
     raise KeyFileError(place, f"expected {_ALGORITHMS}, got one of another algorithm")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_SIZE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise KeyFileError(str(path), f"cannot be read: {reason}") from error
-    if len(data) > _MAX_SIZE:
-        raise KeyFileError(str(path), f"expected a key, got a file of more than {_MAX_SIZE:,} bytes")
-    return data

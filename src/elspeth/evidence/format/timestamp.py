@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificates
 
 from elspeth.evidence.format.deadlines import within
+from elspeth.evidence.format.der import Element, children, encoded
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError, shown
+from elspeth.evidence.format.files import read_small_file
 
 if TYPE_CHECKING:
     from rfc3161_client.tsp import SignedData
@@ -31,15 +33,15 @@ __all__ = ["check_signer", "load_authorities", "looks_like_timestamp", "request_
 _MAX_RESPONSE = 64 * 1024
 """The largest response that is read, in bytes. One with three certificates takes about six kilobytes."""
 
+_MAX_AUTHORITIES = 1024 * 1024
+"""The largest file of root certificates that is read. Those of an operating system take a quarter of it."""
+
 _TIMEOUT_S = 30.0
 _DEADLINE_S = 60.0
 """How long a response may take as a whole."""
 
 _SEQUENCE, _SET, _OID, _OCTETS, _FIRST = 0x30, 0x31, 0x06, 0x04, 0xA0
 """DER tags. The last is [0], IMPLICIT or EXPLICIT."""
-
-_LONG = 0x80
-"""The bit of a DER length whose bytes follow."""
 
 _DIGESTS = {
     "608648016503040201": "sha256",
@@ -56,9 +58,6 @@ _SIGNING_CERTIFICATE = "2a864886f70d010910020c"
 """RFC 2634, section 5.4. Its SHA-1 is acceptable: the certificate existed before anyone could want another like it."""
 _SIGNING_CERTIFICATE_V2 = "2a864886f70d010910022f"
 """RFC 5035, section 3."""
-
-_Element: TypeAlias = tuple[int, bytes]
-"""A DER tag and the content under it."""
 
 
 def request_timestamp(envelope: bytes, url: str) -> bytes:
@@ -119,8 +118,8 @@ def looks_like_timestamp(path: Path) -> bool:
     with path.open("rb") as file:
         data = file.read(_MAX_RESPONSE + 1)
     try:
-        [(tag, content)] = _children(data)
-        return tag == _SEQUENCE and _children(content)[0][0] == _SEQUENCE
+        [(tag, content)] = children(data)
+        return tag == _SEQUENCE and children(content)[0][0] == _SEQUENCE
     except (ValueError, IndexError):
         return False
 
@@ -131,9 +130,7 @@ def load_authorities(path: Path) -> list[Certificate]:
     Raises KeyFileError if there are none.
     """
     try:
-        return load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        raise KeyFileError(str(path), f"cannot be read: {error.strerror}") from error
+        return load_pem_x509_certificates(read_small_file(path, "certificates", _MAX_AUTHORITIES, KeyFileError))
     except ValueError as error:
         raise KeyFileError(str(path), "expected certificates in PEM") from error
 
@@ -201,12 +198,12 @@ def _in_order(response: bytes) -> bytes:
     over their order.
     """
     try:
-        [(_, content), *_] = _children(response)
-        [_, (_, content_info), *_] = _children(content)
-        _, (_, explicit) = _children(content_info)
-        [(_, signed_data)] = _children(explicit)
-        certificates = next(content for tag, content in _children(signed_data) if tag == _FIRST)
-        elements = [_encoded(element) for element in _children(certificates)]
+        [(_, content), *_] = children(response)
+        [_, (_, content_info), *_] = children(content)
+        _, (_, explicit) = children(content_info)
+        [(_, signed_data)] = children(explicit)
+        certificates = next(content for tag, content in children(signed_data) if tag == _FIRST)
+        elements = [encoded(element) for element in children(certificates)]
     except (ValueError, IndexError, StopIteration):
         return response
     is_whole = b"".join(elements) == certificates
@@ -225,8 +222,8 @@ class _Signer:
 def _named(signer: _Signer, attribute: str) -> Iterator[tuple[str, bytes]]:
     """Yield the digest algorithms and hashes in an attribute."""
     for value in signer.attributes.get(attribute, []):
-        identifiers = _children(_children(value)[0][1])
-        parts = _children(identifiers[0][1])
+        identifiers = children(children(value)[0][1])
+        parts = children(identifiers[0][1])
         if attribute == _SIGNING_CERTIFICATE:
             yield _SHA1, _content(parts[0], _OCTETS)
         elif parts[0][0] == _OCTETS:
@@ -236,55 +233,25 @@ def _named(signer: _Signer, attribute: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _signer(token: bytes) -> _Signer:
-    [(_, content_info)] = _children(token)
-    _, (_, explicit) = _children(content_info)
-    [(_, signed_data)] = _children(explicit)
-    *_, signers = _children(signed_data)
-    [(_, signer)] = _children(_content(signers, _SET))
-    _, _, digest, attributes, signature, *_ = _children(signer)
+    [(_, content_info)] = children(token)
+    _, (_, explicit) = children(content_info)
+    [(_, signed_data)] = children(explicit)
+    *_, signers = children(signed_data)
+    [(_, signer)] = children(_content(signers, _SET))
+    _, _, digest, attributes, signature, *_ = children(signer)
     found: dict[str, list[bytes]] = {}
-    for _, attribute in _children(_content(attributes, _FIRST)):
-        kind, values = _children(attribute)
-        found.setdefault(_content(kind, _OID).hex(), []).extend(value for _, value in _children(_content(values, _SET)))
+    for _, attribute in children(_content(attributes, _FIRST)):
+        kind, values = children(attribute)
+        found.setdefault(_content(kind, _OID).hex(), []).extend(value for _, value in children(_content(values, _SET)))
     return _Signer(digest_algorithm=_algorithm(digest), attributes=found, signature_algorithm=_algorithm(signature))
 
 
-def _algorithm(element: _Element) -> str:
-    return _content(_children(_content(element, _SEQUENCE))[0], _OID).hex()
+def _algorithm(element: Element) -> str:
+    return _content(children(_content(element, _SEQUENCE))[0], _OID).hex()
 
 
-def _content(element: _Element, tag: int) -> bytes:
+def _content(element: Element, tag: int) -> bytes:
     if element[0] != tag:
         message = f"expected the tag {tag:#x}, got {element[0]:#x}"
         raise ValueError(message)
     return element[1]
-
-
-def _encoded(element: _Element) -> bytes:
-    tag, content = element
-    size = len(content)
-    digits = size.to_bytes((size.bit_length() + 7) // 8)
-    length = bytes([size]) if size < _LONG else bytes([_LONG | len(digits)]) + digits
-    return bytes([tag]) + length + content
-
-
-def _children(data: bytes) -> list[_Element]:
-    """Return the DER elements in some content (X.690).
-
-    Raises ValueError or IndexError for malformed content.
-    """
-    found: list[_Element] = []
-    position = 0
-    while position < len(data):
-        tag, length = data[position], data[position + 1]
-        position += 2
-        if length >= _LONG:
-            size = length - _LONG
-            length = int.from_bytes(data[position : position + size])
-            position += size
-        if len(data) - position < length:
-            message = "an element is longer than what is around it"
-            raise ValueError(message)
-        found.append((tag, data[position : position + length]))
-        position += length
-    return found

@@ -15,6 +15,7 @@ from elspeth.evidence.format.canonical import Json, Members, canonical, parse_ca
 from elspeth.evidence.format.checkpoints import looks_like_log_proof
 from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.files import read_small_file
 from elspeth.evidence.format.found import KEYS
 from elspeth.evidence.format.limits import MAX_PROOF
 from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, verify_inclusion
@@ -252,14 +253,7 @@ def _read_files(members: Members) -> dict[str, bytes]:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PROOF + 1)
-    except OSError as error:
-        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
-    if len(data) > MAX_PROOF:
-        problem = f"expected a bag, or a proof of at most {MAX_PROOF:,} bytes, got a larger file"
-        raise EvidenceError(str(path), problem)
+    data = read_small_file(path, "a bag, or a proof", MAX_PROOF)
     if looks_like_log_proof(data):
         raise EvidenceError(str(path), "is a proof by a log of runs: verify it with --policy")
     if not data.lstrip().startswith(b"{"):
