@@ -16,8 +16,8 @@ LOCK = "requirements.lock"
 PROJECT = ".[postgres,parquet,timestamp,llm,zstd,openlineage,s3,mcp]"  # with all extras that tests use
 WORKERS = str((os.cpu_count() or 1) + 1)  # one more than cores: tests wait for databases, browsers and clocks
 AXE = "axe-core@4.14.1"
-COVERAGE_FLOOR = 97.0  # percent of lines and branches that the tests reach
-DEFAULT = ["tests", "lint", "typecheck", "drift", "schema_lint"]
+COVERAGE_FLOOR = 96.0  # percent of lines and branches that the tests of CI reach
+DEFAULT = ["tests(current)", "lint", "typecheck", "drift", "schema_lint"]
 
 # The tests start Python a thousand times. Without compiled modules, which an image may forbid, they take twice as long.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -68,11 +68,13 @@ def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ()) -
 def tests(session: nox.Session) -> None:
     """Test an installed wheel; arguments go to pytest.
 
-    All but the slow tests run on this Python, the smoke tests on the others.
+    All but the slow tests run on this Python, the smoke tests on the others. In CI the former have to reach the floor
+    of lines and branches.
     """
     install(session, "test", project=(PROJECT,))
     if session.python is None:
-        session.run("pytest", "-n", WORKERS, "-m", "not slow and not thorough", *session.posargs)
+        run = run_measured if os.environ.get("CI") else nox.Session.run
+        run(session, "pytest", "-n", WORKERS, "-m", "not slow and not thorough", *session.posargs)
     else:
         # If the arguments select no smoke test, pytest ends with 5.
         success = [0, 5] if session.posargs else [0]
@@ -104,19 +106,28 @@ def thorough(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Print the lines and branches that no test reaches.
 
-    Without arguments, which go to pytest, the tests must reach the floor. They take a quarter longer than without.
+    Arguments go to pytest; without them all tests run but the long loops.
     """
     install(session, "test", project=(PROJECT,))
+    report = run_measured(session, "pytest", "-n", WORKERS, *session.posargs, floor=0.0)
+    session.run("python", "-m", "slipcover", "--merge", report, "--out", report, "--skip-covered")
+
+
+def run_measured(session: nox.Session, *command: str, floor: float = COVERAGE_FLOOR) -> str:
+    """Run a module's command; return the report of its coverage.
+
+    The session fails if the lines and branches reached are fewer than the floor, in percent.
+    """
     report = Path(session.virtualenv.location) / "coverage.json"
     package = "import elspeth; print(*elspeth.__path__)"
     source = session.run("python", "-I", "-c", package, silent=True)
     measured = ("python", "-m", "slipcover", "--source", str(source).strip(), "--json", "--out", str(report))
-    session.run(*measured, "-m", "pytest", "-n", WORKERS, *session.posargs)
-    session.run("python", "-m", "slipcover", "--merge", str(report), "--out", str(report), "--skip-covered")
+    session.run(*measured, "-m", *command)
     percent = json.loads(report.read_text(encoding="utf-8"))["summary"]["percent_covered"]
     session.log(f"coverage of lines and branches: {percent:.1f} %")
-    if percent < COVERAGE_FLOOR and not session.posargs:
-        session.error(f"expected a coverage of at least {COVERAGE_FLOOR} %")
+    if percent < floor:
+        session.error(f"expected a coverage of at least {floor} %")
+    return str(report)
 
 
 @nox.session(reuse_venv=True)
