@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,6 +244,41 @@ def test_a_witness_refuses_a_database_that_was_put_back(
     assert code == 1
     assert "it knows another history of the log: runs were changed, exchanged or removed" in errors
     assert not Path("2.checkpoint").exists()
+
+
+def witness_at(capsys: Captured, keys: Path, address: str, *more: str) -> tuple[int, str, str]:
+    names = ("--name", "witness.example", "--policy", "logs", "--state", "state")
+    return log(capsys, "witness", "--listen", address, *key_of(keys, "witness"), *names, *more)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_a_witness_says_where_it_listens(
+    capsys: Captured, keys: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    if ":" in address:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    write_policy(capsys, keys)
+    monkeypatch.setattr(WitnessServer, "serve_forever", lambda _: None)
+    code, output, errors = witness_at(capsys, keys, f"{address}:0")
+    assert (code, output) == (0, "")
+    where, policies = errors.splitlines()
+    assert re.fullmatch(rf"listening     http://{re.escape(address)}:[1-9]\d*", where), where
+    assert policies.startswith("for policies  witness NAME witness.example+")
+    code, output, errors = witness_at(capsys, keys, f"{address}:0", "--json")
+    assert (code, errors, list(json.loads(output))) == (0, "", ["listening", "for_policies"])
+
+
+def test_an_address_that_cannot_be_used_is_named(capsys: Captured, keys: Path) -> None:
+    write_policy(capsys, keys)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, _, errors = witness_at(capsys, keys, address)
+    assert (code, errors) == (2, f"error: --listen {address}: cannot be used: [Errno 98] Address already in use\n")
+    code, _, errors = witness_at(capsys, keys, "127.0.0.1:99999")
+    assert (code, errors[:44]) == (2, "error: --listen 127.0.0.1:99999: cannot be u")
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,9 @@ def witness(
     except (OSError, OverflowError) as error:
         raise UsageError(f"--listen {listen}: cannot be used: {error}") from error
     with server:
-        address = "http://{}:{}".format(*server.server_address[:2])
-        facts = {"listening": address, "for policies": f"witness NAME {witness_key(signer)}"}
+        at, number = host.strip("[]"), server.server_address[1]
+        where = f"http://[{at}]:{number}" if ":" in at else f"http://{at}:{number}"
+        facts = {"listening": where, "for policies": f"witness NAME {witness_key(signer)}"}
         if json:
             typer.echo(jsonlib.dumps({name.replace(" ", "_"): fact for name, fact in facts.items()}, indent=2))
             sys.stdout.flush()  # whoever started the witness waits for its address

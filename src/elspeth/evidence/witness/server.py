@@ -35,6 +35,8 @@ class WitnessServer(ThreadingHTTPServer):
         self.witness = witness
         self.report = report
         self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
