@@ -114,6 +114,20 @@ def test_what_cannot_be_imported_is_said(write_module: ModuleWriter, path: str, 
     assert (path.startswith("rules") and source == RULES) == ("rules" in sys.modules), "no half-imported module stays"
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def f(row):\n    return row\n",
+        "def f(row):\n    yield row\n",
+        "async def f(row):\n    yield row\n",
+    ],
+    ids=["coroutine", "generator", "asynchronous generator"],
+)
+def test_a_function_that_does_not_return_its_result_is_refused(write_module: ModuleWriter, source: str) -> None:
+    with pytest.raises(FunctionError, match="expected one that returns its result, got a coroutine or generator"):
+        load_function("rules:f", str(write_module(source)))
+
+
 def test_a_function_of_another_module_is_named_by_it(write_module: ModuleWriter) -> None:
     """Its source is in the other module."""
     with pytest.raises(FunctionError, match="'rules:dumps' is another module's: expected 'json:dumps'"):

@@ -17,6 +17,9 @@ from pydantic import StringConstraints
 
 __all__ = ["FunctionError", "FunctionPath", "LoadedFunction", "load_function"]
 
+_NO_RESULT = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+"""What tells functions that return something to be awaited or iterated over."""
+
 FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 """The path of a function: `package.module:function`."""
 
@@ -72,7 +75,7 @@ def load_function(path: str, directory: str | None) -> LoadedFunction:
         raise FunctionError(f"function {path!r}: {name!r} {what}; the functions of the module: {', '.join(known)}")
     if function.__module__ != module_name:
         raise FunctionError(f"function {path!r} is another module's: expected '{function.__module__}:{name}'")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if any(is_kind(function) for is_kind in _NO_RESULT):
         raise FunctionError(f"function {path!r}: expected one that returns its result, got a coroutine or generator")
     return LoadedFunction(
         path=path, function=function, sha256=_source_hash(path, module), version=_find_version(module)
