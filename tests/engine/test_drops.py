@@ -111,6 +111,16 @@ def test_rows_with_equal_canonical_json_have_one_key(tmp_path: Path) -> None:
     assert (result.dropped, result.failed) == (1, 1)
 
 
+def test_rows_have_one_key_if_they_are_equal_in_the_types_of_the_schema(tmp_path: Path) -> None:
+    rows: list[RowData] = [{"k": "1"}, {"k": "1.0"}, {"k": "2"}, {"k": " 2.00"}]
+    options = {"key": ["k"], "schema": {"mode": "strict", "fields": ["k: float"]}}
+    result, _ = run_graph(
+        tmp_path, graph_settings(tmp_path, rows, row_plugins=[{"plugin": "dedupe", "options": options}])
+    )
+    assert written(tmp_path, "out") == [{"k": 1.0}, {"k": 2.0}]
+    assert (result.dropped, result.failed) == (2, 0)
+
+
 def lookup_settings(directory: Path) -> dict[str, Any]:
     """Return settings with a lookup in names.csv."""
     lookup = {

@@ -1,5 +1,6 @@
 """Transforms in a run: rows changed, expanded and refused."""
 
+import copy
 import json
 import re
 from datetime import UTC, datetime
@@ -117,6 +118,27 @@ def test_a_schema_coerces_what_a_transform_gets_and_refuses_what_does_not_fit(tm
         "field 'id': expected an integer, got text of 1 character",
         "field 'id' is missing",
     ]
+
+
+def test_what_a_plugin_does_to_the_row_of_a_call_is_not_seen(tmp_path: Path) -> None:
+    class Spoiling(AskTransform):
+        def request(self, row: RowData) -> JsonObject | RowError:
+            asked = super().request(row)
+            row["items"].append("spoilt")  # type: ignore[attr-defined]
+            return asked
+
+        def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
+            found = super().result(copy.deepcopy(row), response)
+            row["items"].append("spoilt")  # type: ignore[attr-defined]
+            return RowError(message="no") if row["id"] == 2 else found
+
+    rows: list[RowData] = [{"id": 1, "x": 1, "items": [1]}, {"id": 2, "x": 1, "items": [1]}]
+    options = {"field": "x", "on_error": "bad"}
+    settings = graph_settings(tmp_path, rows, "bad", row_plugins=[{"plugin": "ask", "options": options}])
+    settings["sinks"]["bad"]["error_fields"] = False
+    run_graph(tmp_path, settings, Spoiling)
+    assert [row["items"] for row in written(tmp_path, "out")] == [[1]]
+    assert written(tmp_path, "bad") == rows[1:]
 
 
 class Misbehaving(Transform):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,30 @@ def test_a_server_that_does_not_answer_is_named(bucket: Bucket, monkeypatch: pyt
     monkeypatch.setattr(store._files, "call_s3", refuse)
     with pytest.raises(ObjectStoreError, match="Amazon S3 cannot be reached"):
         store.state(path)
+
+
+CHECKSUM = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
+
+
+@pytest.mark.parametrize(
+    ("described", "is_known"),
+    [
+        ({"ChecksumSHA256": CHECKSUM, "ChecksumType": "FULL_OBJECT"}, True),
+        ({"ChecksumSHA256": CHECKSUM}, True),
+        ({"ChecksumSHA256": f"{CHECKSUM}-2", "ChecksumType": "COMPOSITE"}, False),
+        ({"ChecksumSHA256": f"{CHECKSUM}-2"}, False),
+        ({"ChecksumSHA256": CHECKSUM, "ChecksumType": "COMPOSITE"}, False),
+        ({"ChecksumCRC32": "AAAAAA==", "ChecksumType": "FULL_OBJECT"}, False),
+    ],
+)
+def test_the_hash_of_an_object_is_what_s3_says_of_all_of_it(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, described: dict[str, str], is_known: bool
+) -> None:
+    path = ObjectPath(bucket.url("x"))
+    store = store_of(path)
+    head = {"ContentLength": 1, "ETag": '"1"', **described}
+    monkeypatch.setattr(store._files, "call_s3", lambda *_, **__: head)
+    assert store.require(path).sha256 == (hashlib.sha256(b"x").hexdigest() if is_known else None)
 
 
 def test_a_missing_library_is_an_error_of_the_object(monkeypatch: pytest.MonkeyPatch) -> None:

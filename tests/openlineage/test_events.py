@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.openlineage.events import run_events, run_uuid
 from elspeth.openlineage.files import database_records
 from elspeth.openlineage.records import LineageRecords
 from elspeth_schema import EPOCH
+from elspeth_schema.contracts import OperationStatus, RunStatus
 from tests.engine.pipelines import build, csv_settings, execute
 from tests.examples.running import names
 from tests.fixtures.example_runs import ExampleRun
@@ -166,3 +169,49 @@ def test_files_are_told_apart_by_the_order_of_reading_and_tables_share_no_rows(r
     query = [dataclasses.replace(read[0], path_or_uri="postgresql://db/shop", input_type="query")]
     end = events_of(dataclasses.replace(changed, inputs=query))[-1]
     assert [each["inputFacets"] for each in end["inputs"]] == [{}, {}]
+
+
+def test_a_stop_is_that_of_the_process_in_which_operations_failed_last(records: LineageRecords) -> None:
+    began, (read, write, *_) = records.run.started_at, records.operations
+
+    def at(seconds: int) -> Any:  # noqa: ANN401  whatever has a time
+        return began + timedelta(seconds=seconds)
+
+    def failed(seconds: int, problem: str) -> Any:  # noqa: ANN401
+        changes: Json = {"status": OperationStatus.FAILED, "completed_at": at(seconds), "error_message": problem}
+        return dataclasses.replace(read, **changes)
+
+    first = records.processes[0]
+    processes = [first, *(dataclasses.replace(first, started_at=at(seconds)) for seconds in (10, 20))]
+    operations = [failed(3, "early"), failed(9, "late"), failed(9, "late"), write, failed(20, "again")]
+    run = dataclasses.replace(records.run, status=RunStatus.INTERRUPTED, completed_at=None)
+    changed = dataclasses.replace(records, run=run, processes=processes, operations=operations)
+    found = [
+        (each["eventType"], each["eventTime"], each["run"]["facets"].get("errorMessage", {}).get("message"))
+        for each in events_of(changed)
+    ]
+    assert found == [
+        ("START", timestamp_text(began), None),
+        ("ABORT", timestamp_text(at(9)), "early; late"),
+        ("RUNNING", timestamp_text(at(10)), None),
+        ("RUNNING", timestamp_text(at(20)), None),
+        ("ABORT", timestamp_text(at(20)), "again"),
+    ], "nothing says how the second process stopped"
+    # A run that was given up later failed for the same reason; one of which nothing is known failed.
+    given_up = dataclasses.replace(changed, run=dataclasses.replace(run, status=RunStatus.FAILED, completed_at=at(30)))
+    assert events_of(given_up)[-1]["run"]["facets"]["errorMessage"]["message"] == "again"
+    assert events_of(given_up)[-1]["eventTime"] == timestamp_text(at(30))
+    unknown = dataclasses.replace(given_up, operations=[])
+    assert events_of(unknown)[-1]["run"]["facets"]["errorMessage"]["message"] == "the run failed"
+
+
+def test_statistics_say_that_nothing_was_read_or_written(records: LineageRecords) -> None:
+    inputs = [dataclasses.replace(each, row_count=0, size_bytes=0) for each in records.inputs]
+    artifacts = [dataclasses.replace(each, size_bytes=0) for each in records.artifacts]
+    changed = dataclasses.replace(records, inputs=inputs, artifacts=artifacts, rows_by_sink={})
+    end = events_of(changed)[-1]
+    assert_valid(end)
+    statistics = [each["inputFacets"]["inputStatistics"] for each in end["inputs"]]
+    assert [(each["rowCount"], each["size"], each["fileCount"]) for each in statistics] == [(0, 0, 1)]
+    statistics = [each["outputFacets"]["outputStatistics"] for each in end["outputs"]]
+    assert [(each["rowCount"], each["size"], each["fileCount"]) for each in statistics] == [(0, 0, 1)] * 2

@@ -81,6 +81,12 @@ def test_a_line_too_long_to_hold_is_invalid_and_reading_goes_on(
     assert bad.error == "line 1: longer than 20 characters, of which the first are kept"
 
 
+def test_a_line_of_as_many_characters_as_can_be_held_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elspeth.plugins.json.MAX_CHARACTERS", 20)
+    content = b"\n".join([b'{"a": "' + b"x" * 11 + b'"}', b'{"a": 2}', b'{"a": "' + b"x" * 11 + b'"}'])
+    assert read(JsonlSource, tmp_path / "in", content) == [{"a": "x" * 11}, {"a": 2}, {"a": "x" * 11}]
+
+
 def test_an_element_that_does_not_fit_is_invalid(tmp_path: Path) -> None:
     schema = {"mode": "strict", "fields": ["a: int"]}
     assert read(JsonSource, tmp_path / "in", b'[{"a": "7"}, 5, {"b": 1}]', schema) == [

@@ -171,6 +171,8 @@ def test_an_export_as_found_replaces_its_own_kind_only(capsys: Captured) -> None
         "error: run.jsonl: is not an export of a database as found, which a new one may replace:"
         " name another file, or use --force\n"
     )
+    assert run(capsys, "export", "--as-found", "old.db", "-o", "run.jsonl", "--force")[0] == 0
+    assert json.loads(run(capsys, "verify", "run.jsonl", "--json")[1])["run_id"] is None
     code, _, err = run(capsys, "export", "latest", "-d", "audit.db", "-o", "found.jsonl")
     assert (code, "is not an export, which a new one may replace" in err) == (1, True)
     code, _, err = run(capsys, "export", "--as-found", "old.db", "-o", "old.db", "--format", "jsonl", "--force")

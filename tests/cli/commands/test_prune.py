@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.retention import prune
 from elspeth.evidence.format.signatures import PRIVATE_KEY
 
@@ -144,18 +146,23 @@ def test_one_run_that_cannot_be_pruned_does_not_keep_the_others(run_id: str, cap
     assert {each["run_id"]: each["bag"] is not None for each in listed} == results
 
 
-@pytest.mark.usefixtures("run_id")
-def test_a_full_disk_says_how_far_it_came(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "archive")
+def test_a_full_disk_says_how_far_it_came(run_id: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = [run(capsys), run(capsys)][-1]
+    Path("archive").mkdir()
+    (Path("archive") / f"{run_id}.zip").write_bytes(b"no bag")
 
-    monkeypatch.setattr(prune, "write_export", fail)
+    def fail_at_last(db: LandscapeDB, found: str, *arguments: Any, **options: Any) -> object:  # noqa: ANN401
+        if found == last:
+            raise OSError(28, "No space left on device", "archive")
+        return write_export(db, found, *arguments, **options)
+
+    monkeypatch.setattr(prune, "write_export", fail_at_last)
     code, output, errors = told(capsys, "landscape", "prune", *LATER, "-x", "--json")
     assert (code, json.loads(output)["error"]["notes"]) == (
         1,
-        ["0 of 1 runs were pruned before that; go on with the same command"],
-    )
-    assert errors.startswith("error: archive: No space left on device\n0 of 1 runs were pruned")
+        ["1 of 3 runs were pruned before that; go on with the same command"],
+    ), "the first was refused"
+    assert errors.startswith("error: archive: No space left on device\n1 of 3 runs were pruned")
 
 
 def test_bags_are_signed(run_id: str, key_directory: Path, capsys: Captured) -> None:

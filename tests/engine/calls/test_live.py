@@ -101,7 +101,7 @@ def test_an_answer_ends_the_repeating() -> None:
     assert (time.waits, [attempt.response for attempt in found.attempts]) == ([1.0], [None, SAID])
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(7.5, 7.5), (0.1, 1.0), (3600.0, 60.0)])
+@pytest.mark.parametrize(("asked", "waited"), [(7.5, 7.5), (0.1, 1.0), (0.0, 1.0), (3600.0, 60.0)])
 def test_the_other_side_may_ask_for_a_longer_delay_up_to_the_longest(asked: float, waited: float) -> None:
     time = FakeTime()
     found = exchange(time, Oracle.of([unavailable(retry_after=asked), SAID]))
