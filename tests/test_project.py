@@ -268,10 +268,12 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "layout": set(),
         "diagrams": {"layout"},
         "payload_store": set(),
+        "object_payloads": {"payload_store"},
+        "payload_places": {"object_payloads", "payload_store"},
         "secrets": set(),
         "suggestions": set(),
         "placeholders": {"suggestions"},
-        "landscape": {"canonical", "chunks", "differences", "payload_store", "placeholders"},
+        "landscape": {"canonical", "chunks", "differences", "payload_places", "payload_store", "placeholders"},
         "settings": {"landscape", "placeholders", "secrets", "suggestions"},
     },
     "elspeth.core.landscape": {

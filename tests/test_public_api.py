@@ -177,6 +177,7 @@ ADDED = {
     "add_batch_output",
     "add_rows",
     "claimed",
+    "commit_after",
     "create_checkpoint",
     "end_visit",
     "get_batch_outputs",

@@ -21,6 +21,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.engine.pipelines import trail
 from tests.engine.told import tell
+from tests.fixtures.object_store import Bucket, Failure
 
 distributed = pytest.importorskip("distributed")
 
@@ -179,6 +180,18 @@ def test_workers_that_do_not_see_the_payload_store_are_named(
     monkeypatch.setattr("elspeth.cli.clusters._sees", lambda _: False)
     assert main([*RUN, "--cluster", cluster]) == 2
     assert "--cluster: 2 of 2 workers do not see" in capsys.readouterr().err
+
+
+def test_workers_that_cannot_write_to_a_payload_store_of_objects_are_named(
+    bucket: Bucket, capsys: pytest.CaptureFixture[str], cluster: str
+) -> None:
+    store = bucket.url("payloads")
+    bucket.server.fail(Failure(method="POST", times=2, status=403, code="AccessDenied"))
+    Path("settings.yaml").write_text(SETTINGS.replace("{base_path: payloads}", f"{{base_path: '{store}'}}"))
+    assert main([*RUN, "--cluster", cluster]) == 2
+    assert f"--cluster: 2 of 2 workers cannot write to {store}, beginning with" in capsys.readouterr().err
+    assert main([*RUN, "--cluster", cluster]) == 0
+    assert len(bucket.listed()) >= 60
 
 
 def test_rate_limits_need_a_file_that_all_share(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,17 @@ def test_an_output_of_a_run_is_checked_and_found_in_its_bucket(
         (lambda tree: tree["landscape"].update(report={"path": "s3://b/x.html"}), "landscape.report.path: "),
         (lambda tree: tree["sinks"]["x"]["options"].update(path="hdfs://b/x"), "sinks.x.options.path: unknown scheme"),
         (lambda tree: tree["sinks"]["x"]["options"].update(path="s3://b/a/"), "sinks.x.options.path: 's3://b/a/' name"),
-        (lambda tree: tree.update(payload_store={"base_path": "s3://b/p"}), "payload_store.base_path: "),
+        (
+            lambda tree: tree.update(payload_store={"base_path": "s3://b"}),
+            "payload_store.base_path: 's3://b' names no object: expected s3://bucket/key",
+        ),
+        (
+            lambda tree: (
+                tree.update(payload_store={"base_path": "s3://b/in.csv/p"})
+                or tree["datasource"]["options"].update(path="s3://b/in.csv")
+            ),
+            "payload_store.base_path: the address 's3://b/in.csv/p' lies below that of datasource: give each its own",
+        ),
     ],
 )
 @pytest.mark.usefixtures("object_server")

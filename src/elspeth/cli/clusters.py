@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from elspeth.api.workers import start_workers
 from elspeth.cli.failures import UsageError
 from elspeth.contracts.environment import missing_package
+from elspeth.objects.address import ObjectPath, Place, place_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,7 +31,7 @@ __all__ = [
     "database_files",
     "require_runnable",
     "share_work",
-    "shared_directories",
+    "shared_places",
 ]
 
 P = ParamSpec("P")
@@ -155,13 +156,11 @@ class ClusterWorkers(Executor):
 
 
 @contextmanager
-def cluster_workers(
-    address: str, files: Sequence[Path] = (), directories: Sequence[Path] = ()
-) -> Iterator[ClusterWorkers]:
+def cluster_workers(address: str, files: Sequence[Path] = (), places: Sequence[Place] = ()) -> Iterator[ClusterWorkers]:
     """Yield the workers of the cluster at an address.
 
-    Raises UsageError if there are none, or they see other files or directories than this process. A file is made in
-    each of these directories to find out, and removed.
+    Raises UsageError if there are none, they see other files than this process, or they cannot write to these places.
+    A file is made in each directory to find out, and removed.
     """
     problem = missing_package("distributed", "dask")
     if problem is not None:
@@ -179,8 +178,11 @@ def cluster_workers(
             raise UsageError(f"--cluster: the Dask scheduler at {address} has no workers") from error
         for each in files:
             _require_place(client, each)
-        for each in directories:
-            _require_directory(client, each)
+        for place in places:
+            if isinstance(place, ObjectPath):
+                _require_objects(client, place)
+            else:
+                _require_directory(client, place)
         workers = ClusterWorkers(client, address)
         try:
             yield workers
@@ -219,10 +221,11 @@ def require_runnable(pipeline: Pipeline) -> None:
         raise UsageError("--cluster: rate limits need a rate_limit.persistence_path that all workers share")
 
 
-def shared_directories(pipeline: Pipeline) -> list[Path]:
-    """Return the directories that workers of a run write to."""
+def shared_places(pipeline: Pipeline) -> list[Place]:
+    """Return the places that workers of a run write to."""
     if _makes_calls(pipeline) or "payload_store" in pipeline.settings.model_fields_set:
-        return [Path.cwd() / pipeline.settings.payload_store.base_path]
+        place = place_of(pipeline.settings.payload_store.base_path)
+        return [place if isinstance(place, ObjectPath) else Path.cwd() / place]
     return []
 
 
@@ -240,6 +243,28 @@ def _require_directory(client: Client, directory: Path) -> None:
         _require_place(client, probe)
     finally:
         probe.unlink()
+
+
+def _require_objects(client: Client, place: ObjectPath) -> None:
+    found: dict[str, str | None] = client.run(_objection, str(place))
+    problems = sorted((address, problem) for address, problem in found.items() if problem is not None)
+    if problems:
+        address, problem = problems[0]
+        raise UsageError(
+            f"--cluster: {len(problems)} of {len(found)} workers cannot write to {place}, beginning with {address}:"
+            f" {problem}"
+        )
+
+
+def _objection(text: str) -> str | None:
+    """Return why no payload can be stored, or None."""
+    from elspeth.core.payload_places import open_payload_store  # noqa: PLC0415  start time of workers
+
+    try:
+        open_payload_store(place_of(text))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _sees(path: str) -> bool:

@@ -15,7 +15,7 @@ from elspeth.api.loading import GivenSettings
 from elspeth.api.run_report import RunReport, report_at_end
 from elspeth.api.running import audit_database
 from elspeth.api.workers import run_workers
-from elspeth.cli.clusters import cluster_workers, require_runnable, shared_directories
+from elspeth.cli.clusters import cluster_workers, require_runnable, shared_places
 from elspeth.cli.failures import ExitCode, print_error, report_error
 from elspeth.cli.progress import duration, migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
@@ -124,7 +124,7 @@ def _workers(pipeline: Pipeline, cluster: str | None) -> AbstractContextManager[
     """Return what opens the workers that share the run's rows."""
     if cluster is not None:
         require_runnable(pipeline)
-        return cluster_workers(cluster, [Path.cwd()], shared_directories(pipeline))
+        return cluster_workers(cluster, [Path.cwd()], shared_places(pipeline))
     return run_workers(pipeline.settings.concurrency.workers)
 
 

@@ -17,7 +17,7 @@ import typer
 from elspeth.cli.failures import UsageError
 from elspeth.objects.address import ObjectPath, Place, is_address, place_of
 
-__all__ = ["fetch", "fetch_text", "uploading"]
+__all__ = ["fetch", "fetch_text", "require_place", "uploading"]
 
 _BLOCK = 1 << 20
 
@@ -36,6 +36,16 @@ def fetch(ctx: typer.Context, given: Place | list[Place] | None) -> Path | list[
 def fetch_text(ctx: typer.Context, text: str) -> str:
     """Return the path of a copy, or the text."""
     return str(fetch(ctx, place_of(text))) if is_address(text) else text
+
+
+def require_place(text: str | None) -> str | None:
+    """Check a path or address, as a callback of typer.
+
+    Raises UsageError for an unusable address.
+    """
+    if text is not None and isinstance(place := place_of(text), ObjectPath):
+        _check(place)
+    return text
 
 
 def _copy(ctx: typer.Context, place: Place) -> Path:

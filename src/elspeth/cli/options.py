@@ -15,7 +15,7 @@ import typer
 from elspeth.cli.access import default_database
 from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import ExitCode, UsageError, show_tracebacks
-from elspeth.cli.objects import fetch
+from elspeth.cli.objects import fetch, require_place
 from elspeth.contracts.environment import DEFAULT_SETTINGS, SETTINGS
 from elspeth.objects.address import place_of
 
@@ -112,6 +112,18 @@ FromOption = Annotated[
         parser=place_of,
         callback=fetch,
         help="An export to read instead of the database: a path, or the address of an object.",
+    ),
+]
+
+
+PayloadsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--payloads",
+        metavar="PLACE",
+        callback=require_place,
+        help="Where they are kept: a directory, or an address such as s3://bucket/prefix; by default where the run's "
+        "settings say.",
     ),
 ]
 

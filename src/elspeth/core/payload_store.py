@@ -7,16 +7,26 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from elspeth.contracts.errors import RecordableError
+from elspeth.objects.address import ObjectPath, Place
 from elspeth.outputs.writing import make_directory, sync_directory
 
-__all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]
+__all__ = [
+    "DeferredPayloads",
+    "FilesystemPayloadStore",
+    "IntegrityError",
+    "ManagedPayloadStore",
+    "PayloadStore",
+    "is_hash",
+    "relative_path",
+    "require_content",
+]
 
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -45,6 +55,48 @@ class PayloadStore(Protocol):
 
     def delete(self, content_hash: str) -> bool:
         """Delete the content; return whether it was kept."""
+
+
+class ManagedPayloadStore(PayloadStore, Protocol):
+    """A payload store of runs: read in bulk, and purged."""
+
+    def find(self, hashes: Iterable[str]) -> list[str]:
+        """Return the hashes that are kept, in order.
+
+        Texts that are no hashes are left out.
+        """
+
+    def read(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield each hash with its content.
+
+        Raises KeyError for one that is not kept, IntegrityError for one that was altered.
+        """
+
+    def last_used_before(self, moment: datetime) -> Iterator[tuple[str, int]]:
+        """Yield hash and size of payloads stored before a moment.
+
+        Sizes are in bytes; storing a payload again counts.
+        """
+
+    def delete_unused(self, hashes: Iterable[str], since: datetime) -> None:
+        """Delete the payloads that were not stored since a moment."""
+
+
+@runtime_checkable
+class DeferredPayloads(Protocol):
+    """A payload store that makes payloads durable by the group."""
+
+    def sync(self) -> None:
+        """Make durable what was stored since the last call.
+
+        Raises OSError if it cannot be, IntegrityError for a payload that is kept already and was altered.
+        """
+
+    def forget(self) -> None:
+        """Do not wait for what was stored so far.
+
+        Nothing will name it.
+        """
 
 
 class FilesystemPayloadStore:
@@ -86,10 +138,7 @@ class FilesystemPayloadStore:
             content = path.read_bytes()
         except FileNotFoundError as error:
             raise KeyError(content_hash) from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != content_hash:
-            message = f"payload {path}: expected SHA-256 {content_hash}, got {found}. The file was altered."
-            raise IntegrityError(message)
+        require_content(path, content_hash, hashlib.sha256(content).hexdigest())
         return content
 
     def exists(self, content_hash: str) -> bool:
@@ -119,25 +168,58 @@ class FilesystemPayloadStore:
             return False
         return True
 
+    def delete_unused(self, hashes: Iterable[str], since: datetime) -> None:
+        """Delete the payloads that were not stored since a moment."""
+        for content_hash in hashes:
+            self.delete_unless_used(content_hash, since)
+
+    def find(self, hashes: Iterable[str]) -> list[str]:
+        """Return the hashes that are kept, in order."""
+        return [each for each in hashes if is_hash(each) and self.exists(each)]
+
+    def read(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield each hash with its content."""
+        for each in hashes:
+            yield each, self.retrieve(each)
+
     def last_used_before(self, moment: datetime) -> Iterator[tuple[str, int]]:
         """Yield hash and size of payloads stored before a moment.
 
         Sizes are in bytes; storing a payload again counts.
         """
         for path in sorted(self._base.glob("??/*")):
-            if _HASH.fullmatch(path.name) and (status := path.stat()).st_mtime < moment.timestamp():
+            if is_hash(path.name) and (status := path.stat()).st_mtime < moment.timestamp():
                 yield path.name, status.st_size
 
     def _path(self, content_hash: str) -> Path:
-        if _HASH.fullmatch(content_hash) is None:
-            message = f"payload hash: expected 64 hex digits, got {content_hash!r}"
-            raise ValueError(message)
-        return self._base / content_hash[:2] / content_hash
+        return self._base / relative_path(content_hash)
 
     def _make(self, directory: Path) -> None:
         if directory not in self._made:
             make_directory(directory)
             self._made.add(directory)
+
+
+def is_hash(text: str) -> bool:
+    """Return whether a text can be a payload hash."""
+    return _HASH.fullmatch(text) is not None
+
+
+def relative_path(content_hash: str) -> str:
+    """Return where a payload is in its store.
+
+    Raises ValueError for a text that is no hash.
+    """
+    if not is_hash(content_hash):
+        raise ValueError(f"payload hash: expected 64 hex digits, got {content_hash!r}")
+    return f"{content_hash[:2]}/{content_hash}"
+
+
+def require_content(place: Place, content_hash: str, found: str) -> None:
+    """Raise IntegrityError unless the payload has its hash."""
+    if found != content_hash:
+        what = "object" if isinstance(place, ObjectPath) else "file"
+        raise IntegrityError(f"payload {place}: expected SHA-256 {content_hash}, got {found}. The {what} was altered.")
 
 
 @contextmanager

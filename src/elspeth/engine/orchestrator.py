@@ -93,9 +93,8 @@ class Orchestrator:
         self._force = force
         self._settings_options = settings_options
         self._settings_file = settings_file
-        self._recorder = LandscapeRecorder(
-            db, payload_store=payload_store(pipeline.settings), seal_signer=keys.seal_signer
-        )
+        self._payloads = payload_store(pipeline.settings)
+        self._recorder = LandscapeRecorder(db, payload_store=self._payloads, seal_signer=keys.seal_signer)
         self._pipeline = pipeline
         self._keys = keys
         self._observer = observer or Observer()
@@ -157,7 +156,11 @@ class Orchestrator:
             file = None
             if self._workers is not None and self._pipeline.settings.rate_limit.persistence_path is None:
                 file = f"{stack.enter_context(TemporaryDirectory(prefix='elspeth-'))}/rates.db"
-            yield stack.enter_context(open_external_calls(self._pipeline, self._db, rate_file=file))
+            calls = open_external_calls(self._pipeline, self._db, payloads=self._payloads, rate_file=file)
+            external = stack.enter_context(calls)
+            if external is not None:
+                self._recorder.commit_after(external.payloads)
+            yield external
 
     def _name_outputs(self, run_id: str, started_at: datetime) -> RunOutputs:
         """Fill placeholders in the paths of sinks and outputs."""
@@ -172,7 +175,7 @@ class Orchestrator:
         if self._observer.on_run is not None:
             self._observer.on_run(start.run_id)
         self._lineage.tell(self._db, start.run_id)
-        if payload_store(self._pipeline.settings) is not None:
+        if self._payloads is not None:
             start = replace(start, reason_key=read_reason_key(self._db, start.run_id))
         sinks = SinkSet(self._recorder, start, outputs)
         loader = RowLoader(self._db, self._recorder, self._pipeline, start, self._observer, mask=self._keys.mask)

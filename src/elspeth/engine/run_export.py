@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +22,7 @@ from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.reporting import ExportFailedError, Observer, Phase, RunResult
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.objects.address import place_of
 from elspeth.outputs.writing import Output
 
 __all__ = ["export_run"]
@@ -63,7 +63,7 @@ def _write_export(
         total = sealed_record_count(connection, run_id)
     export = settings.landscape.export
     form = export_form(export, str(output.path))
-    payloads = Path(settings.payload_store.base_path)
+    payloads = place_of(settings.payload_store.base_path)
     recorder = LandscapeRecorder(db)
     recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=form.value, export_sink=export.sink)
     try:

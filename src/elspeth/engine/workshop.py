@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass, replace
 from logging.handlers import QueueHandler
-from pathlib import Path
 from queue import SimpleQueue
 
 from elspeth.contracts.errors import recordable_message
@@ -26,7 +25,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.ids import tagged_ids
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.detached import DetachedStore
-from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.core.payload_places import open_payload_store
+from elspeth.core.payload_store import ManagedPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
 from elspeth.engine.errors import DEFECTS, WorkerError
@@ -36,6 +36,7 @@ from elspeth.engine.pipeline import Pipeline, build_pipeline
 from elspeth.engine.processor import RowProcessor
 from elspeth.engine.start import Start
 from elspeth.engine.trail import TrailWriter
+from elspeth.objects.address import place_of
 from elspeth.plugins.manager import PluginManager
 
 __all__ = ["Breakdown", "RunContext", "payload_store", "process_name", "process_partition"]
@@ -140,7 +141,8 @@ class _Workshop:
         context, db = self._context, None
         if context.database_url is not None:
             db = self._stack.enter_context(LandscapeDB.from_url(context.database_url, create_tables=False))
-        return self._stack.enter_context(open_external_calls(self._pipeline, db, rate_file=context.rate_file))
+        calls = open_external_calls(self._pipeline, db, payloads=self._payloads, rate_file=context.rate_file)
+        return self._stack.enter_context(calls)
 
     def process(self, partition: Partition) -> ProcessedPartition:
         """Process the first rows of a partition, most often all."""
@@ -149,6 +151,8 @@ class _Workshop:
             external.restart()
         store = DetachedStore(context.dialect)
         recorder = LandscapeRecorder(store, payload_store=self._payloads)
+        if external is not None:
+            recorder.commit_after(external.payloads)
         start = Start(run_id=context.run_id, edges=context.edges, reason_key=context.reason_key)
         trail = TrailWriter(recorder, start, self._pipeline, keeps_failures=True)
         processor = RowProcessor(trail, self._pipeline, None, external=external)
@@ -219,14 +223,14 @@ def _require_same(pipeline: Pipeline, context: RunContext) -> None:
         raise WorkerError(f"its plugins or files are not those of the run: {'; '.join(problems)}")
 
 
-def payload_store(settings: Settings) -> FilesystemPayloadStore | None:
+def payload_store(settings: Settings) -> ManagedPayloadStore | None:
     """Return the payload store for rows, or None.
 
-    Rows are kept only if the settings ask for it: each takes a file.
+    Rows are kept only if the settings ask for it: each takes a file or an object.
     """
     if "payload_store" not in settings.model_fields_set:
         return None
-    return FilesystemPayloadStore(Path(settings.payload_store.base_path))
+    return open_payload_store(place_of(settings.payload_store.base_path))
 
 
 _lock = threading.Lock()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -23,6 +25,8 @@ _BLOCK = 8 * 1024 * 1024
 _VERSIONS = ("VersionId", "generation", "version_id")
 _TAGS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
 """What changes with an object, the best first, by the names that implementations of fsspec give it."""
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+"""When an object was written, the best first, by the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +34,14 @@ class ObjectState:
     """What a store says of an object.
 
     `size` is in bytes. `tag` changes with the content. `version` is that of a bucket that keeps versions. `sha256` is
-    the hash in hex, if the store has computed it itself.
+    the hash in hex, if the store has computed it itself. `modified` is when the object was written, if that is known.
     """
 
     size: int
     tag: str
     version: str | None = None
     sha256: str | None = None
+    modified: datetime | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
@@ -58,6 +63,18 @@ class FileSystem(Protocol):
 
     def put_file(self, lpath: str, rpath: str, *, mode: str) -> object:
         """Upload a local file."""
+
+    def cat_file(self, path: str, **options: object) -> bytes:
+        """Return the content of an object."""
+
+    def pipe_file(self, path: str, value: bytes, *, mode: str) -> object:
+        """Store bytes as an object."""
+
+    def rm_file(self, path: str) -> object:
+        """Delete an object."""
+
+    def find(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]:
+        """Return all objects below a path, with what `info` says."""
 
     def call_s3(self, method: str, **options: object) -> Mapping[str, object]:
         """Send a request to S3; only s3fs has this."""
@@ -81,9 +98,7 @@ class ObjectStore:
             return None
         if info.get("type") != "file":
             return None
-        version = next((str(info[name]) for name in _VERSIONS if info.get(name) is not None), None)
-        tag = next((str(info[name]) for name in _TAGS if info.get(name) is not None), "")
-        return ObjectState(size=int(str(info["size"])), tag=tag, version=version)
+        return _state_of(info)
 
     def require(self, path: ObjectPath) -> ObjectState:
         """Return what the store says of an object.
@@ -140,6 +155,40 @@ class ObjectStore:
             raise ObjectMissingError(path, "was stored, and is gone again")
         return stored
 
+    def read(self, path: ObjectPath) -> bytes:
+        """Return the content of a small object.
+
+        Raises ObjectMissingError if there is none.
+        """
+        with named_errors(path):
+            return self._files.cat_file(str(path))
+
+    def write(self, path: ObjectPath, content: bytes, *, sha256: str, replacing: ObjectState | None) -> None:
+        """Store bytes as a small object, or change nothing.
+
+        Only the object of the state `replacing` is replaced, and without it nothing. Raises ObjectExistsError if
+        another object is there, or none to be replaced.
+        """
+        with named_errors(path):
+            self._write(path, content, sha256, replacing)
+
+    def list(self, prefix: ObjectPath) -> Iterator[tuple[str, ObjectState]]:
+        """Yield the objects below a prefix.
+
+        Each comes with the rest of its key.
+        """
+        with named_errors(prefix):
+            found = self._files.find(str(prefix), detail=True)
+        for name, info in found.items():
+            key = name.lstrip("/").partition("/")[2]
+            if key.startswith(f"{prefix.key}/"):
+                yield key.removeprefix(f"{prefix.key}/"), _state_of(info)
+
+    def delete(self, path: ObjectPath) -> None:
+        """Delete an object, if there is one."""
+        with suppress(ObjectMissingError), named_errors(path):
+            self._files.rm_file(str(path))
+
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
@@ -149,6 +198,12 @@ class ObjectStore:
     def _upload(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> None:  # noqa: ARG002
         """Upload a file. Raises FileExistsError if another object is there."""
         self._files.put_file(str(file), str(path), mode="create" if replacing is None else "overwrite")
+
+    def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> None:  # noqa: ARG002
+        """Store bytes. Raises FileExistsError if another object is there."""
+        if self.state(path) != replacing:
+            raise FileExistsError(str(path))
+        self._files.pipe_file(str(path), content, mode="create" if replacing is None else "overwrite")
 
     def _require_stored(self, path: ObjectPath, file: Path, sha256: str) -> ObjectState:
         """Return the state of an object equal to a file."""
@@ -204,3 +259,23 @@ class ObjectReader(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+def _state_of(info: Mapping[str, object]) -> ObjectState:
+    """Return the state that fsspec's information stands for."""
+    version = next((str(info[name]) for name in _VERSIONS if info.get(name) is not None), None)
+    tag = next((str(info[name]) for name in _TAGS if info.get(name) is not None), "")
+    times = (time for name in _TIMES if (time := _time_of(info.get(name))) is not None)
+    return ObjectState(size=int(str(info["size"])), tag=tag, version=version, modified=next(times, None))
+
+
+def _time_of(value: object) -> datetime | None:
+    """Return a time given as such, as seconds or text."""
+    if isinstance(value, float):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)

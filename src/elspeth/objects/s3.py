@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 from elspeth.objects.address import ObjectPath
 from elspeth.objects.base import ObjectState, ObjectStore
@@ -20,6 +22,8 @@ _PART = 64 * 1024 * 1024
 """Bytes of a request; a file that is larger is uploaded in parts. The limits of S3 are 5 MiB and 10,000 parts."""
 
 _MAX_PARTS = 10_000
+_PAGE = 1000
+"""Objects that are listed by one request, the most that S3 allows."""
 _CONFLICTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "NoSuchUpload"})
 """Answers to a conditional request whose condition does not hold."""
 
@@ -42,7 +46,26 @@ class S3Store(ObjectStore):
             tag=str(head.get("ETag", "")),
             version=_version(head),
             sha256=_full_checksum(head),
+            modified=_time(head),
         )
+
+    def read(self, path: ObjectPath) -> bytes:
+        """Return the content of a small object, by one request."""
+        with named_errors(path):
+            return self._files.cat_file(str(path), max_concurrency=1)
+
+    def list(self, prefix: ObjectPath) -> Iterator[tuple[str, ObjectState]]:
+        """Yield the objects below a prefix, page by page."""
+        asked: dict[str, object] = {"Bucket": prefix.bucket, "Prefix": f"{prefix.key}/", "MaxKeys": _PAGE}
+        while True:
+            with named_errors(prefix):
+                page = self._files.call_s3("list_objects_v2", **asked)
+            for each in cast("Sequence[Mapping[str, object]]", page.get("Contents", ())):
+                state = ObjectState(size=int(str(each["Size"])), tag=str(each["ETag"]), modified=_time(each))
+                yield str(each["Key"]).removeprefix(f"{prefix.key}/"), state
+            if not page.get("IsTruncated"):
+                return
+            asked["ContinuationToken"] = page["NextContinuationToken"]
 
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
@@ -55,34 +78,25 @@ class S3Store(ObjectStore):
             self._call("abort_multipart_upload", path, UploadId=upload["UploadId"])
 
     def _upload(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> None:
-        described: dict[str, object] = {"Metadata": {"sha256": sha256}}
-        condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing.tag}
-        try:
-            if file.stat().st_size <= _PART:
-                checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
-                described |= {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": checksum}
-                self._call("put_object", path, Body=file.read_bytes(), **described, **condition)
-            else:
-                self._upload_parts(path, file, described, replacing, condition)
-        except OSError as error:
-            if response_code(error) in _CONFLICTS:
-                raise FileExistsError(str(path)) from error
-            raise
+        if file.stat().st_size <= _PART:
+            self._write(path, file.read_bytes(), sha256, replacing)
+        else:
+            with _conflicts(path):
+                self._upload_parts(path, file, sha256, replacing)
 
-    def _upload_parts(
-        self,
-        path: ObjectPath,
-        file: Path,
-        described: Mapping[str, object],
-        replacing: ObjectState | None,
-        condition: Mapping[str, object],
-    ) -> None:
+    def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> None:
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        described = {"Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": checksum}
+        with _conflicts(path):
+            self._call("put_object", path, Body=content, **described, **_condition(replacing))
+
+    def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> None:
         """Upload a file in parts.
 
         The last request makes an object of them. A crash leaves parts that nobody sees, and that the bucket's rule for
         unfinished uploads removes.
         """
-        upload = self._call("create_multipart_upload", path, **described)["UploadId"]
+        upload = self._call("create_multipart_upload", path, Metadata={"sha256": sha256})["UploadId"]
         try:
             parts = [
                 {
@@ -92,6 +106,7 @@ class S3Store(ObjectStore):
                 for number, content in enumerate(_contents(file), start=1)
             ]
             self._require_same(path, replacing)  # stores that do not know the condition ignore it
+            condition = _condition(replacing)
             self._call(
                 "complete_multipart_upload", path, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
             )
@@ -106,6 +121,27 @@ class S3Store(ObjectStore):
 
     def _call(self, method: str, path: ObjectPath, **options: object) -> Mapping[str, object]:
         return self._files.call_s3(method, Bucket=path.bucket, Key=path.key, **options)
+
+
+def _condition(replacing: ObjectState | None) -> Mapping[str, object]:
+    """Return the options that say what may be replaced."""
+    return {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing.tag}
+
+
+@contextlib.contextmanager
+def _conflicts(path: ObjectPath) -> Iterator[None]:
+    """Raise FileExistsError if a condition does not hold."""
+    try:
+        yield
+    except OSError as error:
+        if response_code(error) in _CONFLICTS:
+            raise FileExistsError(str(path)) from error
+        raise
+
+
+def _time(answer: Mapping[str, object]) -> datetime | None:
+    time = answer.get("LastModified")
+    return time if isinstance(time, datetime) else None
 
 
 def _contents(file: Path) -> Iterator[bytes]:

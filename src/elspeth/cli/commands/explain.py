@@ -15,12 +15,14 @@ from elspeth.cli.options import (
     FromOption,
     JsonOption,
     OptionalDatabaseOption,
+    PayloadsOption,
     RunArgument,
     RunOption,
     require_unicode,
 )
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
+from elspeth.objects.address import place_of
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.queries.problems import DifferingAnswer
@@ -54,10 +56,7 @@ def explain(
     show: Annotated[
         bool, typer.Option("--show", help="Show contents too: of the row, requests and answers, where they are kept.")
     ] = False,
-    payloads: Annotated[
-        Path | None,
-        typer.Option("--payloads", metavar="DIR", help="Where they are kept; by default where the run's settings say."),
-    ] = None,
+    payloads: PayloadsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Explain what became of a row.
@@ -85,7 +84,7 @@ def explain(
         story = _story_from_database(url, run, row, token)
         if show:
             with open_landscape(url) as db:
-                contents = contents_in_store(story, db, payloads)
+                contents = contents_in_store(story, db, None if payloads is None else place_of(payloads))
     typer.echo(story_json(story, contents) if json else story_text(story, contents or {}))
     if contents is not None and not json:
         typer.echo(contents_text(contents))

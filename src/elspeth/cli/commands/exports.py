@@ -40,6 +40,7 @@ from elspeth.cli.options import (
     JsonOption,
     OptionalDatabaseOption,
     OptionalRunArgument,
+    PayloadsOption,
     WorkersOption,
     require_only_one,
     require_unicode,
@@ -51,7 +52,7 @@ from elspeth.core.landscape.exporting.format import (
     ExportFormat,
     guess_form,
 )
-from elspeth.objects.address import ObjectPath, place_of
+from elspeth.objects.address import ObjectPath, Place, place_of
 from elspeth.outputs.compression import Compression
 
 if TYPE_CHECKING:
@@ -127,10 +128,6 @@ _BaseOption = Annotated[
         help="What IRIs of records in nt begin with; by default urn:elspeth:run:ID/.",
     ),
 ]
-_PayloadsOption = Annotated[
-    Path | None,
-    typer.Option("--payloads", metavar="DIR", help="Where they are kept; by default where the run's settings say."),
-]
 
 
 def export(
@@ -150,7 +147,7 @@ def export(
     include_withheld: _WithheldOption = False,
     include_payloads: Annotated[bool, typer.Option("--include-payloads", hidden=True)] = False,
     include_contents: _ContentsOption = False,
-    payloads: _PayloadsOption = None,
+    payloads: PayloadsOption = None,
     contact_name: _ContactNameOption = None,
     contact_email: _ContactEmailOption = None,
     base: _BaseOption = None,
@@ -204,7 +201,7 @@ def export(
         stamp=_make_stamp(tsa),
         protected=protected_files(database=as_found or database, keys=(key, public, certificate)),
         force=force,
-        contents=_Contents(directory=payloads) if include_contents else None,
+        contents=_Contents(place=None if payloads is None else place_of(payloads)) if include_contents else None,
         contact=_make_contact(contact_name, contact_email),
         base=base,
         workers=workers,
@@ -220,19 +217,19 @@ def export(
 class _Contents:
     """That contents are exported, and where they are kept.
 
-    Without a directory it is where the run kept them.
+    Without a place it is where the run kept them.
     """
 
-    directory: Path | None
+    place: Place | None
 
     def of_run(self, db: LandscapeDB, run_id: str) -> RunContents:
         """Return the contents of a run."""
         from elspeth.core.landscape.exporting.contents import (  # noqa: PLC0415  start time
             find_contents,
-            payload_directory,
+            payload_place,
         )
 
-        return find_contents(db, run_id, self.directory or payload_directory(db, run_id))
+        return find_contents(db, run_id, self.place or payload_place(db, run_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,9 +289,7 @@ def _export_run(run: str, database: str, output: str, options: _Options, *, incl
             )
     subject, facts = {"run": run_id}, dict[str, object]({"run_id": run_id})
     if contents is not None:
-        missing = (
-            f", {contents.missing:,} that records name are not in {contents.directory}" if contents.missing else ""
-        )
+        missing = f", {contents.missing:,} that records name are not in {contents.place}" if contents.missing else ""
         subject["contents"] = f"{len(contents.kept):,}{missing}"
         facts["contents"] = {"included": len(contents.kept), "missing": contents.missing}
     _print_export(subject, facts, output, options, records, json=json)

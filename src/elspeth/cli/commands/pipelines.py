@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -213,12 +212,14 @@ def purge(
     from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.recording import reproducibility  # noqa: PLC0415
-    from elspeth.core.payload_store import FilesystemPayloadStore  # noqa: PLC0415
+    from elspeth.core.payload_places import find_payload_store, open_payload_store  # noqa: PLC0415
+    from elspeth.objects.address import place_of  # noqa: PLC0415
 
     given = GivenSettings(path=settings, overrides=set_ or (), no_dotenv=no_dotenv)
     pipeline, _ = load_with_keys(given)
     store = pipeline.settings.payload_store
-    payloads = FilesystemPayloadStore(Path(store.base_path))
+    place = place_of(store.base_path)
+    payloads = find_payload_store(place) or open_payload_store(place)
     with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
         plan = reproducibility.plan_purge(db, payloads, days=store.retention_days, now=datetime.now(UTC))
         if execute:

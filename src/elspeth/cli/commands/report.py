@@ -15,9 +15,10 @@ from elspeth.cli.access import default_database, open_landscape, protected_files
 from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import UsageError
 from elspeth.cli.objects import fetch_text
-from elspeth.cli.options import ForceOption, JsonOption, OptionalDatabaseOption, require_unicode
+from elspeth.cli.options import ForceOption, JsonOption, OptionalDatabaseOption, PayloadsOption, require_unicode
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
+from elspeth.objects.address import place_of
 from elspeth.report.embed import Embed
 
 if TYPE_CHECKING:
@@ -68,10 +69,7 @@ def report(
         bool,
         typer.Option("--include-contents", help="Show contents of rows, requests and answers that a database kept."),
     ] = False,
-    payloads: Annotated[
-        Path | None,
-        typer.Option("--payloads", metavar="DIR", help="Where they are kept; by default where the run's settings say."),
-    ] = None,
+    payloads: PayloadsOption = None,
     viewer: Annotated[
         bool,
         typer.Option(
@@ -160,15 +158,16 @@ def _open_export(path: Path) -> Iterator[tuple[RunRecords, PageEvidence]]:
 
 @contextmanager
 def _open_run(
-    run: str, database: str, *, include_contents: bool, payloads: Path | None
+    run: str, database: str, *, include_contents: bool, payloads: str | None
 ) -> Iterator[tuple[RunRecords, PageEvidence]]:
-    from elspeth.core.landscape.exporting.contents import find_contents, payload_directory  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.contents import find_contents, payload_place  # noqa: PLC0415  start time
     from elspeth.report.evidence import PageEvidence, read_seal  # noqa: PLC0415
     from elspeth.report.records import open_database_records  # noqa: PLC0415
 
     with open_landscape(database) as db, open_database_records(db, run) as records:
         evidence = PageEvidence(seal=read_seal(records.connection, records.run_id))
         if include_contents:
-            kept = find_contents(db, records.run_id, payloads or payload_directory(db, records.run_id))
+            place = payload_place(db, records.run_id) if payloads is None else place_of(payloads)
+            kept = find_contents(db, records.run_id, place)
             evidence = replace(evidence, contents=kept.read())
         yield records, evidence

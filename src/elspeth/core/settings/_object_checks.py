@@ -12,7 +12,7 @@ from elspeth.contracts.input_paths import matches_pattern
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import NamedObject, named_objects
 from elspeth.core.settings.problems import Location, Problem
-from elspeth.objects.address import is_address
+from elspeth.objects.address import ObjectPath, is_address, place_of
 
 __all__ = ["object_problems"]
 
@@ -29,6 +29,19 @@ def object_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem
         if _are_same(first, second):
             message = f"the object {second.text!r} is also that of {first.owner}: give each its own"
             yield Problem(location=second.location, message=message)
+    yield from _store_problems(parts, values)
+
+
+def _store_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield objects in the way of the payload store."""
+    store = None if parts.payload_store is None else place_of(parts.payload_store.base_path)
+    if not isinstance(store, ObjectPath):
+        return
+    for each in named_objects(parts, values):
+        relation = "is also" if each.path == store else "lies below" if f"{store}".startswith(f"{each.path}/") else None
+        if relation is not None:
+            message = f"the address {str(store)!r} {relation} that of {each.owner}: give each its own"
+            yield Problem(location=("payload_store", "base_path"), message=message)
 
 
 def _are_same(first: NamedObject, second: NamedObject) -> bool:
@@ -46,8 +59,6 @@ def _local_paths(parts: Parts) -> Iterator[tuple[Location, str | None]]:
     sink = parts.sinks.get(parts.export_sink) if parts.export_sink is not None else None
     if sink is not None and isinstance(path := sink.options.get("path"), str):
         yield ("sinks", str(parts.export_sink), "options", "path"), path
-    if parts.payload_store is not None:
-        yield ("payload_store", "base_path"), parts.payload_store.base_path
     if parts.rate_limit is not None:
         yield ("rate_limit", "persistence_path"), parts.rate_limit.persistence_path
     if parts.landscape is not None:

@@ -31,7 +31,7 @@ from elspeth.core.settings.paths import (
 )
 from elspeth.core.settings.planned_outputs import Objection, planned_outputs
 from elspeth.core.settings.problems import Location, Problem, location_text
-from elspeth.objects.address import Place
+from elspeth.objects.address import ObjectPath, Place, place_of
 from elspeth.outputs.policy import (
     Extent,
     Kind,
@@ -245,9 +245,9 @@ def _store_problems(parts: Parts, named: Iterable[NamedFile], protected: Sequenc
 
     Other files may be in the store, but it must not be one of them or lie below one.
     """
-    if parts.payload_store is None:
+    if parts.payload_store is None or isinstance(path := place_of(parts.payload_store.base_path), ObjectPath):
         return
-    location, path = ("payload_store", "base_path"), Path(parts.payload_store.base_path)
+    location = ("payload_store", "base_path")
     if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=_bag_objection, protected=protected)):
         yield Problem(location=location, message=f"{path}: {problem}")
     for parent in real_path(path).parents:

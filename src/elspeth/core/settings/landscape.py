@@ -8,9 +8,18 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 
 from elspeth.contracts.database_urls import database_url_problem
+from elspeth.contracts.plugins import check_address
 from elspeth.core.settings.steps import Name, Section
 
-__all__ = ["ExportSettings", "LandscapeSettings", "LogPlaceSettings", "LogSettings", "ReportSettings", "SealSettings"]
+__all__ = [
+    "ExportSettings",
+    "LandscapeSettings",
+    "LogPlaceSettings",
+    "LogSettings",
+    "PlaceText",
+    "ReportSettings",
+    "SealSettings",
+]
 
 
 def _database_url(text: str) -> str:
@@ -30,6 +39,9 @@ def _service_url(text: str) -> str:
         raise ValueError(message)
     return text
 
+
+PlaceText = Annotated[str, AfterValidator(check_address)]
+"""A local path, or the address of an object."""
 
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 """The address of a service that needs no secret."""

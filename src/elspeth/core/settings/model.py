@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from elspeth.contracts.errors import short_repr
-from elspeth.core.settings.landscape import LandscapeSettings
+from elspeth.core.settings.landscape import LandscapeSettings, PlaceText
 from elspeth.core.settings.openlineage import OpenLineageSettings
 from elspeth.core.settings.problems import Location
 from elspeth.core.settings.steps import (
@@ -163,8 +163,13 @@ class PayloadStoreSettings(Section):
     With this section the contents of all source rows are kept, without it only those that a run needs.
     """
 
-    backend: Literal["filesystem"] = Field(default="filesystem", description="What the store is made of.")
-    base_path: str = Field(default=".elspeth/payloads", description="The directory of the store.")
+    backend: Literal["filesystem"] = Field(
+        default="filesystem", description="Settings of earlier versions have it. `base_path` says what the store is."
+    )
+    base_path: PlaceText = Field(
+        default=".elspeth/payloads",
+        description="The directory of the store, or an address of objects such as `s3://bucket/prefix`.",
+    )
     retention_days: Annotated[int, Field(gt=0, le=_MAX_DAYS)] = Field(
         default=90, description="After how many days without use `elspeth purge` deletes a content."
     )

@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elspeth.contracts.plugins import CallingPlugin
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
+from elspeth.core.payload_places import open_payload_store
+from elspeth.core.payload_store import PayloadStore
 from elspeth.core.settings import Settings
 from elspeth.engine.calls.exchange import Caller, Exchange
 from elspeth.engine.pipeline import Pipeline
+from elspeth.objects.address import place_of
 
 if TYPE_CHECKING:
     from elspeth.engine.calls.recorded import ReplayCaller
@@ -55,19 +56,24 @@ class ExternalCalls:
 
 @contextmanager
 def open_external_calls(
-    pipeline: Pipeline, db: LandscapeDB | None, *, rate_file: str | None = None
+    pipeline: Pipeline,
+    db: LandscapeDB | None,
+    *,
+    payloads: PayloadStore | None = None,
+    rate_file: str | None = None,
 ) -> Iterator[ExternalCalls | None]:
     """Yield what makes a pipeline's calls, None without calls.
 
-    Requests and answers are always kept: without them a run could not be replayed. The database `db` is needed for
-    answers that are recorded in it, and `rate_file` counts calls if the settings name no file.
+    Requests and answers are always kept: without them a run could not be replayed. They are kept in `payloads`, or
+    else in a store that is opened where the settings say. The database `db` is needed for answers that are recorded in
+    it, and `rate_file` counts calls if the settings name no file.
     """
     plugins = [each for each in pipeline.reading() if isinstance(each, CallingPlugin)]
     if not plugins:
         yield None
         return
-    payloads = FilesystemPayloadStore(Path(pipeline.settings.payload_store.base_path))
     settings = pipeline.settings
+    payloads = payloads or open_payload_store(place_of(settings.payload_store.base_path))
     recorded = None if db is None else _recorded_answers(settings, db, payloads)
     caller = _caller(settings, recorded, rate_file)
     try:
@@ -84,7 +90,7 @@ def open_external_calls(
             plugin.close()
 
 
-def _recorded_answers(settings: Settings, db: LandscapeDB, payloads: FilesystemPayloadStore) -> ReplayCaller | None:
+def _recorded_answers(settings: Settings, db: LandscapeDB, payloads: PayloadStore) -> ReplayCaller | None:
     if settings.run_mode == "live":
         return None
     from elspeth.engine.calls.recorded import ReplayCaller  # noqa: PLC0415  start time of workers

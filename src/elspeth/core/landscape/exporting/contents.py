@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Connection, select
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.core.payload_places import find_payload_store
+from elspeth.core.payload_store import ManagedPayloadStore
+from elspeth.objects.address import Place, place_of
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import runs_table
 
-__all__ = ["RunContents", "find_contents", "payload_directory"]
-
-_HASH = re.compile("[0-9a-f]{64}")
+__all__ = ["RunContents", "find_contents", "payload_place"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,38 +27,36 @@ class RunContents:
 
     kept: Sequence[str]
     missing: int
-    directory: Path
+    place: Place
+    store: ManagedPayloadStore | None
 
     def read(self) -> Iterator[tuple[str, bytes]]:
         """Yield the hash and the bytes of each content.
 
         Raises IntegrityError for one that was altered, LandscapeError for one that is gone meanwhile.
         """
-        if not self.kept:
+        if self.store is None:
             return
-        store = FilesystemPayloadStore(self.directory)
-        for content_hash in self.kept:
-            try:
-                yield content_hash, store.retrieve(content_hash)
-            except KeyError as error:
-                message = f"payload {content_hash} was purged from {self.directory} meanwhile: export again"
-                raise LandscapeError(message) from error
+        try:
+            yield from self.store.read(self.kept)
+        except KeyError as error:
+            message = f"payload {error.args[0]} was purged from {self.place} meanwhile: export again"
+            raise LandscapeError(message) from error
 
 
-def find_contents(db: LandscapeDB, run_id: str, directory: Path) -> RunContents:
+def find_contents(db: LandscapeDB, run_id: str, place: Place) -> RunContents:
     """Return which contents of a run a store keeps.
 
     Nothing is written.
     """
     with db.connection() as connection:
         named = _named(connection, run_id)
-    is_there = directory.is_dir()
-    store = FilesystemPayloadStore(directory) if is_there else None
-    kept = [each for each in sorted(named) if store is not None and _HASH.fullmatch(each) and store.exists(each)]
-    return RunContents(kept=kept, missing=len(named) - len(kept), directory=directory)
+    store = find_payload_store(place)
+    kept = [] if store is None else store.find(sorted(named))
+    return RunContents(kept=kept, missing=len(named) - len(kept), place=place, store=store)
 
 
-def payload_directory(db: LandscapeDB, run_id: str) -> Path:
+def payload_place(db: LandscapeDB, run_id: str) -> Place:
     """Return where the run kept its payloads, by its settings.
 
     Raises LandscapeError if they do not say.
@@ -69,9 +65,9 @@ def payload_directory(db: LandscapeDB, run_id: str) -> Path:
         statement = select(runs_table.c.settings_json).where(runs_table.c.run_id == run_id)
         settings = str(connection.scalar(statement))
     try:
-        return Path(json.loads(settings)["payload_store"]["base_path"])
+        return place_of(json.loads(settings)["payload_store"]["base_path"])
     except (KeyError, TypeError, ValueError) as error:
-        message = f"the settings of run {run_id} do not say where its payloads are: name the directory with --payloads"
+        message = f"the settings of run {run_id} do not say where its payloads are: name the place with --payloads"
         raise LandscapeError(message) from error
 
 

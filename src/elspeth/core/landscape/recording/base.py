@@ -14,7 +14,7 @@ from elspeth.core.landscape.database.claim import Claim
 from elspeth.core.landscape.recording.ids import new_id
 from elspeth.core.landscape.records.detached import DetachedStore
 from elspeth.core.landscape.records.store import RecordStore, WaitingRows
-from elspeth.core.payload_store import PayloadStore
+from elspeth.core.payload_store import DeferredPayloads, PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class RecorderPart:
     ) -> None:
         self._store = db if isinstance(db, DetachedStore) else RecordStore(db)
         self._payloads = payload_store
+        if payload_store is not None:
+            self.commit_after(payload_store)
         self._seal_signer = seal_signer
 
     def unit_of_work(self) -> AbstractContextManager[None]:
@@ -57,6 +59,11 @@ class RecorderPart:
         If the block raises, nothing of it is committed. Units nest.
         """
         return self._store.unit()
+
+    def commit_after(self, payloads: PayloadStore) -> None:
+        """Make payloads of a store durable before each commit."""
+        if isinstance(payloads, DeferredPayloads):
+            self._store.commit_after(payloads)
 
     def add_rows(self, rows: WaitingRows) -> None:
         """Record the rows that were taken from a detached store."""
@@ -73,7 +80,7 @@ class RecorderPart:
     def _keep(self, content: object, reference: str | None) -> str | None:
         """Return where the content is kept, storing it if needed.
 
-        The content is on disk before the record that names it: a crash in between leaves an unused payload.
+        It is durable before the record that names it is committed: a crash in between leaves an unused payload.
         """
         if reference is not None or self._payloads is None or content is None:
             return reference

@@ -10,7 +10,7 @@ from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.records.store import RecordStore
-from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.core.payload_store import ManagedPayloadStore
 from elspeth_schema import records
 from elspeth_schema.contracts import Determinism, ReproducibilityGrade
 from elspeth_schema.tables import nodes_table
@@ -75,7 +75,7 @@ def update_grade_after_purge(db: LandscapeDB, run_id: str) -> None:
         set_run_grade(db, run_id, ReproducibilityGrade.ATTRIBUTABLE_ONLY)
 
 
-def plan_purge(db: LandscapeDB, payloads: FilesystemPayloadStore, *, days: int, now: datetime) -> PurgePlan:
+def plan_purge(db: LandscapeDB, payloads: ManagedPayloadStore, *, days: int, now: datetime) -> PurgePlan:
     """Return what a purge would delete.
 
     Payloads are kept for `days`; a run that has not ended keeps all of its own.
@@ -93,7 +93,7 @@ def plan_purge(db: LandscapeDB, payloads: FilesystemPayloadStore, *, days: int, 
     )
 
 
-def purge(db: LandscapeDB, payloads: FilesystemPayloadStore, plan: PurgePlan) -> None:
+def purge(db: LandscapeDB, payloads: ManagedPayloadStore, plan: PurgePlan) -> None:
     """Carry out a plan, except for payloads used since.
 
     The records keep the hashes, so that content kept elsewhere can still be proved. A crash leaves runs graded as less
@@ -111,5 +111,4 @@ def purge(db: LandscapeDB, payloads: FilesystemPayloadStore, plan: PurgePlan) ->
             )
     for run_id in plan.runs:
         update_grade_after_purge(db, run_id)
-    for content_hash in plan.payloads:
-        payloads.delete_unless_used(content_hash, plan.cutoff)
+    payloads.delete_unused(plan.payloads, plan.cutoff)

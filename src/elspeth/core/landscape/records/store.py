@@ -23,6 +23,7 @@ from elspeth.core.landscape.database.writing import insert_rows, stored_times
 from elspeth.core.landscape.records.integrity import check_change, explain_refusal
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.records.rows import ROW_FORMS, update_records
+from elspeth.core.payload_store import DeferredPayloads
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import tables
 from elspeth_schema.contracts import AuditRecord, RunStatus
@@ -45,7 +46,8 @@ WaitingRows = Mapping[str, Mapping[_Key, Row]]
 class RecordStore:
     """The records of one database, for one recorder.
 
-    Calls from several threads take turns; a unit belongs to one thread.
+    Calls from several threads take turns; a unit belongs to one thread. What `commit_after` names is durable before
+    the records of a unit are committed.
     """
 
     def __init__(self, db: LandscapeDB) -> None:
@@ -63,8 +65,14 @@ class RecordStore:
         self._inserts: dict[str, _Rows] = {}
         self._updates: dict[str, _Rows] = {}
         self._added = 0
+        self._deferred: list[DeferredPayloads] = []
         self._open_runs: set[str] = set()
         self._changed: set[str] = set()
+
+    def commit_after(self, payloads: DeferredPayloads) -> None:
+        """Make payloads of a store durable before each commit."""
+        if payloads not in self._deferred:
+            self._deferred.append(payloads)
 
     # -- units -------------------------------------------------------------------------------------------------------
 
@@ -109,6 +117,8 @@ class RecordStore:
                 "Let the error end the unit."
             )
             raise LandscapeError(message)
+        for each in self._deferred:
+            each.sync()
         self._flush()
         transaction, self._transaction, self._connection = self._transaction, None, None
         self._open_runs.clear()
@@ -127,6 +137,8 @@ class RecordStore:
 
     def _discard(self, error: BaseException) -> None:
         self._failed = False
+        for each in self._deferred:
+            each.forget()
         self._inserts.clear()
         self._updates.clear()
         transaction, self._transaction, self._connection = self._transaction, None, None

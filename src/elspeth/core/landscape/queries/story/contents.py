@@ -8,13 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.exporting.contents import payload_directory
+from elspeth.core.landscape.exporting.contents import payload_place
 from elspeth.core.landscape.queries.story.model import RowStory, records_in
 from elspeth.core.landscape.records.mapping import record_type_of
-from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.core.payload_places import find_payload_store
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.reader import looks_like_bag, open_bag
+from elspeth.objects.address import Place
 
 __all__ = ["Contents", "contents_in_bag", "contents_in_store"]
 
@@ -41,15 +42,14 @@ def contents_in_bag(story: RowStory, path: Path) -> Contents:
         raise LandscapeError(f"bag {path}: {error}") from error
 
 
-def contents_in_store(story: RowStory, db: LandscapeDB, directory: Path | None) -> Contents:
+def contents_in_store(story: RowStory, db: LandscapeDB, place: Place | None) -> Contents:
     """Return the contents of a story from the payload store.
 
-    It is in the directory, or where the run kept it. Raises LandscapeError for a content that was altered.
+    It is at the place, or where the run kept it. Raises LandscapeError for a content that was altered.
     """
-    place = directory or payload_directory(db, story.run_id)
-    if not place.is_dir():
+    store = find_payload_store(place or payload_place(db, story.run_id))
+    if store is None:
         return dict.fromkeys(_references(story))
-    store = FilesystemPayloadStore(place)
 
     def find(reference: str) -> bytes | None:
         try:
