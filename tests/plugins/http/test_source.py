@@ -126,8 +126,17 @@ def test_pages_follow_a_url_in_the_body(end: dict[str, object]) -> None:
         assert paths(server) == ["", "?after=x%2Fy"]
 
 
+@pytest.mark.parametrize(("found", "sent"), [("?q=a b\0\u00fc\ud800", "?q=a%20b%00%C3%BC?"), ("?%2f#x", "?%2f")])
+def test_a_url_in_the_body_is_made_sendable(found: str, sent: str) -> None:
+    script = (sends({"rows": [{"id": 1}], "next": found}), sends({"rows": []}))
+    options = {"next_page": "body.next?", "format_options": {"record_path": "rows"}}
+    with reading(*script, **options) as (plugin, server):
+        assert list(plugin.read()) == [{"id": 1}]
+        assert paths(server) == ["", sent]
+
+
 def test_pages_follow_a_cursor_in_the_body() -> None:
-    script = (sends({"rows": [{"id": 1}], "cursor": "a&b=c"}), sends({"rows": [{"id": 2}], "cursor": None}))
+    script = (sends({"rows": [{"id": 1}], "cursor": "a&b=c\ud800"}), sends({"rows": [{"id": 2}], "cursor": None}))
     options = {
         "next_page": "body.cursor",
         "page_parameter": "after",
@@ -136,7 +145,7 @@ def test_pages_follow_a_cursor_in_the_body() -> None:
     }
     with reading(*script, **options) as (plugin, server):
         assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
-        assert paths(server) == ["?limit=1&after=", "?limit=1&after=a%26b%3Dc"]
+        assert paths(server) == ["?limit=1&after=", "?limit=1&after=a%26b%3Dc%3F"]
 
 
 def test_a_parameter_counts_until_a_page_has_no_rows() -> None:
@@ -164,6 +173,7 @@ def linked(url: str) -> Answer:
             "page 2 is at another server, which is not asked: http://evil",
         ),
         ([linked("http://ada@127.0.0.1/")], {"next_page": "link"}, "page 2 is at another server"),
+        ([linked("http://[::1%25lo]/")], {"next_page": "link"}, "page 2 is at another server"),
         ([linked("orders")], {"next_page": "link"}, "page 2 was read before: URL/orders"),
         (
             [linked("?a"), linked("?b")],

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from elspeth.plugins.http.templates import BodyTemplate, RowValueError, UrlTemplate
 
+LEADS_ELSEWHERE = "the path of the URL has a segment '.' or '..', which would lead elsewhere"
 URL = "https://api.example.com/customers/{id}/orders?since={from.day}"
 
 
@@ -34,7 +35,9 @@ def test_a_value_leads_to_no_other_server_and_path(value: str) -> None:
         ({"id": None}, "field 'id': expected text or a number, got null"),
         ({"id": ""}, "field 'id': expected text or a number, got empty text"),
         ({"id": [1]}, "field 'id': expected text or a number, got a list of 1 item"),
-        ({"id": ".."}, "the path of the URL has a segment '.' or '..', which would lead elsewhere"),
+        ({"id": ".."}, LEADS_ELSEWHERE),
+        ({"id": "../../admin"}, LEADS_ELSEWHERE),
+        ({"id": "7\\.."}, LEADS_ELSEWHERE),
     ],
 )
 def test_a_row_that_makes_no_url_is_named(row: dict[str, object], problem: str) -> None:

@@ -1,6 +1,6 @@
 """The HTTP endpoint of a service.
 
-Only this module imports httpx (extras `http` and `llm`).
+Only this module and the transport import httpx (extras `http` and `llm`).
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ import json
 import threading
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
 from typing import NamedTuple
 
+import httpcore
 import httpx
 
 from elspeth.contracts.known_secret import KnownSecret
 from elspeth.contracts.plugins import CallError
 from elspeth.plugins.http.addresses import AddressGuard
+from elspeth.plugins.http.transport import GuardedTransport
 
 __all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
 
@@ -28,8 +30,6 @@ MAX_ANSWER = 10_000_000  # bytes
 _MAX_EXCERPT = 5_000  # characters kept of the body of an error
 
 _KEPT_HEADERS = ("content-type", "x-request-id")
-
-_PORTS = {"http": 80, "https": 443}
 
 _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -50,11 +50,11 @@ class _Request(NamedTuple):
 class Endpoint:
     """An HTTP endpoint, asked with JSON or no body.
 
-    `timeout` is in seconds, for each wait and for the whole body. The key is sent in `key_header`: in `Authorization`
-    it is a bearer token; with a `key_parameter`, as a parameter of the URL. Statuses other than 2xx that are `accepted`
-    are answers as well. With a `guard`, only the addresses that it allows are called. `kept` are the headers of answers
-    that are returned besides the usual ones. The object may be used from several threads. Nothing that repeats the key,
-    as `KnownSecret` recognises it, leaves it.
+    `timeout` is in seconds, for each wait and the whole body; with a `guard`, for a whole exchange. The key is sent in
+    `key_header`: in `Authorization` it is a bearer token; with a `key_parameter` and a guard, in the URL. Statuses
+    other than 2xx that are `accepted` are answers as well. With a guard, only the addresses that it allows are called,
+    and no proxies. `kept` are the headers of answers that are returned besides the usual ones. The object may be used
+    from several threads. Nothing that repeats the key, as `KnownSecret` recognises it, leaves it.
     """
 
     def __init__(
@@ -96,15 +96,15 @@ class Endpoint:
         content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         own = {} if content is None else {"Content-Type": "application/json"}
         try:
-            request = _Request(method, self._with_key(httpx.URL(url)), content, {**own, **headers}, limit)
+            request = _Request(method, httpx.URL(url), content, {**own, **headers}, limit)
             response, received = self._ask(request)
         except httpx.InvalidURL as error:
             raise CallError(f"the URL cannot be called: {error}", is_retryable=False) from error
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, httpcore.TimeoutException) as error:
             raise self._timeout_error() from error
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpcore.NetworkError, httpcore.ProtocolError) as error:
             # The text of protocol errors may repeat what the server sent.
-            text = str(error) if isinstance(error, httpx.NetworkError) else ""
+            text = str(error) if isinstance(error, httpx.NetworkError | httpcore.NetworkError) else ""
             problem = f"the connection failed: {text or type(error).__name__}"
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
         if not response.is_success and response.status_code not in self._accepted:
@@ -115,33 +115,8 @@ class Endpoint:
             raise CallError(problem, is_retryable=False, details={"status": response.status_code})
         return response.status_code, kept, received
 
-    def _with_key(self, url: httpx.URL) -> httpx.URL:
-        if self._key_parameter is None or self._api_key is None:
-            return url
-        return url.copy_set_param(self._key_parameter, self._api_key)
-
     def _ask(self, request: _Request) -> tuple[httpx.Response, bytes]:
-        """Send the request to the first address that takes it."""
-        url = request.url
-        if self._guard is None:
-            return self._send(request, {})
-        named = request._replace(headers={**request.headers, "Host": url.netloc.decode("ascii")})
-        # The certificate must be that of the name, although the address is what is connected to.
-        extensions = {"sni_hostname": url.host}
-        *others, last = self._guard.resolve(url.host, url.port or _PORTS[url.scheme])
-        for address in others:
-            with suppress(httpx.ConnectError):
-                return self._send(named._replace(url=url.copy_with(host=address)), extensions)
-        return self._send(named._replace(url=url.copy_with(host=last)), extensions)
-
-    def _send(self, request: _Request, extensions: Mapping[str, str]) -> tuple[httpx.Response, bytes]:
-        asking = self._connect().stream(
-            request.method,
-            request.url,
-            content=request.content,
-            headers=request.headers,
-            extensions=dict(extensions),
-        )
+        asking = self._connect().stream(request.method, request.url, content=request.content, headers=request.headers)
         with asking as response:
             return response, self._read(response, request.limit)
 
@@ -160,11 +135,23 @@ class Endpoint:
                 if self._api_key is not None and self._key_parameter is None:
                     is_bearer = self._key_header.lower() == "authorization"
                     headers[self._key_header] = f"Bearer {self._api_key}" if is_bearer else self._api_key
-                limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
                 self._client = httpx.Client(
-                    headers=headers, timeout=self._timeout, limits=limits, follow_redirects=False
+                    headers=headers,
+                    timeout=self._timeout,
+                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+                    follow_redirects=False,
+                    transport=self._transport(),
                 )
+                # What is answered to one row must not be sent with the next.
+                self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             return self._client
+
+    def _transport(self) -> GuardedTransport | None:
+        if self._guard is None:
+            return None
+        is_parameter = self._api_key is not None and self._key_parameter is not None
+        secret = (str(self._key_parameter), str(self._api_key)) if is_parameter else None
+        return GuardedTransport(self._guard, self._timeout, secret)
 
     def _read(self, response: httpx.Response, limit: int) -> bytes:
         """Return the body of a response.

@@ -101,7 +101,7 @@ class ServerOptions(PluginOptions):
         default=None, description="The parameter of the URL for `api_key`, in place of a header."
     )
     timeout_seconds: Timeout = Field(
-        default=30.0, description="For connecting, for each wait, and for the whole answer."
+        default=30.0, description="For one request, from connecting to the end of the answer."
     )
     allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         default=(),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Self
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
@@ -131,7 +132,8 @@ class Pages:
             return with_parameters(self._url, {parameter: str(found)})
         if not isinstance(found, str):
             raise PluginError(f"{place}: expected the URL of the next page, got {describe_kind(found)}")
-        return urlsplit(urljoin(self._url, found))._replace(fragment="").geturl()
+        sendable = quote(found, safe=string.punctuation, errors="replace")
+        return urlsplit(urljoin(self._url, sendable))._replace(fragment="").geturl()
 
     def _counted(self, parameter: str | None, before: int) -> str:
         """Return the URL of the page after so many others."""
@@ -170,7 +172,7 @@ def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
     """
     parts = urlsplit(url)
     kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in parameters]
-    return parts._replace(query=urlencode([*kept, *parameters.items()])).geturl()
+    return parts._replace(query=urlencode([*kept, *parameters.items()], errors="replace")).geturl()
 
 
 def shown_url(url: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Formatter
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from elspeth.contracts.errors import RecordableError, describe_kind
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.field_paths import FieldPath
 
 __all__ = ["BodyTemplate", "RowValueError", "TextTemplate", "UrlTemplate"]
+
+_SLASH = re.compile(r"[/\\]")
 
 
 class RowValueError(RecordableError, ValueError):
@@ -90,7 +93,8 @@ class UrlTemplate:
         """
         url = self._template.fill(row, escape=True)
         path = url.partition("?")[0].partition("#")[0]
-        _, *segments = path.partition("//")[2].split("/")
+        # Many servers read an encoded slash as a slash.
+        _, *segments = _SLASH.split(unquote(path.partition("//")[2]))
         if self._template.has_fields and any(segment in {".", ".."} for segment in segments):
             raise RowValueError("the path of the URL has a segment '.' or '..', which would lead elsewhere")
         return url
