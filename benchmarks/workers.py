@@ -15,7 +15,7 @@ from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.core.landscape.lines.reading import Readers
+from elspeth.core.landscape.lines.ranges import Readers
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.evidence.verifier.verify import verify_bag
 

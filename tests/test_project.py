@@ -329,7 +329,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     "elspeth.evidence": {
         "format": set(),
         "writer": {"format"},
-        "verifier": {"format"},
+        "sharing": set(),
+        "verifier": {"format", "sharing"},
         "witness": {"format"},
     },
     "elspeth.objects": {
@@ -393,7 +394,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "loading": set(),
         "run_report": set(),
         "tables": set(),
-        "workers": set(),
+        "_spool": set(),
+        "workers": {"_spool"},
         "reading": {"tables"},
         "running": {"loading", "run_report", "workers"},
     },

@@ -15,7 +15,7 @@ from elspeth.cli.clusters import ClusterWorkers
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.core.landscape.lines import reading
+from elspeth.core.landscape.lines import ranges
 from elspeth.engine.errors import WorkerError
 from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.verify import verify_bag
@@ -83,7 +83,7 @@ def test_checks_of_seals_are_those_of_one_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:
     assert main([*RUN]) == 0
-    monkeypatch.setattr(reading, "_PART", 20)
+    monkeypatch.setattr(ranges, "_PART", 20)
     capsys.readouterr()
     said = []
     for options in ([], ["--cluster", cluster]):
@@ -96,7 +96,7 @@ def test_exports_and_their_verification_are_those_of_one_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:
     assert main([*RUN]) == 0
-    monkeypatch.setattr(reading, "_PART", 20)
+    monkeypatch.setattr(ranges, "_PART", 20)
     said = []
     for name, options in (("alone", []), ("shared", ["--cluster", cluster])):
         assert main(["export", "latest", "-d", "audit.db", "-o", name, "--format", "bag", *options]) == 0

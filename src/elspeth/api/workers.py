@@ -6,20 +6,32 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from elspeth.api._spool import Spool, SpooledFuture
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
-__all__ = ["ProcessWorkers", "run_workers", "start_workers"]
+__all__ = ["ProcessWorkers", "prepare_workers", "run_workers", "start_workers"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def prepare_workers(count: int, module: str) -> None:
+    """Let the workers' module be imported meanwhile.
+
+    `start_workers` with the same arguments comes later.
+    """
+    if count > 1:
+        _prepare_server(module)
 
 
 @contextmanager
@@ -47,28 +59,39 @@ class ProcessWorkers(Executor):
     """Worker processes, forked when there is work.
 
     They are forked by a process that imports the module once for all of them, while this one does other things. They
-    share what they do with this process only, so that they can be stopped at any moment.
+    share what they do with this process only, so that they can be stopped at any moment. Large results come in files,
+    not through a pipe, which this process would read in small pieces while it has other things to do.
     """
 
     def __init__(self, count: int, module: str) -> None:
         self.count = count
         self._context = _prepare_server(module)
         self._executor: Executor | None = None
+        self._starting: threading.Thread | None = None
         self._lifelines: tuple[Connection, Connection] | None = None
+        self._spool = Spool()
 
     @property
     def readers(self) -> Executor:
         """Return an executor whose processes can read the audit database."""
         return self
 
+    def start(self) -> bool:
+        """Let the workers start meanwhile, and return whether they have."""
+        if self._executor is None and self._starting is None:
+            self._starting = threading.Thread(target=self._start_meanwhile, name="workers", daemon=True)
+            self._starting.start()
+        return self._executor is not None
+
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Let the next free worker do the work.
 
         The future raises BrokenProcessPool if a worker died; so may this method.
         """
+        self._await_start()
         if self._executor is None:
             self._executor = self._start()
-        return self._executor.submit(work, *args, **kwargs)
+        return SpooledFuture(self._executor.submit(partial(self._spool.do, work), *args, **kwargs))
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
         """Do nothing: the end of the command stops the workers.
@@ -82,19 +105,42 @@ class ProcessWorkers(Executor):
 
     def stop(self) -> None:
         """Stop the workers, whatever they do."""
+        self._await_start()
         executor, lifelines = self._executor, self._lifelines
         self._executor = self._lifelines = None
         for end in lifelines or ():
             end.close()
         if executor is not None:
             executor.shutdown(cancel_futures=True)
+        self._spool.remove()
+
+    def _await_start(self) -> None:
+        if self._starting is not None:
+            self._starting.join()
+            self._starting = None
+
+    def _start_meanwhile(self) -> None:
+        """Start the workers, in a thread.
+
+        Asking for the first ones waits until the process that forks them has imported the module. If they cannot start,
+        whoever submits work is told why.
+        """
+        executor = self._start()
+        try:
+            for _ in range(self.count):
+                executor.submit(os.getpid)
+        except (BrokenExecutor, OSError):
+            executor.shutdown()
+            return
+        self._executor = executor
 
     def _start(self) -> Executor:
         from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415  start time
 
         reading, writing = self._context.Pipe(duplex=False)
         self._lifelines = reading, writing
-        arguments = (reading, dict(os.environ))
+        self._spool = Spool.new()
+        arguments = (reading, dict(os.environ), self._spool)
         return ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_initialize, initargs=arguments)
 
 
@@ -116,12 +162,12 @@ def _prepare_server(module: str) -> ForkServerContext:
     return context
 
 
-def _initialize(lifeline: Connection, environment: Mapping[str, str]) -> None:
+def _initialize(lifeline: Connection, environment: Mapping[str, str], spool: Spool) -> None:
     """Tie the life of a worker process to the command.
 
     It ignores signals that are meant for the command, which ends its workers. If the command is killed, or closes its
-    end of the lifeline, its workers end themselves. The environment is that of the command, not of the process that
-    forked this one.
+    end of the lifeline, its workers end themselves, and nothing is left in the spool. The environment is that of the
+    command, not of the process that forked this one.
     """
     from multiprocessing import parent_process  # noqa: PLC0415  start time
 
@@ -132,11 +178,12 @@ def _initialize(lifeline: Connection, environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
     parent = parent_process()
     assert parent is not None  # noqa: S101  it runs in workers only
-    threading.Thread(target=_exit_with, args=([parent.sentinel, lifeline],), daemon=True).start()
+    threading.Thread(target=_exit_with, args=([parent.sentinel, lifeline], spool), daemon=True).start()
 
 
-def _exit_with(ends: list[int | Connection]) -> None:
+def _exit_with(ends: list[int | Connection], spool: Spool) -> None:
     from multiprocessing.connection import wait  # noqa: PLC0415  start time
 
     wait(ends)
+    spool.remove()
     os._exit(1)

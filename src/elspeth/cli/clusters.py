@@ -37,7 +37,7 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READING = "elspeth.core.landscape.lines.reading"
+READING = "elspeth.core.landscape.sealing.scope"
 """The module of what workers do that read an audit database."""
 
 _PATIENCE_S = 10

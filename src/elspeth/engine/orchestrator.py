@@ -32,7 +32,7 @@ from elspeth.contracts.events import events_of_run, log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
 from elspeth.core.landscape.database.urls import is_in_memory
-from elspeth.core.landscape.lines.reading import Readers
+from elspeth.core.landscape.lines.ranges import Readers
 from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, func, literal, select, union_all
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.lines.reading import read_chunks, split
+from elspeth.core.landscape.lines.reading import read_chunks
 from elspeth.core.landscape.queries.story.model import exported_record
 from elspeth.core.landscape.queries.story.reader import records_of_rows
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
@@ -51,7 +51,7 @@ def chosen_lines(connection: Connection, run_id: str, most: int = MOST_RECORDS) 
     """
     for name in _WHOLE:
         for _, lines in read_chunks(connection, RECORD_TYPES[name], run_id):
-            yield split(name, lines)
+            yield lines[:-1].split(b"\n")
     trail, seen = DatabaseTrail(connection, run_id), set[tuple[object, ...]]()
     for rows in chunks(_chosen_rows(connection, run_id, most // _LEAST_PER_ROW), _ROWS_AT_ONCE):
         batch: list[bytes] = []

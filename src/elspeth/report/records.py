@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.core.landscape.queries.exported import open_exported
 from elspeth.core.landscape.queries.runs import matches_run, resolve_run
 from elspeth.core.landscape.sealing.check import sealed_lines_of_run
+from elspeth.core.landscape.sealing.scope import seal_lines
 from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
@@ -74,7 +76,9 @@ def open_database_records(db: LandscapeDB, run: str) -> Iterator[RunRecords]:
 
         def lines() -> Iterator[list[bytes]]:
             # Close the query before the connection, even after a failure: PostgreSQL takes no other statement before.
-            found = sealed_lines_of_run(connection, run_id, db.url, read_lines(connection, run_id, split))
+            found = sealed_lines_of_run(
+                connection, run_id, db.url, read_lines(connection, run_id, partial(seal_lines, transform=split))
+            )
             with closing(found) as batches:
                 yield from batches
 

@@ -21,7 +21,7 @@ from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.reader import read_export
-from elspeth.core.landscape.lines import reading
+from elspeth.core.landscape.lines import ranges
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
@@ -270,7 +270,7 @@ def test_the_example_in_the_documentation_runs(capsys: Captured) -> None:
 def test_several_workers_write_the_same(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     with LandscapeDB("sqlite:///audit.db") as db:
         recorded(db, rich_run("ended", status=RunStatus.FAILED))
-    monkeypatch.setattr(reading, "_PART", 1)
+    monkeypatch.setattr(ranges, "_PART", 1)
     for name, workers in (("one.jsonl", "1"), ("two.jsonl", "2")):
         code, _, err = run_export(capsys, "ended", "-d", "audit.db", "-o", name, "--workers", workers)
         assert (code, err) == (0, "")

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import (
+    CompactRange,
+    Subtrees,
     TreeHasher,
     consistency_proof,
     inclusion_proof,
@@ -175,3 +177,19 @@ def test_no_proof_for_a_tree_that_does_not_grow(first: int, second: int) -> None
 def test_too_few_leaves_make_no_proof() -> None:
     with pytest.raises(ValueError, match="expected 9 leaves, got 8"):
         inclusion_proof(LEAVES, 0, 9)
+
+
+@given(sizes=st.lists(st.integers(0, 70), max_size=12))
+def test_the_subtrees_of_consecutive_leaves_make_the_tree(sizes: list[int]) -> None:
+    leaves = [leaf_hash(b"%d" % number) for number in range(sum(sizes))]
+    tree = CompactRange()
+    for size in sizes:
+        tree.extend(Subtrees.of(tree.size, leaves[tree.size : tree.size + size]))
+    assert tree.size == len(leaves)
+    assert tree.root() == tree_root(leaves)
+
+
+def test_subtrees_that_do_not_follow_are_refused() -> None:
+    tree = CompactRange()
+    with pytest.raises(ValueError, match="leaf 1 does not follow the first 0"):
+        tree.extend(Subtrees.of(1, [leaf_hash(b"")]))

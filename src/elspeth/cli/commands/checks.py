@@ -116,7 +116,7 @@ def _check_seals(url: URL, key: Path | None, executor: Executor | None) -> tuple
     With a public key every finished run must have a seal signed by it. Raises KeyFileError for an unusable key file.
     """
     from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415  start time
-    from elspeth.core.landscape.lines.reading import Readers  # noqa: PLC0415
+    from elspeth.core.landscape.lines.ranges import Readers  # noqa: PLC0415
     from elspeth.core.landscape.sealing.check import check_seals  # noqa: PLC0415
     from elspeth.core.landscape.sealing.log_check import check_log  # noqa: PLC0415
 

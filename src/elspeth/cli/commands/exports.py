@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from elspeth.api.workers import prepare_workers
 from elspeth.cli.access import (
     database_url,
     default_database,
@@ -257,6 +258,7 @@ class _Options:
 
 
 def _export_run(run: str, database: str, output: str, options: _Options, *, include_withheld: bool, json: bool) -> None:
+    prepare_workers(options.workers, READING)
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 
@@ -350,7 +352,7 @@ def _count_records(db: LandscapeDB, run_id: str) -> int | None:
 
 def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:
     """Return the executor unless one process must read the run."""
-    from elspeth.core.landscape.lines.reading import can_read_in_parallel  # noqa: PLC0415  start time
+    from elspeth.core.landscape.lines.ranges import can_read_in_parallel  # noqa: PLC0415  start time
 
     if executor is None:
         return None

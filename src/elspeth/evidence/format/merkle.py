@@ -9,6 +9,7 @@ is a list of hashes, those nearest to the leaves first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from hashlib import sha256
 from itertools import islice
@@ -18,6 +19,7 @@ from elspeth.evidence.format.errors import EvidenceError
 __all__ = [
     "HASH_SIZE",
     "CompactRange",
+    "Subtrees",
     "TreeHasher",
     "consistency_proof",
     "inclusion_proof",
@@ -110,6 +112,36 @@ class TreeHasher:
             nodes.clear()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subtrees:
+    """Consecutive leaves of a tree.
+
+    The first has this number, from 0. `roots` are those of the largest perfect subtrees without other leaves, in order.
+    Any process can compute them.
+    """
+
+    first: int
+    size: int
+    roots: Sequence[bytes]
+
+    @classmethod
+    def of(cls, first: int, leaves: Sequence[bytes]) -> Subtrees:
+        """Return the subtrees over leaf hashes."""
+        left, right = list[bytes](), list[bytes]()
+        at, nodes = first, list(leaves)
+        while nodes:
+            # A node without its sibling is complete: the sibling has other leaves.
+            if at % 2:
+                left.append(nodes[0])
+            some = nodes[at % 2 :]
+            if len(some) % 2:
+                right.append(some.pop())
+            pairs = zip(some[::2], some[1::2], strict=True)
+            nodes = [sha256(b"\x01" + one + two).digest() for one, two in pairs]
+            at = (at + 1) // 2
+        return cls(first=first, size=len(leaves), roots=[*left, *reversed(right)])
+
+
 class CompactRange:
     """A tree known by the roots of its perfect subtrees.
 
@@ -128,17 +160,36 @@ class CompactRange:
 
     def add(self, leaf: bytes) -> None:
         """Add the next leaf hash."""
-        node, size = leaf, self.size
-        while size & 1:
-            node, size = node_hash(self.nodes.pop(), node), size >> 1
-        self.nodes.append(node)
-        self.size += 1
+        self._add(leaf, 0)
+
+    def extend(self, subtrees: Subtrees) -> None:
+        """Add the leaves that follow.
+
+        Raises ValueError if others do.
+        """
+        if subtrees.first != self.size:
+            message = f"leaf {subtrees.first} does not follow the first {self.size}"
+            raise ValueError(message)
+        end = self.size + subtrees.size
+        for root in subtrees.roots:
+            level = (end - self.size).bit_length() - 1
+            if self.size:
+                level = min(level, (self.size & -self.size).bit_length() - 1)
+            self._add(root, level)
 
     def root(self) -> bytes:
         """Return the root over the leaves so far, 32 bytes."""
         if not self.nodes:
             return sha256().digest()
         return reduce(lambda right, left: node_hash(left, right), reversed(self.nodes))
+
+    def _add(self, node: bytes, level: int) -> None:
+        """Add a perfect subtree of 2^level leaves."""
+        place = self.size >> level
+        while place & 1:
+            node, place = node_hash(self.nodes.pop(), node), place >> 1
+        self.nodes.append(node)
+        self.size += 1 << level
 
 
 def tree_root(leaves: Iterable[bytes]) -> bytes:

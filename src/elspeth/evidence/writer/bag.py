@@ -26,8 +26,9 @@ from elspeth.evidence.format.crate import CrateRecords, crate_metadata
 from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DatabaseFacts
+from elspeth.evidence.format.hashed_lines import HashedLines
 from elspeth.evidence.format.limits import MAX_CONTENTS
-from elspeth.evidence.format.merkle import TreeHasher
+from elspeth.evidence.format.merkle import CompactRange, Subtrees
 from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.format.signatures import Signer
 from elspeth.evidence.writer._instructions import instructions_text
@@ -69,7 +70,7 @@ def bag_policy(protected: Sequence[Protected] = ()) -> OutputPolicy:
 
 def write_bag(
     target: Path | Output,
-    batches: Iterable[Sequence[bytes]],
+    batches: Iterable[Sequence[bytes] | HashedLines],
     *,
     facts: RunFacts | DatabaseFacts,
     documents: Mapping[str, bytes],
@@ -85,13 +86,13 @@ def write_bag(
 ) -> BagSummary:
     """Write a bag as a directory or a zip archive.
 
-    `batches` hold records in export order, each as canonical JSON without line feed. `documents` are further payload
-    files, among them `export.schema.json` and, for a run, `references.json`. `secret` is what the salts of the leaves
-    are derived from, None for leaves without salts; two bags with different lines must not have the same one. `date` is
-    the day that the bag states, in UTC, None to state none. `progress` is called with the number of records written,
-    after each batch. `stamp` returns the time-stamp over the envelope. `contents` are those of rows and calls, by their
-    SHA-256. `contact` is whom the bag names as its maker. With `crate` the bag describes itself as an RO-Crate, whose
-    workflow is the document `settings.yaml`.
+    `batches` hold records in export order, each as canonical JSON without line feed, or hashed already, with the
+    salts of this bag. `documents` are further payload files, among them `export.schema.json` and, for a run,
+    `references.json`. `secret` is what the salts of the leaves are derived from, None for leaves without salts; two
+    bags with different lines must not have the same one. `date` is the day that the bag states, in UTC, None to state
+    none. `progress` is called with the number of records written, after each batch. `stamp` returns the time-stamp over
+    the envelope. `contents` are those of rows and calls, by their SHA-256. `contact` is whom the bag names as its
+    maker. With `crate` the bag describes itself as an RO-Crate, whose workflow is the document `settings.yaml`.
 
     Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON or
     there are more contents than verifiers accept, and KeyFileError if the signer fails. Nothing is left then. A crash
@@ -164,32 +165,33 @@ class _BagWriter:
         self._wrote(name, sha256(content).hexdigest(), len(content))
 
     def write_records(
-        self, batches: Iterable[Sequence[bytes]], progress: Callable[[int], None]
+        self, batches: Iterable[Sequence[bytes] | HashedLines], progress: Callable[[int], None]
     ) -> tuple[dict[str, int], str]:
         """Write records and their leaf hashes.
 
         Returns the number of records by type, and the Merkle root in hexadecimal.
         """
-        counts: Counter[bytes] = Counter()
-        tree, records_hash, leaves_hash = TreeHasher(), sha256(), sha256()
+        counts: Counter[str] = Counter()
+        tree, records_hash, leaves_hash = CompactRange(), sha256(), sha256()
         hasher = LeafHasher(self._salts)
         records, leaves = self._directory / bag.RECORDS, self._directory / bag.LEAVES
         with _durable(records) as write_records, _durable(leaves) as write_leaves:
-            for batch in filter(None, batches):
-                lines_of_batch = b"\n".join([*batch, b""])
-                counts.update(_types_of(batch, lines_of_batch, tree.size + 1))
-                batch_leaves = hasher.hashes(tree.size, batch)
-                tree.extend(batch_leaves)
+            for batch in batches:
+                if not batch:
+                    continue
+                hashed = batch if isinstance(batch, HashedLines) else _hash_batch(hasher, tree.size, batch)
+                counts.update(hashed.counts)
+                tree.extend(hashed.subtrees)
                 for write, digest, data in (
-                    (write_records, records_hash, lines_of_batch),
-                    (write_leaves, leaves_hash, b"".join(batch_leaves)),
+                    (write_records, records_hash, hashed.lines),
+                    (write_leaves, leaves_hash, hashed.leaves),
                 ):
                     write(data)
                     digest.update(data)
                 progress(tree.size)
         self._wrote(bag.RECORDS, records_hash.hexdigest(), records.stat().st_size)
         self._wrote(bag.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
-        return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
+        return dict(counts), tree.root().hex()
 
     def write_contents(self, contents: Iterable[tuple[str, bytes]]) -> None:
         """Write contents as files named by their hashes.
@@ -240,6 +242,13 @@ class _BagWriter:
         if name.startswith(bag.PAYLOAD):
             self.payload_size += size
             self.payload_names.append(name)
+
+
+def _hash_batch(hasher: LeafHasher, first: int, batch: Sequence[bytes]) -> HashedLines:
+    lines = b"\n".join([*batch, b""])
+    counts = {name.decode(): count for name, count in _types_of(batch, lines, first + 1).items()}
+    leaves = hasher.hashes(first, batch)
+    return HashedLines(counts=counts, lines=lines, leaves=b"".join(leaves), subtrees=Subtrees.of(first, leaves))
 
 
 def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[bytes, int]:

@@ -12,7 +12,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.core.landscape.lines import reading
+from elspeth.core.landscape.lines import ranges
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format import bag
 from elspeth.outputs.compression import Compression
@@ -52,7 +52,7 @@ def ended(stored: LandscapeDB) -> LandscapeDB:
 @pytest.fixture
 def executor(monkeypatch: pytest.MonkeyPatch) -> InlineExecutor:
     """Return an executor that reads two records at a time."""
-    monkeypatch.setattr(reading, "_PART", 2)
+    monkeypatch.setattr(ranges, "_PART", 2)
     return ClusterExecutor()
 
 

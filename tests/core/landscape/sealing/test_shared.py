@@ -11,10 +11,11 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import read_only_connection
-from elspeth.core.landscape.lines import reading
-from elspeth.core.landscape.lines.reading import Readers
+from elspeth.core.landscape.lines import ranges
+from elspeth.core.landscape.lines.ranges import Readers
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
+from elspeth.core.landscape.sealing.scope import SealedRange
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.corruption import plant
 from tests.fixtures.executors import InlineExecutor
@@ -41,7 +42,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Landscape
 
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_PART", 6)
+    monkeypatch.setattr(ranges, "_PART", 6)
 
 
 class DyingExecutor(InlineExecutor):
@@ -81,9 +82,12 @@ def test_a_seal_by_several_processes_is_over_what_the_transaction_holds(
 
 
 def test_a_seal_that_workers_cannot_complete_is_refused(stored: LandscapeDB, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_read_part", lambda _, part, __: (part.record_type, 0, b""))
+    nothing = SealedRange.of(0, [])
+    monkeypatch.setattr(ranges, "_read_part", lambda _, part, __: (part.record_type, 0, nothing))
     readers = Readers.of(InlineExecutor(), stored.engine.url)
-    with pytest.raises(Exception, match=r"run run cannot be sealed: expected \d+ records, workers read \d+"):
+    with pytest.raises(
+        Exception, match=r"run run cannot be read by several processes, as it changes: expected 6 \w+ records, got 0"
+    ):
         LandscapeRecorder(stored).complete_run("run", RunStatus.FAILED, readers=readers)
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -285,22 +286,35 @@ def read_only_parameters(path: Path) -> dict[str, str]:
 
 def _read_only_engine(url: URL, what: str, *, recover: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
-        options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
-        engine = create_engine(url, poolclass=NullPool, execution_options=options)
-        prepare_connections(engine, set_utc)
-        prepare_connections(engine, _load_odd_times_as_text)
-        return engine
+        return _reading_engine(url)
     path = sqlite_path(url)
     _refuse_directory(path, what)
     parameters = read_only_parameters(path)
     if not recover and parameters != _IMMUTABLE and Path(f"{path}-journal").exists():
         parameters = {"mode": "ro"}
     file_url = url.set(database=path.as_uri(), query={**parameters, "uri": "true"})
-    engine = create_engine(file_url, poolclass=NullPool, connect_args={"timeout": _READ_TIMEOUT_S})
+    if parameters != _IMMUTABLE:
+        return _reading_engine(file_url)
+    engine = _reading_engine.__wrapped__(file_url)
+    _refuse_if_changed(engine, path, what)
+    return engine
+
+
+@lru_cache(maxsize=4)
+def _reading_engine(url: URL) -> Engine:
+    """Return an engine that keeps compiled statements, but no connection.
+
+    Whoever reads a database in many ranges has one engine for all of them.
+    """
+    if url.get_backend_name() != "sqlite":
+        options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+        engine = create_engine(url, poolclass=NullPool, execution_options=options)
+        prepare_connections(engine, set_utc)
+        prepare_connections(engine, _load_odd_times_as_text)
+        return engine
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _READ_TIMEOUT_S})
     prepare_connections(engine, _refuse_writes)
     event.listen(engine, "handle_error", _report_damage)
-    if parameters == _IMMUTABLE:
-        _refuse_if_changed(engine, path, what)
     return engine
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from secrets import token_hex
@@ -30,21 +31,18 @@ from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.exporting._text_form import parse_line
 from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
-from elspeth.core.landscape.lines.reading import (
-    Readers,
-    can_read_in_parallel,
-    read_chunks,
-    read_lines,
-    read_lines_in_parallel,
-    split,
-)
+from elspeth.core.landscape.lines.ranges import Readers, can_read_in_parallel, read_lines_in_parallel
+from elspeth.core.landscape.lines.reading import read_chunks, read_lines
 from elspeth.core.landscape.sealing.check import sealed_lines_of_run
+from elspeth.core.landscape.sealing.scope import seal_lines
 from elspeth.core.landscape.sealing.seal import read_seals, read_secret, sealed_epoch
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import Contact, RunFacts, Statement
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.export_lines import MANIFEST
+from elspeth.evidence.format.hashed_lines import HashedLines, hash_lines
+from elspeth.evidence.format.salts import Salts
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
 from elspeth.outputs.writing import Output
 from elspeth_schema import EPOCH
@@ -118,7 +116,7 @@ def write_bag_of_run(
         settings = str(crate.run["settings_json"]).encode()
         secret = _bag_secret(connection, run_id)
         # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
-        with closing(_batches(db, connection, run_id, executor)) as batches:
+        with closing(_batches(db, connection, run_id, secret, executor)) as batches:
             return write_bag(
                 path,
                 batches,
@@ -164,16 +162,18 @@ def _run_facts(connection: Connection, run_id: str, url: str) -> RunFacts:
 
 
 def _batches(
-    db: LandscapeDB, connection: Connection, run_id: str, executor: Executor | None
-) -> Generator[list[bytes], None, None]:
-    """Return the run's lines in export order, in batches.
+    db: LandscapeDB, connection: Connection, run_id: str, secret: str | None, executor: Executor | None
+) -> Generator[HashedLines, None, None]:
+    """Return the run's lines in export order, in batches, hashed.
 
     At their end they raise AlteredRunError if they are not what was sealed.
     """
+    salts = None if secret is None else Salts(secret=secret, version=bag.VERSION)
+    hashed = partial(seal_lines, transform=partial(hash_lines, salts=salts))
     if executor is not None and can_read_in_parallel(connection, run_id):
-        lines = read_lines_in_parallel(connection, run_id, Readers.of(executor, db.engine.url), split)
+        lines = read_lines_in_parallel(connection, run_id, Readers.of(executor, db.engine.url), hashed)
     else:
-        lines = read_lines(connection, run_id, split)
+        lines = read_lines(connection, run_id, hashed)
     return sealed_lines_of_run(connection, run_id, db.url, lines)
 
 

@@ -23,15 +23,13 @@ from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting._record_rules import withheld_columns
+from elspeth.core.landscape.lines.ranges import Readers, can_read_in_parallel, read_lines_in_parallel
 from elspeth.core.landscape.lines.reading import (
     Chunk,
     LineTransform,
-    Readers,
     TypedChunk,
-    can_read_in_parallel,
     insert_key,
     read_lines,
-    read_lines_in_parallel,
     read_records,
     unchanged,
 )
@@ -200,10 +198,12 @@ def _lines_with_payloads(
 ) -> Iterator[TypedChunk[bytes]]:
     """Yield the lines of a run with withheld content."""
     check_withheld_content(connection, run_id)
+    number = 0
     for name, record_type in RECORD_TYPES.items():
         for record in read_records(connection, record_type, run_id, withheld=True):
             line = canonical_bytes(record) + b"\n"
-            yield name, 1, transform(name, line)
+            yield name, 1, transform(name, number, line)
+            number += 1
 
 
 class ManifestBuilder:
@@ -271,7 +271,7 @@ def _signed(record: Mapping[str, object], key: bytes) -> dict[str, object]:
     return {**record, "signature": _signature_of(record, key)}
 
 
-def _signed_lines(record_type: str, lines: bytes, key: bytes) -> bytes:
+def _signed_lines(record_type: str, first: int, lines: bytes, key: bytes) -> bytes:  # noqa: ARG001  a LineTransform
     """Return the lines, each with its signature.
 
     `lines` is canonical JSON of records of the type, each line with its line feed.
@@ -280,10 +280,10 @@ def _signed_lines(record_type: str, lines: bytes, key: bytes) -> bytes:
     found = lines.split(b"\n")[:-1]
     signatures = []
     for line in found:
-        first, second = inner.copy(), outer.copy()
-        first.update(line)
-        second.update(first.digest())
-        signatures.append(second.hexdigest())
+        within, around = inner.copy(), outer.copy()
+        within.update(line)
+        around.update(within.digest())
+        signatures.append(around.hexdigest())
     return b"".join(line + b"\n" for line in insert_key(record_type, "signature", found, signatures))
 
 

@@ -13,7 +13,7 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import canonical_json, stable_hash, timestamp_text
 from elspeth.core.landscape.database.pruned_runs import require_not_pruned
 from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
-from elspeth.core.landscape.lines.reading import Readers
+from elspeth.core.landscape.lines.ranges import Readers
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_storable, member_of, new_id, now
 from elspeth.core.landscape.recording.reproducibility import grade_of
 from elspeth.core.landscape.sealing.seal import create_secret, seal_run

@@ -17,9 +17,10 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.pruned_runs import read_pruned_runs
 from elspeth.core.landscape.database.run_log import read_one_state
-from elspeth.core.landscape.lines.reading import Readers, TypedChunk
+from elspeth.core.landscape.lines.ranges import Readers
+from elspeth.core.landscape.lines.reading import TypedChunk
 from elspeth.core.landscape.sealing.comparison import UNREADABLE, SealComparison, SealFault, seal_fault
-from elspeth.core.landscape.sealing.scope import sealed_chunks, sealed_leaves
+from elspeth.core.landscape.sealing.scope import SealedLines, SealedRange, sealed_chunks, sealed_ranges
 from elspeth.core.landscape.sealing.seal import SEAL_TYPE, Seal, read_seals
 from elspeth.core.landscape.sealing.unfinished import UnfinishedRun, read_unfinished_runs
 from elspeth.evidence.format.errors import EvidenceError
@@ -196,7 +197,7 @@ def check_seal(
     try:
         for located in found.scope:
             for lines in sealed_chunks(connection, located, seal.run_id):
-                found.take(located, lines)
+                found.take(located, SealedRange.of(found.size, lines), lines)
         return found.result()
     except AuditIntegrityError as error:
         return found.fault_of(error)
@@ -210,9 +211,9 @@ def _is_unchanged(connection: Connection, seal: Seal, progress: Callable[[int], 
     try:
         found = SealComparison(connection, seal, progress)
         for located in found.scope:
-            with closing(sealed_leaves(connection, located, seal.run_id, readers)) as lists:
-                for leaves in lists:
-                    found.take_leaves(located, leaves)
+            with closing(sealed_ranges(connection, located, seal.run_id, found.size, readers)) as ranges:
+                for sealed in ranges:
+                    found.take(located, sealed)
                     if found.has_fault:
                         return False
         return found.result() is None
@@ -221,9 +222,9 @@ def _is_unchanged(connection: Connection, seal: Seal, progress: Callable[[int], 
 
 
 def sealed_lines_of_run(
-    connection: Connection, run_id: str, url: str, lines: Generator[TypedChunk[list[bytes]], None, None]
-) -> Generator[list[bytes], None, None]:
-    """Yield the lines of a run that was not altered.
+    connection: Connection, run_id: str, url: str, lines: Generator[TypedChunk[SealedLines[T]], None, None]
+) -> Generator[T, None, None]:
+    """Yield what was made of an unaltered run's lines.
 
     `lines` are those of all records in export order; nothing of them is read before this generator begins. Whether
     they are what was sealed is known only after the last: whoever takes them must not use them before. `url` names the
@@ -237,7 +238,7 @@ def sealed_lines_of_run(
         if not seals:
             _refuse(next((fault for fault in _removed_seals(connection) if fault.run_id == run_id), None), url)
             for _, _, some in lines:
-                yield some
+                yield some.content
             return
         try:
             found = SealComparison(connection, seals[0])
@@ -247,14 +248,15 @@ def sealed_lines_of_run(
         if not found.is_over_lines_of_today:
             _refuse(check_seal(connection, seals[0]), url)
             for _, _, some in lines:
-                yield some
+                yield some.content
             return
         try:
             yield from found.follow(lines)
             fault = found.result()
         except AuditIntegrityError as error:
             fault = found.fault_of(error)
-        _refuse(fault, url)
+    # Ranges do not name the record that was altered.
+    _refuse(fault and (check_seal(connection, seals[0]) or fault), url)
 
 
 def _refuse(fault: SealFault | None, url: str) -> None:

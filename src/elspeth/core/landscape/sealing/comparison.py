@@ -7,26 +7,32 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, exists, select
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.lines.reading import TypedChunk
 from elspeth.core.landscape.sealing.scope import (
+    PREFIX_SIZE,
     LocatedType,
+    SealedLines,
+    SealedRange,
     locate,
     scope_from_json,
     sealed_chunks,
     seals_whole_lines,
 )
-from elspeth.core.landscape.sealing.seal import PREFIX_SIZE, Seal, leaf_prefixes
+from elspeth.core.landscape.sealing.seal import Seal
 from elspeth.core.landscape.sealing.withheld import check_withheld_content
-from elspeth.evidence.format.merkle import TreeHasher, leaf_hashes
+from elspeth.evidence.format.merkle import CompactRange
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import seal_leaves_table, seals_table
 
 __all__ = ["UNREADABLE", "SealComparison", "SealFault", "seal_fault"]
+
+T = TypeVar("T")
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, LandscapeError)
 """What reading a seal may raise if somebody has tampered with it."""
@@ -64,7 +70,7 @@ class SealComparison:
         self._connection = connection
         self._seal = seal
         self._progress = progress
-        self._tree = TreeHasher()
+        self._tree = CompactRange()
         self._counts: Counter[str] = Counter()
         self._faults: dict[str, SealFault] = {}
         """The first altered record of each type."""
@@ -79,8 +85,8 @@ class SealComparison:
             seals_whole_lines(located) or located.record_type.lifecycle.afterwards for located in self.scope
         )
 
-    def follow(self, lines: Iterator[TypedChunk[list[bytes]]]) -> Iterator[list[bytes]]:
-        """Yield the lines of an export while they are compared."""
+    def follow(self, lines: Iterator[TypedChunk[SealedLines[T]]]) -> Iterator[T]:
+        """Yield what was made of lines while comparing them."""
         # Read now, because PostgreSQL accepts no other statement while it sends records.
         others = {
             located.sealed.record_type: list(sealed_chunks(self._connection, located, self._seal.run_id))
@@ -94,39 +100,39 @@ class SealComparison:
                 self._take_all(located, others)
                 located = next(rest)
             if name not in others:
-                self.take(located, some)
-            yield some
+                self.take(located, some.sealed)
+            yield some.content
         for each in (located, *rest):
             self._take_all(each, others)
 
     def _take_all(self, located: LocatedType, others: dict[str, list[list[bytes]]]) -> None:
         for lines in others.get(located.sealed.record_type, ()):
-            self.take(located, lines)
+            self.take(located, SealedRange.of(self.size, lines), lines)
 
     @property
     def has_fault(self) -> bool:
         """Return whether some record is not what was sealed."""
         return bool(self._faults)
 
-    def take(self, located: LocatedType, lines: Sequence[bytes]) -> None:
-        """Compare the next sealed lines of a type."""
-        self.take_leaves(located, leaf_hashes(lines), lines)
+    @property
+    def size(self) -> int:
+        """Return how many records were taken."""
+        return self._tree.size
 
-    def take_leaves(self, located: LocatedType, leaves: Sequence[bytes], lines: Sequence[bytes] | None = None) -> None:
-        """Compare the next leaf hashes of a type.
+    def take(self, located: LocatedType, found: SealedRange, lines: Sequence[bytes] | None = None) -> None:
+        """Compare the next records of a type.
 
-        A fault names the record if `lines` holds what they are the hashes of.
+        A fault names the record if `lines` holds the sealed lines.
         """
         name = located.sealed.record_type
-        self._tree.extend(leaves)
-        found = leaf_prefixes(leaves)
+        self._tree.extend(found.subtrees)
         start = self._counts[name] * PREFIX_SIZE
-        self._counts[name] += len(leaves)
-        sealed = self._prefixes[name][start : start + len(found)]
-        if found != sealed and name not in self._faults:
-            at = next(
-                at for at in range(0, len(found), PREFIX_SIZE) if found[at:][:PREFIX_SIZE] != sealed[at:][:PREFIX_SIZE]
-            )
+        self._counts[name] += found.subtrees.size
+        prefixes = found.prefixes
+        sealed = self._prefixes[name][start : start + len(prefixes)]
+        if prefixes != sealed and name not in self._faults:
+            ats = range(0, len(prefixes), PREFIX_SIZE)
+            at = next(at for at in ats if prefixes[at : at + PREFIX_SIZE] != sealed[at : at + PREFIX_SIZE])
             problem = "is not the record that was sealed here" if sealed[at:] else "was added after the seal"
             key = "" if lines is None else _format_key(located, lines[at // PREFIX_SIZE])
             self._faults[name] = self._fault(located, key, problem)

@@ -7,33 +7,44 @@ columns and their order, by the names of its epoch. From these its bytes can be 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.tables import map_tables
-from elspeth.core.landscape.lines.reading import Readers, read_chunks, read_lines_in_parallel, read_records
-from elspeth.evidence.format.merkle import leaf_hashes, split_hashes
+from elspeth.core.landscape.lines.ranges import Readers, read_lines_in_parallel
+from elspeth.core.landscape.lines.reading import LineTransform, read_chunks, read_records, split
+from elspeth.evidence.format.merkle import Subtrees, leaf_hashes
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 
 __all__ = [
+    "PREFIX_SIZE",
     "LocatedType",
+    "SealedLines",
+    "SealedRange",
     "SealedType",
     "current_scope",
     "locate",
     "scope_from_json",
     "scope_to_json",
+    "seal_lines",
     "sealed_chunks",
-    "sealed_leaves",
+    "sealed_ranges",
     "seals_whole_lines",
 ]
+
+T = TypeVar("T")
+
+PREFIX_SIZE = 4
+"""Bytes of a leaf hash that are kept to find an altered record; the root does not depend on them."""
 
 _FETCH = 1000
 """Records of a chunk that are read one by one."""
@@ -62,6 +73,31 @@ class LocatedType:
     sealed: SealedType
     record_type: RecordType[AuditRecord]
     names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedRange:
+    """What a seal has of consecutive records.
+
+    `prefixes` are the beginnings of their leaf hashes, 4 bytes each.
+    """
+
+    prefixes: bytes
+    subtrees: Subtrees
+
+    @classmethod
+    def of(cls, first: int, lines: Sequence[bytes]) -> SealedRange:
+        """Hash the sealed lines, the first with this number."""
+        leaves = leaf_hashes(lines)
+        return cls(prefixes=b"".join([leaf[:PREFIX_SIZE] for leaf in leaves]), subtrees=Subtrees.of(first, leaves))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedLines(Generic[T]):
+    """What was made of lines, and what a seal has."""
+
+    content: T
+    sealed: SealedRange
 
 
 @cache
@@ -132,28 +168,38 @@ def sealed_chunks(connection: Connection, located: LocatedType, run_id: str) -> 
         yield from chunks(_projected_lines(connection, located, run_id), _FETCH)
 
 
-def sealed_leaves(
-    connection: Connection, located: LocatedType, run_id: str, readers: Readers | None
-) -> Generator[list[bytes], None, None]:
-    """Yield the leaf hashes of a type's records, in lists.
+def sealed_ranges(
+    connection: Connection, located: LocatedType, run_id: str, first: int, readers: Readers | None
+) -> Generator[SealedRange, None, None]:
+    """Yield what a seal has of a type's records.
 
-    Where the lines of today are sealed, `readers` read and hash ranges of them; they see what is committed. Raises what
-    `sealed_chunks` does.
+    The first has this number in the seal. Where the lines of today are sealed, `readers` read and hash ranges of them;
+    they see what is committed. Raises what `sealed_chunks` does.
     """
     if readers is None or not seals_whole_lines(located):
         # Close the lines whatever happens: PostgreSQL accepts no other statement while it sends them.
-        with closing(sealed_chunks(connection, located, run_id)) as lines:
-            yield from map(leaf_hashes, lines)
+        with closing(sealed_chunks(connection, located, run_id)) as chunks_of_lines:
+            yield from _ranges(first, chunks_of_lines)
         return
-    name = located.record_type.name
-    with closing(read_lines_in_parallel(connection, run_id, readers, _hash_lines, [name])) as hashed:
-        for _, _, leaves in hashed:
-            yield split_hashes(leaves)
+    names = [located.record_type.name]
+    with closing(read_lines_in_parallel(connection, run_id, readers, _seal_range, names, first=first)) as shared:
+        for _, _, found in shared:
+            yield found
 
 
-def _hash_lines(record_type: str, lines: bytes) -> bytes:  # noqa: ARG001 - a LineTransform
-    """Return the joined leaf hashes of lines."""
-    return b"".join(leaf_hashes(lines[:-1].split(b"\n")))
+def _ranges(first: int, chunks_of_lines: Iterable[Sequence[bytes]]) -> Iterator[SealedRange]:
+    for lines in chunks_of_lines:
+        yield SealedRange.of(first, lines)
+        first += len(lines)
+
+
+def _seal_range(record_type: str, first: int, lines: bytes) -> SealedRange:
+    return SealedRange.of(first, split(record_type, first, lines))
+
+
+def seal_lines(record_type: str, first: int, lines: bytes, transform: LineTransform[T]) -> SealedLines[T]:
+    """Transform lines, and hash them as a seal does."""
+    return SealedLines(content=transform(record_type, first, lines), sealed=_seal_range(record_type, first, lines))
 
 
 def seals_whole_lines(located: LocatedType) -> bool:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from itertools import chain
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -21,12 +20,17 @@ from sqlalchemy import Connection, String, cast, func, insert, select, union_all
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import canonical_bytes, stored_time_text, timestamp_text
-from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.lines.reading import Readers
-from elspeth.core.landscape.sealing.scope import current_scope, locate, scope_to_json, sealed_leaves
+from elspeth.core.landscape.lines.ranges import Readers
+from elspeth.core.landscape.sealing.scope import (
+    PREFIX_SIZE,
+    current_scope,
+    locate,
+    scope_to_json,
+    sealed_ranges,
+)
 from elspeth.evidence.format.errors import KeyFileError
-from elspeth.evidence.format.merkle import TreeHasher
+from elspeth.evidence.format.merkle import CompactRange
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
@@ -36,11 +40,9 @@ if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
 
 __all__ = [
-    "PREFIX_SIZE",
     "SEAL_TYPE",
     "Seal",
     "create_secret",
-    "leaf_prefixes",
     "read_seals",
     "read_secret",
     "seal_run",
@@ -50,9 +52,6 @@ __all__ = [
 
 SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
 """The payload type of a signed seal."""
-
-PREFIX_SIZE = 4
-"""Bytes of a leaf hash that are kept to find an altered record; the root does not depend on them."""
 
 _PART = 4096
 """Leaf hashes whose prefixes are kept in one row."""
@@ -112,27 +111,27 @@ def seal_run(
     the signer fails, and AuditIntegrityError, which names the database, for a record that breaks the schema: roll the
     transaction back, and the run stays open.
     """
-    tree, counts, scope, moment = TreeHasher(), Counter[str](), current_scope(), datetime.now(UTC)
-    total = 0 if progress is None and readers is None else _count_records(connection, run_id)
+    tree, counts, scope, moment = CompactRange(), Counter[str](), current_scope(), datetime.now(UTC)
+    total = 0 if progress is None else _count_records(connection, run_id)
     for sealed in scope:
-        prefixes, located = [], locate(sealed, EPOCH)
+        prefixes, located = list[bytes](), locate(sealed, EPOCH)
         able = None if located.record_type.name in changed else readers
         try:
-            with closing(sealed_leaves(connection, located, run_id, able)) as lists:
-                for leaves in chunks(chain.from_iterable(lists), _PART):
-                    tree.extend(leaves)
-                    counts[sealed.record_type] += len(leaves)
-                    prefixes.append(leaf_prefixes(leaves).hex())
+            with closing(sealed_ranges(connection, located, run_id, tree.size, able)) as ranges:
+                for found in ranges:
+                    tree.extend(found.subtrees)
+                    counts[sealed.record_type] += found.subtrees.size
+                    prefixes.append(found.prefixes)
                     if progress is not None:
                         progress(tree.size, total)
         except AuditIntegrityError as error:
             raise error.in_database(mask_url(connection.engine.url)) from error
         # Write only after the lines are closed, as PostgreSQL accepts no other statement while it sends them.
-        for part, kept in enumerate(prefixes):
+        joined, size = b"".join(prefixes), PREFIX_SIZE * _PART
+        for part, start in enumerate(range(0, len(joined), size)):
+            kept = joined[start : start + size].hex()
             row = {"run_id": run_id, "record_type": sealed.record_type, "part": part, "leaves": kept}
             connection.execute(insert(seal_leaves_table), row)
-    if readers is not None and tree.size != total:
-        raise LandscapeError(f"run {run_id} cannot be sealed: expected {total:,} records, workers read {tree.size:,}")
     seal = Seal(
         run_id=run_id,
         epoch=EPOCH,
@@ -220,8 +219,3 @@ def read_seals(connection: Connection, run_id: str | None = None) -> list[Seal]:
         statement = statement.where(columns.run_id == run_id)
     found = connection.execute(statement).mappings()
     return [Seal(**{**row, "sealed_at": stored_time_text(row["sealed_at"])}) for row in found]
-
-
-def leaf_prefixes(leaves: Iterable[bytes]) -> bytes:
-    """Return the beginnings of leaf hashes, 4 bytes each."""
-    return b"".join([leaf[:PREFIX_SIZE] for leaf in leaves])
