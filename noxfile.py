@@ -13,9 +13,10 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LOCK = "requirements.lock"
-PROJECT = ".[postgres,parquet,timestamp,llm,zstd,openlineage,s3,mcp]"  # with all extras that tests use
+PROJECT = ".[postgres,parquet,timestamp,llm,zstd,openlineage,s3,gcs,mcp]"  # with all extras that tests use
 WORKERS = str((os.cpu_count() or 1) + 1)  # one more than cores: tests wait for databases, browsers and clocks
 AXE = "axe-core@4.14.1"
+AZURITE = "azurite@3.35.0"  # later ones need Node.js 21
 COVERAGE_FLOOR = 96.0  # percent of lines and branches that the tests of CI reach
 DEFAULT = ["tests(current)", "lint", "typecheck", "drift", "schema_lint"]
 
@@ -180,11 +181,27 @@ def picture(session: nox.Session) -> None:
 def accessibility(session: nox.Session) -> None:
     """Search the pages for barriers; needs Chromium and npm."""
     install(session, "test", project=("-e", PROJECT))
-    directory = Path(session.create_tmp())
+    axe = npm_install(session, AXE) / "axe-core" / "axe.min.js"
+    session.run("python", "-m", "tests.examples.accessibility", str(axe))
+
+
+@nox.session(reuse_venv=True)
+def clouds(session: nox.Session) -> None:
+    """Test all object stores, Azure's with Azurite; needs npm.
+
+    Arguments go to pytest.
+    """
+    install(session, "test", project=("-e", f"{PROJECT.removesuffix(']')},azure]"))
+    azurite = npm_install(session, AZURITE) / ".bin" / "azurite-blob"
+    session.run("pytest", "tests/objects", *session.posargs, env={"ELSPETH_TEST_AZURITE": str(azurite)})
+
+
+def npm_install(session: nox.Session, package: str) -> Path:
+    """Install a package of npm, and return `node_modules`."""
+    directory = Path(session.create_tmp()).absolute()
     quiet = ("--no-save", "--ignore-scripts", "--no-audit", "--no-fund")
-    session.run("npm", "install", *quiet, "--prefix", str(directory), AXE, external=True)
-    axe = directory / "node_modules" / "axe-core" / "axe.min.js"
-    session.run("python", "-m", "tests.examples.accessibility", str(axe.absolute()))
+    session.run("npm", "install", *quiet, "--prefix", str(directory), package, external=True)
+    return directory / "node_modules"
 
 
 @nox.session(reuse_venv=True)

@@ -20,6 +20,7 @@ pytest_plugins = (
     "tests.fixtures.landscapes",
     "tests.fixtures.legacy",
     "tests.fixtures.object_store",
+    "tests.fixtures.clouds",  # imports the module before
     "tests.fixtures.predecessor",
     "tests.fixtures.postgres",
     "tests.fixtures.python_modules",

@@ -338,7 +338,9 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "errors": {"address"},
         "base": {"address", "errors"},
         "s3": {"address", "base", "errors"},
-        "stores": {"address", "base", "errors", "s3"},
+        "google": {"address", "base", "errors"},
+        "azure": {"address", "base", "errors"},
+        "stores": {"address", "azure", "base", "errors", "google", "s3"},
     },
     "elspeth.outputs": {
         "compression": set(),

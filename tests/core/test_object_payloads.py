@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 
 import pytest
 
@@ -182,25 +180,18 @@ def test_a_store_is_opened_only_where_objects_can_be_stored(bucket: Bucket) -> N
     assert find_payload_store(path) is not None
 
 
-@pytest.fixture
-def memory() -> Iterator[ObjectPayloadStore]:
-    """Return a store in memory."""
-    files = import_module("fsspec").filesystem("memory")
-    yield ObjectPayloadStore(ObjectPath("memory://bucket/payloads"))
-    files.store.clear()
-
-
-def test_a_store_that_is_not_s3_keeps_payloads_alike(memory: ObjectPayloadStore) -> None:
-    memory.store(CONTENT)
-    memory.sync()
-    again = ObjectPayloadStore(ObjectPath("memory://bucket/payloads"))
-    again.store(CONTENT)
-    again.sync()
-    assert (again.retrieve(CONTENT_HASH), again.exists(CONTENT_HASH)) == (CONTENT, True)
+@pytest.mark.parametrize("cloud", ["google_bucket", "azure_bucket"])
+def test_every_other_store_keeps_payloads_alike(request: pytest.FixtureRequest, cloud: str) -> None:
+    bucket: Bucket = request.getfixturevalue(cloud)
+    store = stored(bucket)
+    again = stored(bucket)
+    assert (bucket.listed(), again.retrieve(CONTENT_HASH), again.exists(CONTENT_HASH)) == ([KEY], CONTENT, True)
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     assert list(again.last_used_before(tomorrow)) == [(CONTENT_HASH, len(CONTENT))]
     again.delete_unused([CONTENT_HASH], tomorrow)
     assert (again.find([CONTENT_HASH]), again.delete(CONTENT_HASH)) == ([], False)
-    memory.store(b"other")
-    memory.sync()
-    assert memory.delete(hashlib.sha256(b"other").hexdigest())
+    store.store(b"other")
+    store.sync()
+    assert store.delete(hashlib.sha256(b"other").hexdigest())
+    open_payload_store(ObjectPath(bucket.url("payloads")))
+    assert bucket.listed() == []

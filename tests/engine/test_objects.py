@@ -114,7 +114,7 @@ def test_every_object_that_cannot_be_read_is_named_before_the_first_row(tmp_path
         execute(build(tmp_path, settings))
     assert str(caught.value).split("; ") == [
         f"no file matches '{bucket.url('*.json')}'",
-        "no file matches 's3://no-such-bucket/*.csv'",
+        "s3://no-such-bucket/*.csv cannot be listed: there is no such object, or no such bucket",
         f"{bucket.url('gone.csv')} cannot be read: there is no such object, or no such bucket",
         f"{bucket.url('in.csv')} cannot be read: {DENIED}",
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.plugins import PluginError, StagedOutput
-from elspeth.objects import s3
+from elspeth.objects import base, s3
 from elspeth.objects.address import ObjectPath
 from elspeth.plugins.staging import StagedFile
 from tests.fixtures.object_store import Bucket, Failure
@@ -29,7 +29,8 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Return whether outputs are uploaded in parts."""
     if request.param == "three parts":
-        monkeypatch.setattr(s3, "_PART", len(CONTENT) // 3)
+        for module in (base, s3):
+            monkeypatch.setattr(module, "PART", len(CONTENT) // 3)
         monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
     return bool(request.param == "three parts")
 

@@ -1,15 +1,17 @@
-"""What all stores of objects share, through fsspec."""
+"""What all stores of objects share."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from elspeth.objects.address import ObjectPath
 from elspeth.objects.errors import ObjectChangedError, ObjectExistsError, ObjectMissingError, named_errors
@@ -17,16 +19,15 @@ from elspeth.objects.errors import ObjectChangedError, ObjectExistsError, Object
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["FileSystem", "ObjectReader", "ObjectState", "ObjectStore"]
+__all__ = ["BLOCK", "PART", "ObjectReader", "ObjectState", "ObjectStore", "RangeFile"]
 
-_BLOCK = 8 * 1024 * 1024
+BLOCK = 8 * 1024 * 1024
 """Bytes that are read ahead; a request takes about as long as a mebibyte."""
 
-_VERSIONS = ("VersionId", "generation", "version_id")
-_TAGS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
-"""What changes with an object, the best first, by the names that implementations of fsspec give it."""
-_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
-"""When an object was written, the best first, by the same."""
+PART = 64 * 1024 * 1024
+"""Bytes of a request; a file that is larger is uploaded in parts."""
+
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,56 +50,61 @@ class ObjectState:
         return self.version or self.tag
 
 
-class FileSystem(Protocol):
-    """What is used of fsspec's `AbstractFileSystem`."""
-
-    def info(self, path: str) -> Mapping[str, object]:
-        """Return what the store says of an object or directory."""
-
-    def open(self, path: str, mode: str, *, block_size: int) -> BinaryIO:
-        """Open an object for reading."""
-
-    def glob(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]:
-        """Return what matches a pattern, with what `info` says."""
-
-    def put_file(self, lpath: str, rpath: str, *, mode: str) -> object:
-        """Upload a local file."""
-
-    def cat_file(self, path: str, **options: object) -> bytes:
-        """Return the content of an object."""
-
-    def pipe_file(self, path: str, value: bytes, *, mode: str) -> object:
-        """Store bytes as an object."""
-
-    def rm_file(self, path: str) -> object:
-        """Delete an object."""
-
-    def find(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]:
-        """Return all objects below a path, with what `info` says."""
-
-    def call_s3(self, method: str, **options: object) -> Mapping[str, object]:
-        """Send a request to S3; only s3fs has this."""
-
-
-class ObjectStore:
-    """One kind of object store, through fsspec.
+class ObjectStore(ABC):
+    """One kind of object store.
 
     Errors are ObjectStoreError with the address.
     """
 
-    def __init__(self, files: FileSystem) -> None:
-        self._files = files
-
+    @abstractmethod
     def state(self, path: ObjectPath) -> ObjectState | None:
         """Return what the store says of an object, or None."""
-        try:
-            with named_errors(path):
-                info = self._files.info(str(path))
-        except ObjectMissingError:
-            return None
-        if info.get("type") != "file":
-            return None
-        return _state_of(info)
+
+    @abstractmethod
+    def check_writable(self, path: ObjectPath) -> None:
+        """Raise ObjectStoreError if the object cannot be written.
+
+        Nothing is written.
+        """
+
+    @abstractmethod
+    def read(self, path: ObjectPath) -> bytes:
+        """Return the content of a small object, by one request.
+
+        Raises ObjectMissingError if there is none.
+        """
+
+    @abstractmethod
+    def _content(self, path: ObjectPath, state: ObjectState) -> BinaryIO:
+        """Open an object of which nothing was asked yet.
+
+        Reading raises ObjectChangedError where the store refuses to send another object than that of the state.
+        """
+
+    @abstractmethod
+    def _listed(self, bucket: ObjectPath, prefix: str, *, deep: bool) -> Iterable[tuple[str, ObjectState]]:
+        """Return the keys that begin with a prefix, with states.
+
+        `bucket` is any address in the bucket. Unless `deep`, keys with another slash after the prefix may be left out.
+        """
+
+    @abstractmethod
+    def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> ObjectState:
+        """Store bytes by one request, and return its answer.
+
+        Raises FileExistsError if another object is there than the one to be replaced.
+        """
+
+    @abstractmethod
+    def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> ObjectState:
+        """Upload a file in parts, and return the last answer.
+
+        The last request makes the object. A crash leaves parts that nobody sees. Raises FileExistsError like `_write`.
+        """
+
+    @abstractmethod
+    def _delete(self, path: ObjectPath) -> None:
+        """Delete an object. It may raise FileNotFoundError without one."""
 
     def require(self, path: ObjectPath) -> ObjectState:
         """Return what the store says of an object.
@@ -114,14 +120,18 @@ class ObjectStore:
         """Open an object, of which ranges are read."""
         state = self.require(path)
         with named_errors(path):
-            return ObjectReader(self, path, state, self._files.open(str(path), "rb", block_size=_BLOCK))
+            return ObjectReader(self, path, state, self._content(path, state))
 
     def find(self, pattern: ObjectPath) -> Sequence[ObjectPath]:
-        """Return the objects whose addresses match a pattern."""
+        """Return all objects whose addresses may match a pattern.
+
+        Those begin like the pattern up to its first wildcard. Stores list objects by what their keys begin with.
+        """
+        prefix = _WILDCARD.split(pattern.key, maxsplit=1)[0]
+        rest = pattern.key[len(prefix) :]
         with named_errors(pattern):
-            found = self._files.glob(str(pattern), detail=True)
-        keys = [name.lstrip("/").partition("/")[2] for name, info in found.items() if info.get("type") == "file"]
-        return [ObjectPath(f"{pattern.scheme}://{pattern.bucket}/{key}") for key in keys]
+            keys = [key for key, _ in self._listed(pattern, prefix, deep="/" in rest or "**" in rest)]
+        return [ObjectPath(f"{pattern.scheme}://{pattern.bucket}/{key}") for key in keys if not key.endswith("/")]
 
     def hash(self, path: ObjectPath, state: ObjectState) -> str:
         """Return the SHA-256 of an object in hex.
@@ -147,21 +157,11 @@ class ObjectStore:
             return self._require_stored(path, file, sha256)
         try:
             with named_errors(path):
-                self._upload(path, file, sha256, replacing)
+                if file.stat().st_size > PART:
+                    return self._upload_parts(path, file, sha256, replacing)
+                return self._write(path, file.read_bytes(), sha256, replacing)
         except ObjectExistsError:
             return self._require_stored(path, file, sha256)
-        stored = self.state(path)
-        if stored is None:
-            raise ObjectMissingError(path, "was stored, and is gone again")
-        return stored
-
-    def read(self, path: ObjectPath) -> bytes:
-        """Return the content of a small object.
-
-        Raises ObjectMissingError if there is none.
-        """
-        with named_errors(path):
-            return self._files.cat_file(str(path))
 
     def write(self, path: ObjectPath, content: bytes, *, sha256: str, replacing: ObjectState | None) -> None:
         """Store bytes as a small object, or change nothing.
@@ -177,33 +177,15 @@ class ObjectStore:
 
         Each comes with the rest of its key.
         """
+        start = f"{prefix.key}/"
         with named_errors(prefix):
-            found = self._files.find(str(prefix), detail=True)
-        for name, info in found.items():
-            key = name.lstrip("/").partition("/")[2]
-            if key.startswith(f"{prefix.key}/"):
-                yield key.removeprefix(f"{prefix.key}/"), _state_of(info)
+            for key, state in self._listed(prefix, start, deep=True):
+                yield key.removeprefix(start), state
 
     def delete(self, path: ObjectPath) -> None:
         """Delete an object, if there is one."""
         with suppress(ObjectMissingError), named_errors(path):
-            self._files.rm_file(str(path))
-
-    def check_writable(self, path: ObjectPath) -> None:
-        """Raise ObjectStoreError if the object cannot be written.
-
-        What a store does not tell without writing is not checked.
-        """
-
-    def _upload(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> None:  # noqa: ARG002
-        """Upload a file. Raises FileExistsError if another object is there."""
-        self._files.put_file(str(file), str(path), mode="create" if replacing is None else "overwrite")
-
-    def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> None:  # noqa: ARG002
-        """Store bytes. Raises FileExistsError if another object is there."""
-        if self.state(path) != replacing:
-            raise FileExistsError(str(path))
-        self._files.pipe_file(str(path), content, mode="create" if replacing is None else "overwrite")
+            self._delete(path)
 
     def _require_stored(self, path: ObjectPath, file: Path, sha256: str) -> ObjectState:
         """Return the state of an object equal to a file."""
@@ -261,21 +243,54 @@ class ObjectReader(io.RawIOBase):
         super().close()
 
 
-def _state_of(info: Mapping[str, object]) -> ObjectState:
-    """Return the state that fsspec's information stands for."""
-    version = next((str(info[name]) for name in _VERSIONS if info.get(name) is not None), None)
-    tag = next((str(info[name]) for name in _TAGS if info.get(name) is not None), "")
-    times = (time for name in _TIMES if (time := _time_of(info.get(name))) is not None)
-    return ObjectState(size=int(str(info["size"])), tag=tag, version=version, modified=next(times, None))
+class RangeFile(io.RawIOBase):
+    """An object as a file, of which blocks are fetched.
 
+    `fetch` returns the bytes from one position up to another.
+    """
 
-def _time_of(value: object) -> datetime | None:
-    """Return a time given as such, as seconds or text."""
-    if isinstance(value, float):
-        return datetime.fromtimestamp(value, UTC)
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = datetime.fromisoformat(value)
-    if not isinstance(value, datetime):
-        return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
+        super().__init__()
+        self._fetch, self._size = fetch, size
+        self._position = self._start = 0
+        self._block = b""
+
+    @classmethod
+    def opened(cls, fetch: Callable[[int, int], bytes], size: int) -> BinaryIO:
+        """Return such a file, typed as other libraries' files are."""
+        return cast("BinaryIO", cls(fetch, size))
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read bytes of one block into a buffer."""
+        view = memoryview(buffer).cast("B")
+        if self._position >= self._size or not view:
+            return 0
+        if not self._start <= self._position < self._start + len(self._block):
+            end = min(self._position + BLOCK, self._size)
+            block = self._fetch(self._position, end)
+            if len(block) != end - self._position:
+                raise OSError(f"sent {len(block)} bytes where {end - self._position} were asked for")
+            self._start, self._block = self._position, block
+        offset = self._position - self._start
+        content = self._block[offset : offset + len(view)]
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        return self._position

@@ -20,10 +20,20 @@ __all__ = [
 _TIMEOUTS = ("ReadTimeoutError", "ConnectTimeoutError", "FSTimeoutError", "ServerTimeoutError")
 _UNREACHABLE = (
     *("EndpointConnectionError", "ConnectionClosedError", "HTTPClientError", "ProxyConnectionError"),
-    *("ClientConnectorError", "ClientConnectionError", "ServiceRequestError", "SSLError"),
+    *("ClientConnectorError", "ClientConnectionError", "ServiceRequestError", "SSLError", "ProxyError"),
 )
+_MISSING = "ResourceNotFoundError"
+_EXISTS = ("ResourceExistsError", "ResourceModifiedError")
+"""What Azure's client raises, the last one for conditions that do not hold."""
+
 _REPLACED = "FileExpired"
 """What s3fs raises when an object is not the one that was opened."""
+
+_UNAUTHENTICATED = "ClientAuthenticationError"
+_REQUEST_ID = "RequestId:"
+"""What comes after the message of an error of Azure."""
+
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 
 class ObjectStoreError(OSError):
@@ -58,12 +68,13 @@ def named_errors(path: ObjectPath) -> Iterator[None]:
         yield
     except ObjectStoreError:
         raise
-    except FileNotFoundError as error:
-        raise ObjectMissingError(path, "there is no such object, or no such bucket") from error
-    except FileExistsError as error:
-        raise ObjectExistsError(path, "is there already") from error
     except Exception as error:
-        if type(error).__name__ == _REPLACED:
+        name = type(error).__name__
+        if isinstance(error, FileNotFoundError) or name == _MISSING:
+            raise ObjectMissingError(path, "there is no such object, or no such bucket") from error
+        if isinstance(error, FileExistsError) or name in _EXISTS:
+            raise ObjectExistsError(path, "is there already") from error
+        if name == _REPLACED:
             raise ObjectChangedError(path, "it was replaced while it was read") from error
         raise ObjectStoreError(path, _problem_of(error, path)) from error
 
@@ -82,9 +93,10 @@ def _problem_of(error: Exception, path: ObjectPath) -> str:
     what = path.scheme if service is None else service.name
     if isinstance(error, ImportError):
         return f"{what} needs {_module(path)}, which is not installed"
-    if isinstance(error, PermissionError):
+    status = _status(error)
+    if isinstance(error, PermissionError) or (status == _FORBIDDEN and name != _UNAUTHENTICATED):
         return f"{what} denies access: check the credentials, and what they are allowed to do"
-    if "Credential" in name or name == "ClientAuthenticationError":
+    if "Credential" in name or name == _UNAUTHENTICATED or status == _UNAUTHORIZED:
         return f"{what} needs credentials, and none that are valid were found: see how {_module(path)} finds them"
     if isinstance(error, TimeoutError) or name in _TIMEOUTS:
         return f"{what} did not answer in time: try again"
@@ -93,7 +105,15 @@ def _problem_of(error: Exception, path: ObjectPath) -> str:
         return f"{what} cannot be reached: check the network{where}"
     if isinstance(error, OSError) and (error.strerror or error.args):
         return f"{what} answers: {_one_line(error.strerror or str(error.args[0]))}"
+    if status is not None:
+        return f"{what} answers: {_one_line(str(getattr(error, 'message', '')).partition(_REQUEST_ID)[0]) or status}"
     return f"{what} cannot be used ({name})"
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status of Google's or Azure's error."""
+    status = getattr(error, "status_code", getattr(error, "code", None))
+    return status if isinstance(status, int) else None
 
 
 def _module(path: ObjectPath) -> str:

@@ -10,22 +10,35 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, Protocol, cast
 
 from elspeth.objects.address import ObjectPath
-from elspeth.objects.base import ObjectState, ObjectStore
+from elspeth.objects.base import BLOCK, PART, ObjectState, ObjectStore
 from elspeth.objects.errors import ObjectMissingError, ObjectStoreError, named_errors, response_code
 
 __all__ = ["S3Store"]
 
-_PART = 64 * 1024 * 1024
-"""Bytes of a request; a file that is larger is uploaded in parts. The limits of S3 are 5 MiB and 10,000 parts."""
-
 _MAX_PARTS = 10_000
+"""The most parts that S3 makes an object of; each has at least 5 MiB."""
+
 _PAGE = 1000
 """Objects that are listed by one request, the most that S3 allows."""
+
 _CONFLICTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "NoSuchUpload"})
 """Answers to a conditional request whose condition does not hold."""
+
+
+class S3Files(Protocol):
+    """What is used of s3fs's `S3FileSystem`."""
+
+    def open(self, path: str, mode: str, *, block_size: int) -> BinaryIO:
+        """Open an object for reading."""
+
+    def cat_file(self, path: str, **options: object) -> bytes:
+        """Return the content of an object."""
+
+    def call_s3(self, method: str, **options: object) -> Mapping[str, object]:
+        """Send a request."""
 
 
 class S3Store(ObjectStore):
@@ -33,6 +46,9 @@ class S3Store(ObjectStore):
 
     An object appears when its only request or the last one of several succeeds. That request says what it may replace.
     """
+
+    def __init__(self, files: S3Files) -> None:
+        self._files = files
 
     def state(self, path: ObjectPath) -> ObjectState | None:
         """Return what the store says of an object, or None."""
@@ -54,19 +70,6 @@ class S3Store(ObjectStore):
         with named_errors(path):
             return self._files.cat_file(str(path), max_concurrency=1)
 
-    def list(self, prefix: ObjectPath) -> Iterator[tuple[str, ObjectState]]:
-        """Yield the objects below a prefix, page by page."""
-        asked: dict[str, object] = {"Bucket": prefix.bucket, "Prefix": f"{prefix.key}/", "MaxKeys": _PAGE}
-        while True:
-            with named_errors(prefix):
-                page = self._files.call_s3("list_objects_v2", **asked)
-            for each in cast("Sequence[Mapping[str, object]]", page.get("Contents", ())):
-                state = ObjectState(size=int(str(each["Size"])), tag=str(each["ETag"]), modified=_time(each))
-                yield str(each["Key"]).removeprefix(f"{prefix.key}/"), state
-            if not page.get("IsTruncated"):
-                return
-            asked["ContinuationToken"] = page["NextContinuationToken"]
-
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
@@ -77,25 +80,44 @@ class S3Store(ObjectStore):
         with contextlib.suppress(ObjectStoreError), named_errors(path):  # it may be allowed to begin one only
             self._call("abort_multipart_upload", path, UploadId=upload["UploadId"])
 
-    def _upload(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> None:
-        if file.stat().st_size <= _PART:
-            self._write(path, file.read_bytes(), sha256, replacing)
-        else:
-            with _conflicts(path):
-                self._upload_parts(path, file, sha256, replacing)
+    def _content(self, path: ObjectPath, state: ObjectState) -> BinaryIO:  # noqa: ARG002  s3fs asks for it again
+        return self._files.open(str(path), "rb", block_size=BLOCK)
 
-    def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> None:
+    def _listed(self, bucket: ObjectPath, prefix: str, *, deep: bool) -> Iterator[tuple[str, ObjectState]]:
+        asked: dict[str, object] = {"Bucket": bucket.bucket, "Prefix": prefix, "MaxKeys": _PAGE}
+        if not deep:
+            asked["Delimiter"] = "/"
+        while True:
+            page = self._files.call_s3("list_objects_v2", **asked)
+            for each in cast("Sequence[Mapping[str, object]]", page.get("Contents", ())):
+                state = ObjectState(size=int(str(each["Size"])), tag=str(each["ETag"]), modified=_time(each))
+                yield str(each["Key"]), state
+            if not page.get("IsTruncated"):
+                return
+            asked["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> ObjectState:
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         described = {"Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": checksum}
         with _conflicts(path):
-            self._call("put_object", path, Body=content, **described, **_condition(replacing))
+            answer = self._call("put_object", path, Body=content, **described, **_condition(replacing))
+        return _stored(answer, len(content))
 
-    def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> None:
+    def _delete(self, path: ObjectPath) -> None:
+        self._call("delete_object", path)
+
+    def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Upload a file in parts.
 
-        The last request makes an object of them. A crash leaves parts that nobody sees, and that the bucket's rule for
-        unfinished uploads removes.
+        A crash leaves parts that nobody sees, and that the bucket's rule for unfinished uploads removes.
         """
+        with _conflicts(path):
+            answer = self._send_parts(path, file, sha256, replacing)
+        return _stored(answer, file.stat().st_size)
+
+    def _send_parts(
+        self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None
+    ) -> Mapping[str, object]:
         upload = self._call("create_multipart_upload", path, Metadata={"sha256": sha256})["UploadId"]
         try:
             parts = [
@@ -107,7 +129,7 @@ class S3Store(ObjectStore):
             ]
             self._require_same(path, replacing)  # stores that do not know the condition ignore it
             condition = _condition(replacing)
-            self._call(
+            return self._call(
                 "complete_multipart_upload", path, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
             )
         except BaseException:
@@ -139,13 +161,18 @@ def _conflicts(path: ObjectPath) -> Iterator[None]:
         raise
 
 
+def _stored(answer: Mapping[str, object], size: int) -> ObjectState:
+    """Return what the answer to an upload says."""
+    return ObjectState(size=size, tag=str(answer.get("ETag", "")), version=_version(answer))
+
+
 def _time(answer: Mapping[str, object]) -> datetime | None:
     time = answer.get("LastModified")
     return time if isinstance(time, datetime) else None
 
 
 def _contents(file: Path) -> Iterator[bytes]:
-    size = max(_PART, -(-file.stat().st_size // _MAX_PARTS))
+    size = max(PART, -(-file.stat().st_size // _MAX_PARTS))
     with file.open("rb") as opened:
         while content := opened.read(size):
             yield content

@@ -1,0 +1,195 @@
+"""Google Cloud Storage.
+
+Requests are made with the client of gcsfs, which finds the credentials and repeats requests. Its files are not used:
+they cannot say which generation of an object they read or replace.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from elspeth.objects.address import ObjectPath
+from elspeth.objects.base import BLOCK, PART, ObjectState, ObjectStore, RangeFile
+from elspeth.objects.errors import ObjectChangedError, ObjectMissingError, named_errors
+
+__all__ = ["CLIENT_OPTIONS", "GoogleStore"]
+
+CLIENT_OPTIONS: Mapping[str, object] = {"session_kwargs": {"auto_decompress": False}}
+"""Options of gcsfs with which objects are read as they are stored, whatever their content encoding."""
+
+_PLAIN = {"Accept-Encoding": "identity"}
+_AS_STORED = {"Accept-Encoding": "gzip"}
+_OBJECT = "b/{}/o/{}"
+_API = "storage/v1/"
+_NO_OBJECT = "0"
+"""The generation in a condition that is met when there is no object."""
+
+
+class GoogleClient(Protocol):
+    """What is used of gcsfs's `GCSFileSystem`."""
+
+    @property
+    def base(self) -> str:
+        """Return the address of the API for JSON."""
+
+    @property
+    def call(self) -> Callable[..., object]:
+        """Send a request.
+
+        Each `{}` in its address stands for an argument, which is quoted.
+        """
+
+
+class GoogleStore(ObjectStore):
+    """Google Cloud Storage.
+
+    Each content of an object has a generation. The first request of an upload says which one it may replace.
+    """
+
+    def __init__(self, client: GoogleClient) -> None:
+        self._client = client
+
+    def state(self, path: ObjectPath) -> ObjectState | None:
+        """Return what the store says of an object, or None."""
+        try:
+            with named_errors(path):
+                return _state(self._ask("GET", _OBJECT, path.bucket, path.key))
+        except ObjectMissingError:
+            return None
+
+    def check_writable(self, path: ObjectPath) -> None:
+        """Raise ObjectStoreError if the object cannot be written.
+
+        Begins an upload, which shows nothing, and gives it up.
+        """
+        with named_errors(path):
+            session = self._begin(path, {}, None)
+            self._call("DELETE", session, headers={"Content-Length": "0"})
+
+    def _content(self, path: ObjectPath, state: ObjectState) -> BinaryIO:
+        def fetch(start: int, end: int) -> bytes:
+            headers = _AS_STORED | {"Range": f"bytes={start}-{end - 1}"}
+            options = {"alt": "media", "generation": state.version, "headers": headers}
+            try:
+                _, content = self._call("GET", _OBJECT, path.bucket, path.key, **options)
+            except FileNotFoundError as error:
+                raise ObjectChangedError(path, "it was replaced while it was read") from error
+            return content
+
+        return RangeFile.opened(fetch, state.size)
+
+    def read(self, path: ObjectPath) -> bytes:
+        """Return the content of a small object, by one request."""
+        with named_errors(path):
+            return self._call("GET", _OBJECT, path.bucket, path.key, alt="media", headers=_AS_STORED)[1]
+
+    def _listed(self, bucket: ObjectPath, prefix: str, *, deep: bool) -> Iterator[tuple[str, ObjectState]]:
+        page: Mapping[str, object] = {"nextPageToken": None}
+        while "nextPageToken" in page:
+            options = {"prefix": prefix, "delimiter": None if deep else "/", "pageToken": page["nextPageToken"]}
+            page = self._ask("GET", "b/{}/o", bucket.bucket, **options)
+            for each in cast("list[Mapping[str, object]]", page.get("items", [])):
+                yield str(each["name"]), _state(each)
+
+    def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> ObjectState:
+        boundary = uuid.uuid4().hex
+        parts = [
+            *(f"--{boundary}", "Content-Type: application/json; charset=UTF-8", ""),
+            *(
+                json.dumps(_described([content], sha256)),
+                f"--{boundary}",
+                "Content-Type: application/octet-stream",
+                "",
+                "",
+            ),
+        ]
+        answer = self._ask(
+            *("POST", self._uploads, path.bucket),
+            uploadType="multipart",
+            name=path.key,
+            ifGenerationMatch=_expected(replacing),
+            headers=_PLAIN | {"Content-Type": f"multipart/related; boundary={boundary}"},
+            data=b"".join(["\r\n".join(parts).encode(), content, f"\r\n--{boundary}--\r\n".encode()]),
+        )
+        return _state(answer)
+
+    def _delete(self, path: ObjectPath) -> None:
+        self._call("DELETE", _OBJECT, path.bucket, path.key)
+
+    def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> ObjectState:
+        """Upload a file in parts.
+
+        A crash leaves an upload that nobody sees, and that ends after a week.
+        """
+        size, done, content = file.stat().st_size, 0, b""
+        with file.open("rb") as opened:
+            described = _described(iter(partial(opened.read, BLOCK), b""), sha256)
+            session = self._begin(path, described, _expected(replacing))
+            while done < size:
+                opened.seek(done)
+                part = opened.read(PART)
+                if done + len(part) == size and _expected(self.state(path)) != _expected(replacing):
+                    raise FileExistsError(str(path))
+                headers = _PLAIN | {"Content-Range": f"bytes {done}-{done + len(part) - 1}/{size}"}
+                answer, content = self._call("PUT", session, headers=headers, data=part)
+                done = size if content else _received(answer)
+        return _state(json.loads(content))
+
+    def _begin(self, path: ObjectPath, described: Mapping[str, object], generation: str | None) -> str:
+        """Begin an upload in parts, and return its address."""
+        options = {"uploadType": "resumable", "name": path.key, "ifGenerationMatch": generation}
+        answer, _ = self._call("POST", self._uploads, path.bucket, headers=_PLAIN, json=described, **options)
+        return answer["Location"]
+
+    @property
+    def _uploads(self) -> str:
+        return f"{self._client.base.removesuffix(_API)}upload/{_API}b/{{}}/o"
+
+    def _ask(self, method: str, address: str, *parts: str, **options: object) -> Mapping[str, object]:
+        _, content = self._call(method, address, *parts, **{"headers": _PLAIN, **options})
+        answer: Mapping[str, object] = json.loads(content)
+        return answer
+
+    def _call(self, method: str, address: str, *parts: str, **options: object) -> tuple[Mapping[str, str], bytes]:
+        """Send a request; return headers and content of the answer."""
+        try:
+            return cast("tuple[Mapping[str, str], bytes]", self._client.call(method, address, *parts, **options))
+        except (OSError, ValueError) as error:
+            kind, _, reason = str(error).partition(": ")
+            if kind == "Forbidden":
+                raise PermissionError(reason) from error
+            if kind == "Bad Request":
+                raise OSError(reason.partition("\n")[2]) from error
+            raise
+
+
+def _state(described: Mapping[str, object]) -> ObjectState:
+    generation = str(described["generation"])
+    modified = datetime.fromisoformat(str(described["timeCreated"]))
+    return ObjectState(size=int(str(described["size"])), tag=generation, version=generation, modified=modified)
+
+
+def _expected(state: ObjectState | None) -> str | None:
+    """Return the generation of a condition that a state meets."""
+    return _NO_OBJECT if state is None else state.version
+
+
+def _received(answer: Mapping[str, str]) -> int:
+    """Return how many bytes of an upload have arrived."""
+    return int(answer["Range"].rpartition("-")[2]) + 1 if "Range" in answer else 0
+
+
+def _described(contents: Iterable[bytes], sha256: str) -> Mapping[str, object]:
+    """Return what is stored beside contents: their checksum and hash."""
+    checksum = import_module("google_crc32c").Checksum()
+    for content in contents:
+        checksum.update(content)
+    return {"crc32c": base64.b64encode(checksum.digest()).decode(), "metadata": {"sha256": sha256}}
