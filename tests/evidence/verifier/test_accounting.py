@@ -66,6 +66,19 @@ def test_an_operation_may_fail_before_it_is_completed_by_a_resumed_run(trail: Re
     assert laws_of_lines(lines_of({**trail, "operation": [failed, *trail["operation"]]})) == set()
 
 
+@pytest.mark.parametrize(("completed", "breaks"), [(20, set()), (18, {Law.OUTCOMES, Law.OUTPUTS})])
+def test_the_last_of_many_attempts_decides(trail: Records, completed: int, breaks: set[Law]) -> None:
+    states = trail["node_state"]
+    sinks = {each["node_id"] for each in trail["node"] if each["node_type"] == "sink"}
+    done = next(each for each in states if each["node_id"] in sinks and each["status"] == "completed")
+    failed = next(each for each in states if each["status"] == "failed")
+    refused = done | {name: failed[name] for name in ("status", "error_json", "output_hash", "success_reason_json")}
+    attempts = [refused | {"state_id": f"{number:032}", "attempt": number} for number in range(21)]
+    attempts[completed] = done | {"attempt": completed}
+    others = [each for each in states if each is not done]
+    assert laws_of_lines(lines_of({**trail, "node_state": [*attempts, *others]})) == breaks
+
+
 @pytest.mark.parametrize(("fewer", "breaks"), [(0, False), (1, True)])
 def test_more_sinks_than_the_verifier_can_count_are_refused(
     trail: Records, monkeypatch: pytest.MonkeyPatch, fewer: int, breaks: bool

@@ -142,7 +142,7 @@ class Account:
     consumed: array[int] = field(default_factory=lambda: array("I"))
     ended: array[int] = field(default_factory=lambda: array("H"))
     visitors: array[int] = field(default_factory=lambda: array("I"))
-    visits: array[int] = field(default_factory=lambda: array("I"))
+    visits: array[int] = field(default_factory=lambda: array("Q"))
     routed: array[int] = field(default_factory=lambda: array("I"))
     batch_nodes: array[int] = field(default_factory=lambda: array("H"))
     batch_is_completed: bytearray = field(default_factory=bytearray)

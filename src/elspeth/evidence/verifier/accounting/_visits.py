@@ -50,9 +50,9 @@ _STATUS: Mapping[str | None, int] = {"completed": COMPLETED, "failed": FAILED}
 _MOVE, _COPY, _DIVERT = 1, 2, 3
 _MODES: Mapping[str | None, int] = {"move": _MOVE, "copy": _COPY, "divert": _DIVERT}
 
-# A visit takes 32 bits: step (12), attempt (4), node (14), status (2).
-_MAX_STEPS, _STEP_BIT = 1 << 12, 20
-_MAX_ATTEMPTS, _ATTEMPT_BIT = 1 << 4, 16
+# A visit takes 64 bits: step (12), attempt (32), node (14), status (2). They are sorted by them.
+_MAX_STEPS, _STEP_BIT = 1 << 12, 48
+_MAX_ATTEMPTS, _ATTEMPT_BIT = 1 << 32, 16
 _NODE_BIT = 2
 _STATUS_MASK = _MODE_MASK = 3
 
@@ -84,7 +84,7 @@ def _read_visits(columns: Columns) -> _VisitFacts:
         steps[step] << _STEP_BIT | attempts[attempt] << _ATTEMPT_BIT | statuses[status]
         for step, attempt, status in found
     ]
-    return _VisitFacts(nodes=cast("Sequence[str]", columns["node_id"]), bits=array("I", bits))
+    return _VisitFacts(nodes=cast("Sequence[str]", columns["node_id"]), bits=array("Q", bits))
 
 
 def _bounded(values: Values, limit: int) -> Mapping[str | None, int]:
@@ -202,12 +202,12 @@ def visits_by_token(account: Account) -> Iterator[tuple[int, bytes, bytes]]:
     for token in range(len(account.rows)):
         own = order[start : positions[token]]
         start = positions[token]
-        found = array("I", [visits[visit] for visit in own])
+        found = array("Q", [visits[visit] for visit in own])
         yield token, found.tobytes(), array("I", [value_at(routed, visit) for visit in own]).tobytes()
 
 
 def judge(account: Account, visits: bytes, routes: bytes) -> Journey:
-    passed, routed = array("I", visits), array("I", routes)
+    passed, routed = array("Q", visits), array("I", routes)
     routed.extend([0] * (len(passed) - len(routed)))
     pairs = sorted(zip(passed, routed, strict=True))
     if not pairs:
