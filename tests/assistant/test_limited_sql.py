@@ -53,6 +53,20 @@ def test_a_query_has_columns_and_rows(db: LandscapeDB) -> None:
     assert ask(db, "SELECT run_id FROM runs").rows == []
 
 
+SHOWN = {
+    "sqlite": ("SELECT x'00ff', 9e999", ("2 bytes", "inf")),
+    "postgresql": (
+        r"SELECT '\x00ff'::bytea, 'NaN'::float8, 1.50::numeric, TIMESTAMPTZ '2026-01-02 03:04:05Z' AT TIME ZONE 'UTC'",
+        ("2 bytes", "nan", "1.50", "2026-01-02T03:04:05"),
+    ),
+}
+
+
+def test_values_that_json_does_not_have_are_shown_as_texts(db: LandscapeDB) -> None:
+    sql, row = SHOWN[db.engine.dialect.name]
+    assert ask(db, sql).rows == [row]
+
+
 def test_rows_and_characters_are_limited(db: LandscapeDB) -> None:
     found = ask(db, COUNTING.format(" WHERE i < 9", "i"))
     assert ([row[0] for row in found.rows], found.is_cut) == ([1, 2, 3], True)

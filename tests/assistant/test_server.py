@@ -14,6 +14,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.types import TextContent
 
 import elspeth
+from elspeth.assistant import server
 from elspeth.assistant.server import build_server
 from elspeth.cli.program import main
 from elspeth.core.landscape.queries.story.model import story_json
@@ -126,10 +127,19 @@ def test_what_is_asked_wrongly_is_told(place: Path, tool: str, arguments: dict[s
     assert problem in ask(place, tool, **arguments)["error"]
 
 
+def test_an_answer_that_is_too_long_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(json.dumps(ask(place, "list_runs")))
+    monkeypatch.setattr(server, "_MOST_CHARACTERS", size)
+    assert "runs" in ask(place, "list_runs")
+    monkeypatch.setattr(server, "_MOST_CHARACTERS", size - 1)
+    problem = f"the answer is longer than {size - 1} characters: ask for less"
+    assert ask(place, "list_runs")["error"].endswith(problem)
+
+
 def test_the_command_speaks_over_standard_input_and_output(database: Path) -> None:
     async def asking() -> Any:  # noqa: ANN401  an answer of the protocol
-        server = StdioServerParameters(command=sys.executable, args=["-m", "elspeth", "mcp", str(database)])
-        async with Client(server) as client:
+        command = StdioServerParameters(command=sys.executable, args=["-m", "elspeth", "mcp", str(database)])
+        async with Client(command) as client:
             return (await client.call_tool("list_runs")).structured_content
 
     assert len(asyncio.run(asking())["runs"]) == 1

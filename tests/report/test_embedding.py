@@ -94,6 +94,7 @@ def test_another_run_with_the_same_ids_changes_nothing(
     new_landscape: NewLandscape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "_FIRST_ROWS", 1)
+    monkeypatch.setattr(embedding, "_ROWS_AT_ONCE", 1)
     with new_landscape() as db:
         record_told_run(db)
         alone = chosen(db)

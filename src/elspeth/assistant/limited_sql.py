@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import cast
 
 from sqlalchemy import Connection, text
@@ -78,6 +79,8 @@ def _read(columns: object, rows: Iterator[tuple[object, ...]], limits: QueryLimi
 
 def _shown(value: object) -> object:
     match value:
+        case float() if not isfinite(value):  # which JSON does not have
+            return str(value)
         case None | bool() | int() | float() | str():
             return value
         case bytes() | memoryview():
