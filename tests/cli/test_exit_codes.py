@@ -124,6 +124,8 @@ CASES = [
     ("landscape log cosign", 1, f"landscape log cosign p.tlog-proof {WITNESS} -o p.cosigned"),
     ("landscape log leave", 0, "landscape log leave -s leaving.yaml"),
     ("landscape log leave", 2, "landscape log leave -s settings.yaml"),
+    ("landscape send-events", 0, "landscape send-events -s sending.yaml"),
+    ("landscape send-events", 2, "landscape send-events -s settings.yaml"),
     ("landscape log witness", 2, f"landscape log witness --listen nowhere {WITNESS}"),
     ("report", 0, "report latest -d audit.db -o report.html"),
     ("report", 1, "report missing -d audit.db -o report.html"),
@@ -234,6 +236,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("logs").write_text(f"{name_of_log()}\nquorum none\n")
         left = f"log: {{key: log/{PRIVATE_KEY}, after_run: [{{file: kept/}}]}}"
         Path("leaving.yaml").write_text((SETTINGS % "in.csv").replace('audit.db"', f'audit.db", {left}'))
+        Path("sending.yaml").write_text(SETTINGS % "in.csv" + "openlineage: {transport: {type: console}}\n")
         monkeypatch.setattr(CsvSink, "publish", fail)
         assert main(["run", "-s", "stopped.yaml", "-x"]) == 1
     return directory

@@ -86,6 +86,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "elspeth landscape log checkpoint -d runs/audit.db --key log/elspeth.key.pem --policy policy -o 2.checkpoint",
     ),
     "landscape log check": ("elspeth landscape log check -d runs/audit.db --against kept --key log/elspeth.pub.pem",),
+    "landscape send-events": ("elspeth landscape send-events -s settings.yaml",),
     "landscape log leave": ("elspeth landscape log leave -s settings.yaml",),
     "landscape log prove": (
         "elspeth landscape log prove latest -d runs/audit.db --checkpoint 2.checkpoint -o run.tlog-proof",

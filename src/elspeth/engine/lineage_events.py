@@ -19,9 +19,12 @@ from elspeth.core.settings import Problem, Settings, SettingsError
 if TYPE_CHECKING:
     from elspeth.openlineage.sending import Sender
 
-__all__ = ["LineageEvents"]
+__all__ = ["LineageEvents", "send_again"]
 
 _FAILURES = (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError)
+
+_WHAT = "openlineage"
+"""What was sent, or not, in entries of the log of runs."""
 
 
 class LineageEvents:
@@ -89,7 +92,7 @@ class LineageEvents:
         """
         if self._sender is None:
             return []
-        problem = self._sender.finish(self._deadline_s) or self._problem
+        problem = self._wait()
         if problem is None:
             return []
         log_event(logging.WARNING, "lineage_not_sent", problem)
@@ -97,7 +100,40 @@ class LineageEvents:
             try:
                 with db.write_transaction() as connection:
                     ensure_log(connection)
-                    append_entry(connection, Happening.NOT_SENT, problem=problem, run_id=run_id, what="openlineage")
+                    append_entry(connection, Happening.NOT_SENT, problem=problem, run_id=run_id, what=_WHAT)
             except _FAILURES as error:
                 problem = f"{problem}; this could not be recorded: {type(error).__name__}"
         return [problem]
+
+    def send_recorded(self, db: LandscapeDB, run_id: str) -> str | None:
+        """Send all events of a recorded run and wait.
+
+        Returns what was not sent, and why, or None.
+        """
+        if self._sender is None:
+            return None
+        from elspeth.openlineage.events import run_events  # noqa: PLC0415  start time
+        from elspeth.openlineage.files import database_records  # noqa: PLC0415
+
+        for event in run_events(database_records(db, run_id)):
+            self._sender.send(event)
+        return self._wait()
+
+    def _wait(self) -> str | None:
+        return None if self._sender is None else self._sender.finish(self._deadline_s) or self._problem
+
+
+def send_again(db: LandscapeDB, settings: Settings, run_id: str) -> str | None:
+    """Send the events that a run could not send.
+
+    Returns what was not sent, and why, or None. That all was sent is recorded in the log of runs: a crash before that
+    leaves a run whose events are sent once more, which catalogues take for the same. Raises SettingsError if the client
+    cannot make the transport.
+    """
+    with LineageEvents.of(settings) as events:
+        problem = events.send_recorded(db, run_id)
+    if problem is None:
+        with db.write_transaction() as connection:
+            ensure_log(connection)
+            append_entry(connection, Happening.SENT, run_id=run_id, what=_WHAT)
+    return problem

@@ -104,6 +104,7 @@ def test_status_as_json(capsys: Captured) -> None:
             "differences": [*lacking(4)],
             "history": [],
             "overdue_checkpoints": [],
+            "unsent_events": [],
             "ways": json.loads(output)["ways"],
         },
     )

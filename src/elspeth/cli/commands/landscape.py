@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from elspeth.cli.access import database_url
-from elspeth.cli.commands import checks, migration, prune, run_log
+from elspeth.cli.commands import checks, migration, prune, run_log, send_events
 from elspeth.cli.failures import ExitCode
 from elspeth.cli.options import DatabaseOption, JsonOption
 from elspeth.cli.terminal import aligned, printable
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from elspeth.core.landscape.database.state import DatabaseState
     from elspeth.core.landscape.database.tables import Migration
     from elspeth.core.landscape.queries.runs import ListedRun
+    from elspeth.core.landscape.queries.unsent import UnsentEvents
     from elspeth.core.landscape.sealing.log_places import OverdueCheckpoint
 
 __all__ = ["app"]
+
+_LISTED = 10
+"""Runs with events that were not sent, in the text."""
 
 app = typer.Typer(help="Inspect and migrate an audit database.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -33,7 +37,7 @@ def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """Show what a database is and how to use it.
 
     That is its epoch, its differences from what is expected, its history, where checkpoints of its log of runs are
-    overdue, and a command for each thing to do.
+    overdue, whose lineage events were not sent, and a command for each thing to do.
     The exit code is 0 if the database is current or empty.
     """
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
@@ -46,24 +50,30 @@ def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     name, state = mask_url(url), read_state(url)
     history: Sequence[Migration] = ()
     overdue: Sequence[OverdueCheckpoint] = ()
+    unsent: Sequence[UnsentEvents] = ()
     if state.versioned and state.kind is not StateKind.DIVERGED:
         with read_only_connection(url) as connection:
             history = read_migrations(connection)
             if state.kind is StateKind.CURRENT:
-                from elspeth.core.landscape.sealing.log_places import overdue_checkpoints  # noqa: PLC0415  start time
+                from elspeth.core.landscape.queries.unsent import read_unsent_events  # noqa: PLC0415  start time
+                from elspeth.core.landscape.sealing.log_places import overdue_checkpoints  # noqa: PLC0415
 
-                overdue = list(overdue_checkpoints(connection))
+                overdue, unsent = list(overdue_checkpoints(connection)), read_unsent_events(connection)
     if json:
-        typer.echo(jsonlib.dumps(_status_data(name, state, history, overdue), indent=2))
+        typer.echo(jsonlib.dumps(_status_data(name, state, history, overdue, unsent), indent=2))
     else:
-        typer.echo(aligned(_status_lines(name, state, history, overdue)))
+        typer.echo(aligned(_status_lines(name, state, history, overdue, unsent)))
     typer.echo(describe_state(state, name, listed=False), err=True)
     if state.kind not in (StateKind.CURRENT, StateKind.EMPTY):
         raise typer.Exit(ExitCode.FAILED)
 
 
 def _status_lines(
-    name: str, state: DatabaseState, history: Sequence[Migration], overdue: Sequence[OverdueCheckpoint]
+    name: str,
+    state: DatabaseState,
+    history: Sequence[Migration],
+    overdue: Sequence[OverdueCheckpoint],
+    unsent: Sequence[UnsentEvents],
 ) -> Iterator[tuple[str, str]]:
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.state import StateKind  # noqa: PLC0415
@@ -82,12 +92,22 @@ def _status_lines(
         yield "" if number else "history", f"{timestamp_text(step.migrated_at)}  {what}, {step.tool}"
     for number, checkpoint in enumerate(overdue):
         yield "" if number else "overdue checkpoints", printable(str(checkpoint))
+    for number, events in enumerate(unsent[-_LISTED:]):
+        yield "" if number else "events not sent", printable(str(events))
+    if len(unsent) > _LISTED:
+        yield "", f"and {len(unsent) - _LISTED:,} earlier, in the JSON form"
+    if unsent:
+        yield "", "send them with: elspeth landscape send-events -s SETTINGS"
     for number, way in enumerate(ways(state, name)):
         yield "" if number else "possible", f"{way.purpose}: {way.command}"
 
 
 def _status_data(
-    name: str, state: DatabaseState, history: Sequence[Migration], overdue: Sequence[OverdueCheckpoint]
+    name: str,
+    state: DatabaseState,
+    history: Sequence[Migration],
+    overdue: Sequence[OverdueCheckpoint],
+    unsent: Sequence[UnsentEvents],
 ) -> dict[str, object]:
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.ways import ways  # noqa: PLC0415
@@ -119,6 +139,7 @@ def _status_data(
             }
             for each in overdue
         ],
+        "unsent_events": [asdict(each) for each in unsent],
         "ways": [asdict(way) for way in ways(state, name)],
     }
 
@@ -162,4 +183,5 @@ app.command("check")(checks.check)
 app.command("migrate")(migration.migrate)
 app.command("adopt")(migration.adopt)
 app.command("runs")(runs)
+app.command("send-events")(send_events.send_events)
 app.add_typer(run_log.app, name="log")

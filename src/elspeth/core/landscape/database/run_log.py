@@ -70,6 +70,8 @@ class Happening(StrEnum):
     """The records of a run are deleted, and kept in a bag."""
     NOT_SENT = "not_sent"
     """Something about a run could not be sent to those who wait for it, such as lineage events."""
+    SENT = "sent"
+    """What could not be sent was sent later."""
 
 
 def append_entry(connection: Connection, happening: Happening, **members: object) -> None:

@@ -37,6 +37,7 @@ _ENTRIES: Mapping[Happening, frozenset[str]] = {
     Happening.PURGED: frozenset({"cutoff", "payloads", "size_bytes"}),
     Happening.PRUNED: frozenset({"run_id", "status", "bag", "bag_hash", "bag_root"}),
     Happening.NOT_SENT: frozenset({"run_id", "what", "problem"}),
+    Happening.SENT: frozenset({"run_id", "what"}),
 }
 """The members of entries, besides `entry` and `time`.
 
@@ -156,8 +157,9 @@ class _History:
                 return f"run {shown(run_id)} ended, but {'had not begun' if known is None else 'had ended before'}"
             known.status, known.root = _optional(entry["status"]), _optional(entry["root"])
             return None
-        if happening is Happening.NOT_SENT:
-            return None if known is not None else f"something of run {shown(run_id)} was not sent, but it had not begun"
+        if happening in {Happening.NOT_SENT, Happening.SENT}:
+            was = "was" if happening is Happening.SENT else "was not"
+            return None if known is not None else f"something of run {shown(run_id)} {was} sent, but it had not begun"
         if happening is Happening.PRUNED:
             if known is None or known.pruned is not None or known.status != entry["status"]:
                 return f"run {shown(run_id)} was pruned, but {_state_of(known)}"

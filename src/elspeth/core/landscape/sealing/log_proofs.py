@@ -15,6 +15,8 @@ from elspeth.evidence.format.merkle import consistency_proof, inclusion_proof, l
 
 __all__ = ["LogState", "read_log_state"]
 
+_OF_SENDING = frozenset({Happening.NOT_SENT, Happening.SENT})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogState:
@@ -51,8 +53,8 @@ class LogState:
     def find_run(self, run_id: str, size: int) -> int:
         """Return the position of the last entry about a run.
 
-        Only the first `size` entries are searched. One that something was not sent is none: it says nothing of what
-        became of the run. Raises LandscapeError if none is about the run.
+        Only the first `size` entries are searched. Those about what was sent, or not, are passed over: they say nothing
+        of what became of the run. Raises LandscapeError if none is about the run.
         """
         quoted = canonical_bytes(run_id)
         for index in range(size - 1, -1, -1):
@@ -60,7 +62,7 @@ class LogState:
             if quoted not in entry:
                 continue
             members = json.loads(entry)
-            if members.get("run_id") == run_id and members.get("entry") != Happening.NOT_SENT:
+            if members.get("run_id") == run_id and members.get("entry") not in _OF_SENDING:
                 return index
         raise LandscapeError(f"run {run_id} is not in the first {size:,} entries of the log of runs")
 
