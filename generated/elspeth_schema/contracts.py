@@ -681,8 +681,8 @@ _SOURCEINPUT = checks.Contract(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceInput:
-    """A file, a standard input or the answer to a query that a source read. It proves which bytes, or which query,
-    the rows of the source came from.
+    """A file, a standard input, a page from a server or the answer to a query that a source read. It proves which
+    bytes, or which query, the rows of the source came from.
     """
 
     run_id: str
@@ -694,9 +694,11 @@ class SourceInput:
     ordinal: int
     """Position among the inputs of the source, from 0, in the order of reading."""
     input_type: str
-    """Kind of input, such as file, standard_input or query."""
+    """Kind of input, such as file, object, http, standard_input or query."""
     path_or_uri: str | None = None
-    """The path of the file, or the address of the database. Passwords in it are hidden. Null for standard input."""
+    """The path of the file, the address of the database, or the URL of the page. Secrets in it are hidden. Null
+    for standard input.
+    """
     query_text: str | None = None
     """The text of the query. Null for other inputs."""
     content_hash: str | None = None
@@ -707,7 +709,8 @@ class SourceInput:
     """The number of those bytes. Null where content_hash is."""
     object_version: str | None = None
     """The version of an object in an object store: the id that a bucket with versions gave it, or else the tag
-    that the store changes with its content. Null for what is no object.
+    that the store changes with its content. Of a page from a server: its entity tag, or else the date of its
+    last change. Null for anything else.
     """
     row_count: int
     """How many rows were read from it, valid or not."""

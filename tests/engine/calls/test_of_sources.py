@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from elspeth.cli.program import main
 from elspeth.contracts.plugins import PluginError
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.reporting import Observer
@@ -25,6 +26,7 @@ from tests.engine.pipelines import (
     written,
 )
 from tests.fixtures.llm_server import Answer, LlmServer, answers, hangs, hangs_up, llm_server
+from tests.fixtures.workers import InlineWorkers
 
 QUICK = {"initial_delay_seconds": 0.001, "max_delay_seconds": 0.01, "max_attempts": 3}
 ROWS = [{"id": number} for number in range(1, 7)]
@@ -106,18 +108,14 @@ def test_a_replay_asks_nobody(tmp_path: Path, server: LlmServer, database_url: s
     assert len(server.received) == 4
 
 
-def test_a_replay_needs_recorded_answers(tmp_path: Path, server: LlmServer) -> None:
+def test_answers_that_are_not_the_recorded_ones_end_a_run(tmp_path: Path, server: LlmServer) -> None:
     result, _ = run_graph(tmp_path, settings(tmp_path, server))
-    replay = settings(tmp_path, server, run_mode="replay", replay_source_run_id=result.run_id)
+    verify = settings(tmp_path, server, run_mode="verify", replay_source_run_id=result.run_id)
+    replay = {**settings(tmp_path, server), "run_mode": "replay", "replay_source_run_id": result.run_id}
     replay["datasource"]["options"]["url"] += "?other"
     with pytest.raises(PluginError, match=f"run {result.run_id} has no recorded answer to this request"):
         execute(build(tmp_path, replay))
     assert len(server.received) == 3
-
-
-def test_other_answers_than_the_recorded_ones_end_a_verification(tmp_path: Path, server: LlmServer) -> None:
-    result, _ = run_graph(tmp_path, settings(tmp_path, server))
-    verify = settings(tmp_path, server, run_mode="verify", replay_source_run_id=result.run_id)
     server.script = deque([page(1), page(2), page(3)])
     run_graph(tmp_path, verify)
     server.script = deque([page(1), page(3)])
@@ -161,3 +159,17 @@ def test_all_attempts_together_have_a_deadline(tmp_path: Path, server: LlmServer
     chosen["datasource"]["options"]["deadline_seconds"] = 0.1
     with pytest.raises(PluginError, match=r"orders cannot be read: no answer within 0\.\d+ seconds, all attempts incl"):
         execute(build(tmp_path, chosen))
+
+
+def test_workers_get_the_rows_of_pages_that_one_process_asks_for(tmp_path: Path, server: LlmServer) -> None:
+    execute(build(tmp_path, settings(tmp_path, server)), workers=InlineWorkers())
+    assert written(tmp_path, "out") == ROWS
+    assert calls(trail(tmp_path)) == [(0, "success"), (1, "success"), (2, "success")]
+
+
+def test_settings_are_validated_without_asking_the_server(
+    tmp_path: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(tmp_path, settings(tmp_path, server))
+    assert main(["validate", "-s", str(tmp_path / "settings.yaml")]) == 0
+    assert (capsys.readouterr().err.endswith(": valid\n"), server.received) == (True, [])

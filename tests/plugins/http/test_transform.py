@@ -15,6 +15,7 @@ from elspeth.plugins.http.transform import HttpOptions, HttpTransform
 from tests.fixtures.llm_server import Answer, LlmServer, answers, drips, hangs_up, llm_server
 
 KEY = "sk-do-not-tell"
+REDIRECT = "the server answered 302 Found: redirects are not followed, so name the URL that it leads to"
 ITEM = answers(200, b'{"name": "Ada", "orders": [{"total": 7.5}]}')
 
 
@@ -125,7 +126,7 @@ def test_an_answer_without_a_body_is_null() -> None:
     ("answer", "message", "is_retryable"),
     [
         (answers(503), "the server answered 503 Service Unavailable", True),
-        (answers(302, headers={"Location": "http://169.254.169.254/"}), "the server answered 302 Found", False),
+        (answers(302, headers={"Location": "http://169.254.169.254/"}), REDIRECT, False),
         (answers(200, b"<html>"), "the answer is not JSON: Expecting value: line 1 column 1 (char 0)", False),
         (answers(200, f'"{KEY}"'.encode()), "the answer repeats the api_key: it is neither used nor kept", False),
         (hangs_up, "the connection failed: RemoteProtocolError", True),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 
 from elspeth.contracts.enums import CallStatus
 from elspeth.contracts.plugins import CallError, CallingSource, JsonObject
@@ -20,15 +19,6 @@ __all__ = ["SourceCalls"]
 
 _GLANCE = 0.2
 """Seconds between two looks at whether the run is to stop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """An attempt whose contents are kept in the payload store."""
-
-    attempt: Attempt
-    request_ref: str
-    response_ref: str | None
 
 
 class SourceCalls:
@@ -57,7 +47,7 @@ class SourceCalls:
         self._operation_id = operation_id
         self._check = check
         self._before = ReplayCaller(db, external.payloads, run_id, source_node_id=node_id)
-        self._made: list[_Made] = []
+        self._made: list[Attempt] = []
         self._committed = 0
         source.caller = self.ask
 
@@ -73,24 +63,29 @@ class SourceCalls:
         self._await(future, within)
         exchange = future.result()
         self._external.note_usage(self._source, exchange)
-        self._made += map(self._keep, exchange.attempts)
+        self._made += exchange.attempts
         return _answer(exchange)
 
     def record(self) -> None:
-        """Record the calls since the last commit."""
-        for each in self._made:
-            attempt = each.attempt
+        """Record the calls since the last commit.
+
+        A crash before the commit leaves contents in the payload store that no record names.
+        """
+        store = self._external.payloads.store
+        for attempt in self._made:
+            request = CanonicalText.of(attempt.request)
+            response = None if attempt.response is None else CanonicalText.of(attempt.response)
             self._recorder.record_operation_call(
                 self._operation_id,
                 self._source.call_type,
                 CallStatus.SUCCESS if attempt.error is None else CallStatus.ERROR,
-                CanonicalText.of(attempt.request),
-                None if attempt.response is None else CanonicalText.of(attempt.response),
+                request,
+                response,
                 attempt.error,
                 attempt.latency_ms,
                 run_id=self._run_id,
-                request_ref=each.request_ref,
-                response_ref=each.response_ref,
+                request_ref=store(request.text.encode()),
+                response_ref=None if response is None else store(response.text.encode()),
             )
 
     def settle(self) -> None:
@@ -114,18 +109,6 @@ class SourceCalls:
             self._check()
             if deadline is not None and time.monotonic() > deadline:
                 raise CallError(f"no answer within {within:g} seconds, all attempts included", is_retryable=False)
-
-    def _keep(self, attempt: Attempt) -> _Made:
-        """Keep the contents of an attempt.
-
-        A crash before the commit leaves payloads that no record names.
-        """
-        store, response = self._external.payloads.store, attempt.response
-        return _Made(
-            attempt=attempt,
-            request_ref=store(CanonicalText.of(attempt.request).text.encode()),
-            response_ref=None if response is None else store(CanonicalText.of(response).text.encode()),
-        )
 
 
 def _answer(exchange: Exchange) -> JsonObject:

@@ -183,8 +183,9 @@ class Endpoint:
         text = received.decode(errors="replace")
         if self._repeats_key(text):
             text = "[not kept: it repeats the api_key]"
+        hint = ": redirects are not followed, so name the URL that it leads to" if response.is_redirect else ""
         return CallError(
-            f"the server answered {_status_text(status)}",
+            f"the server answered {_status_text(status)}{hint}",
             is_retryable=status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR,
             retry_after=seconds_until_retry(response.headers, datetime.now(UTC)),
             details={"status": status},

@@ -33,12 +33,8 @@ class GuardedTransport(httpx.BaseTransport):
         self._timeout = timeout
         self._secret = secret
         self._backend = _GuardedBackend(guard)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=None,
-            max_keepalive_connections=None,
-            network_backend=self._backend,
-        )
+        self._lock = threading.Lock()
+        self._pools: dict[str, httpcore.ConnectionPool] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return the answer before its body."""
@@ -48,7 +44,7 @@ class GuardedTransport(httpx.BaseTransport):
             added = "=".join(quote(part, safe="") for part in self._secret).encode()
             url = url.copy_with(query=b"&".join(filter(None, (url.query, added))))
         self._backend.deadline.begin(self._timeout)
-        received = self._pool.handle_request(
+        received = self._pool(url.scheme).handle_request(
             httpcore.Request(
                 request.method,
                 httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -63,7 +59,22 @@ class GuardedTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+
+    def _pool(self, scheme: str) -> httpcore.ConnectionPool:
+        """Return the connections of a scheme."""
+        with self._lock:
+            if scheme not in self._pools:
+                # Reading the certificates of all authorities takes as long as a request.
+                self._pools[scheme] = httpcore.ConnectionPool(
+                    ssl_context=httpx.create_ssl_context() if scheme == "https" else None,
+                    max_connections=None,
+                    max_keepalive_connections=None,
+                    network_backend=self._backend,
+                )
+            return self._pools[scheme]
 
 
 class _Body(httpx.SyncByteStream):
