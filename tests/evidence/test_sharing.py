@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.evidence.sharing import send, share
+from tests.fixtures.executors import InlineExecutor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class LateExecutor(Executor):
         self._starts = starts
         self._deadly = deadly
 
-    def start(self) -> bool:
+    def start_meanwhile(self) -> bool:
         self.asked += 1
         return self.asked > self._starts
 
@@ -94,7 +95,8 @@ def test_this_process_does_not_wait_while_there_is_work() -> None:
     assert (executor.jobs, len(mine)) == (4, 8)  # two jobs for each worker, and none of them ends by itself
 
 
-def test_few_results_wait_at_a_time() -> None:
+@pytest.mark.parametrize("kind", [LateExecutor, InlineExecutor])
+def test_few_results_wait_at_a_time(kind: Callable[[], Executor]) -> None:
     taken: list[int] = []
 
     def numbers() -> Iterator[int]:
@@ -102,7 +104,7 @@ def test_few_results_wait_at_a_time() -> None:
             taken.append(number)
             yield number
 
-    for done, _ in enumerate(_shared(numbers(), LateExecutor(), [])):
+    for done, _ in enumerate(_shared(numbers(), kind(), [])):
         assert len(taken) <= done + 2 * 2 + 8
 
 

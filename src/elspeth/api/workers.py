@@ -76,10 +76,10 @@ class ProcessWorkers(Executor):
         """Return an executor whose processes can read the audit database."""
         return self
 
-    def start(self) -> bool:
-        """Let the workers start meanwhile, and return whether they have."""
+    def start_meanwhile(self) -> bool:
+        """Let the workers start, and return whether they have."""
         if self._executor is None and self._starting is None:
-            self._starting = threading.Thread(target=self._start_meanwhile, name="workers", daemon=True)
+            self._starting = threading.Thread(target=self._start_in_thread, name="workers", daemon=True)
             self._starting.start()
         return self._executor is not None
 
@@ -119,7 +119,7 @@ class ProcessWorkers(Executor):
             self._starting.join()
             self._starting = None
 
-    def _start_meanwhile(self) -> None:
+    def _start_in_thread(self) -> None:
         """Start the workers, in a thread.
 
         Asking for the first ones waits until the process that forks them has imported the module. If they cannot start,

@@ -34,6 +34,7 @@ def share(
     """
     rest, fault = iter(items), list[Exception]()
     ahead = 2 * int(getattr(executor, "count", _WORKERS))
+    most = ahead + _HELD
     waiting: deque[tuple[Item, Future[T]]] = deque()
 
     def take(submit: Callable[[Item], Future[T] | None]) -> bool:
@@ -52,11 +53,11 @@ def share(
 
     try:
         while True:
-            while not fault and sum(not each.done() for _, each in waiting) < ahead and take(submit):
+            while not fault and len(waiting) < most and _unfinished(waiting) < ahead and take(submit):
                 pass
             if not waiting:
                 break
-            if not fault and not waiting[0][1].done() and len(waiting) < ahead + _HELD:
+            if not fault and not waiting[0][1].done() and len(waiting) < most:
                 take(lambda _: None)
                 continue
             item, future = waiting.popleft()
@@ -73,13 +74,17 @@ def send(executor: Executor, work: Callable[P, T], /, *args: P.args, **kwargs: P
 
     Returns None if it has no workers yet, or no more.
     """
-    start = getattr(executor, "start", None)
+    start = getattr(executor, "start_meanwhile", None)
     if start is not None and not start():
         return None
     try:
         return executor.submit(work, *args, **kwargs)
     except BrokenExecutor:
         return None
+
+
+def _unfinished(waiting: Iterable[tuple[Item, Future[T]]]) -> int:
+    return sum(not future.done() for _, future in waiting)
 
 
 def _finished(here: Callable[[Item], T], item: Item) -> Future[T]:

@@ -62,4 +62,4 @@ def test_a_few_subtrees_wait_at_a_time() -> None:
     executor = InlineExecutor()
     assert compute_root(iter(leaves), executor) == tree_root(leaves)
     assert executor.jobs == 50
-    assert executor.most_waiting <= _examination._AHEAD + 1
+    assert executor.most_waiting <= 12

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elspeth.api.workers import prepare_workers
 from elspeth.cli.access import checking_key
 from elspeth.cli.clusters import share_work
 from elspeth.cli.commands.run_log import verify_log_proof
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from elspeth.evidence.verifier.procedure import Verification
 
 __all__ = ["verify"]
+
+_VERIFYING = "elspeth.evidence.verifier.verify"
+"""The module of what workers do."""
 
 
 def verify(
@@ -88,6 +92,7 @@ def verify(
         )
         verify_log_proof(path, policy, json=json)
         return
+    prepare_workers(workers, _VERIFYING)
     from elspeth.core.landscape.exporting.format import ExportFormat, guess_form  # noqa: PLC0415  start time
     from elspeth.evidence.format.export_lines import looks_like_export  # noqa: PLC0415
 
@@ -100,7 +105,7 @@ def verify(
     if subject is not None and root is None:
         raise UsageError("--subject: only with --ca: without it anybody could have made the certificate")
     trusted = _Trusted(key=key, authority=authority, root=root, subject=subject, policy=policy)
-    with share_work(workers, cluster, "elspeth.evidence.verifier.verify") as executor:
+    with share_work(workers, cluster, _VERIFYING) as executor:
         if is_export:
             verifications = [_verify_export(path, secret)]
         else:

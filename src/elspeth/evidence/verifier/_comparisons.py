@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError, printable
+from elspeth.evidence.format.merkle import split_hashes
 from elspeth.evidence.format.salts import LeafHasher
 from elspeth.evidence.verifier._examination import LineBatch
 from elspeth.evidence.verifier.procedure import Step, StepError
@@ -42,9 +43,9 @@ def find_altered(batch: LineBatch, hasher: LeafHasher) -> tuple[int, bytes, byte
     if batch.claimed is None:
         return None
     found = hasher.hashes(batch.first, batch.lines)
-    if found == batch.claimed:
+    if b"".join(found) == batch.claimed:
         return None
-    both = enumerate(zip_longest(found, batch.claimed))
+    both = enumerate(zip_longest(found, split_hashes(batch.claimed)))
     return next((at, leaf, sealed) for at, (leaf, sealed) in both if leaf != sealed)
 
 

@@ -44,7 +44,7 @@ class CrateCheck:
             yield batch, findings
             # The batch has been checked by now.
             for name, place in self._places.items():
-                for number in range(max(place.start, batch.first), min(place.stop, batch.first + len(batch.lines))):
+                for number in range(max(place.start, batch.first), min(place.stop, batch.first + batch.size)):
                     self._found[name].append(parse_object(batch.lines[number - batch.first], bag.RECORDS))
 
     def describe(self) -> str:

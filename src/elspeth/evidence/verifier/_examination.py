@@ -6,28 +6,24 @@ another, with the same result.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
+from functools import cached_property, lru_cache
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json, parse_canonical, parse_unambiguous
-from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.merkle import HASH_SIZE, root_of_roots, tree_root
+from elspeth.evidence.format.merkle import HASH_SIZE, root_of_roots, split_hashes, tree_root
 from elspeth.evidence.format.salts import LeafHasher, Salts
+from elspeth.evidence.sharing import send, share
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import read_rules
 from elspeth.evidence.verifier._segments import Segment, SegmentReader
 from elspeth.evidence.verifier._trail import TrailChecker
-from elspeth.evidence.verifier.reader import batches_of_lines
+from elspeth.evidence.verifier.reader import blocks_of_lines
 
 __all__ = ["Documents", "Findings", "LineBatch", "compute_root", "document_parser", "examine", "read_batches"]
-
-_AHEAD = 6
-"""Batches or subtrees that are with the executor at once. A batch is a block of the file."""
 
 _SUBTREE = 1 << 15
 """Leaves of a subtree that one process hashes: a power of two."""
@@ -68,16 +64,23 @@ class Documents:
         return None if self.salts is None else Salts.from_bytes(self.salts, bag.SALTS, self.version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LineBatch:
     """Consecutive lines, with the leaf hashes claimed for them.
 
-    The first has the number `first`, from 0. `claimed` is None if the leaf hashes are not the statement's.
+    The first of the `size` lines has the number `first`, from 0. `content` holds them with their line feeds. `claimed`
+    are the joined leaf hashes, None if they are not the statement's.
     """
 
-    first: int
-    lines: list[bytes]
-    claimed: list[bytes] | None
+    def __init__(self, *, first: int, size: int, content: bytes, claimed: bytes | None) -> None:
+        self.first = first
+        self.size = size
+        self.content = content
+        self.claimed = claimed
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The lines without line feeds."""
+        return self.content[:-1].split(b"\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,20 +103,21 @@ def document_parser(version: int) -> Callable[[bytes, str], Mapping[str, Json]]:
     return parse_canonical if version > 1 else parse_unambiguous
 
 
-def read_batches(blocks: Iterable[bytes], leaves: Iterator[bytes] | None) -> Iterator[LineBatch]:
+def read_batches(blocks: Iterable[bytes], leaves: Iterable[bytes] | None) -> Iterator[LineBatch]:
     """Yield lines with the leaf hashes claimed for them.
 
-    Raises EvidenceError as `batches_of_lines` does.
+    `leaves` are the leaf hashes, in blocks of any size. Raises EvidenceError as `blocks_of_lines` does.
     """
-    first = 0
-    for lines in batches_of_lines(blocks, bag.RECORDS):
-        yield LineBatch(first=first, lines=lines, claimed=None if leaves is None else list(islice(leaves, len(lines))))
-        first += len(lines)
+    first, hashes = 0, _Bytes(leaves or ())
+    for size, content in blocks_of_lines(blocks, bag.RECORDS):
+        claimed = None if leaves is None else hashes.take(HASH_SIZE * size)
+        yield LineBatch(first=first, size=size, content=content, claimed=claimed)
+        first += size
 
 
 def examine(
     batches: Iterator[LineBatch], documents: Documents | None, executor: Executor | None
-) -> Iterator[tuple[LineBatch, Findings]]:
+) -> Generator[tuple[LineBatch, Findings], None, None]:
     """Yield each batch with what the executor's processes find.
 
     Without an executor, or documents that the lines must fit, nothing is found.
@@ -121,68 +125,60 @@ def examine(
     if executor is None or documents is None:
         yield from ((batch, _NO_FINDINGS) for batch in batches)
         return
-    waiting: deque[tuple[LineBatch, Future[Findings]]] = deque()
-    fault = None
-    try:
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                break
-            except EvidenceError as error:
-                fault = error  # raised after the batches before it
-                break
-            claimed = None if batch.claimed is None else b"".join(batch.claimed)
-            waiting.append((batch, executor.submit(_find, documents, batch.first, b"\n".join(batch.lines), claimed)))
-            if len(waiting) > _AHEAD:
-                yield _result(*waiting.popleft())
-        while waiting:
-            yield _result(*waiting.popleft())
-    finally:
-        for _, future in waiting:
-            future.cancel()
-    if fault is not None:
-        raise fault
+
+    def submit(batch: LineBatch) -> Future[Findings] | None:
+        return send(executor, _find, documents, batch.first, batch.content, batch.claimed)
+
+    def find_here(batch: LineBatch) -> Findings:
+        return _find(documents, batch.first, batch.content, batch.claimed)
+
+    with closing(share(batches, executor, submit, find_here)) as examined:
+        yield from examined
 
 
-def compute_root(leaves: Iterator[bytes], executor: Executor | None) -> bytes:
+def compute_root(leaves: Iterable[bytes], executor: Executor | None) -> bytes:
     """Return the Merkle root over leaf hashes, 32 bytes.
 
-    The executor's processes hash subtrees.
+    They come in blocks of any size. The executor's processes hash subtrees.
     """
+    subtrees = _subtrees(leaves)
     if executor is None:
-        return tree_root(leaves)
-    return root_of_roots(list(_subtree_roots(leaves, executor)))
+        return root_of_roots(list(map(_subtree_root, subtrees)))
+    found = share(subtrees, executor, lambda each: send(executor, _subtree_root, each), _subtree_root)
+    with closing(found) as roots:
+        return root_of_roots([root for _, root in roots])
 
 
-def _subtree_roots(leaves: Iterator[bytes], executor: Executor) -> Iterator[bytes]:
-    """Yield the roots of the subtrees in order.
+def _subtrees(leaves: Iterable[bytes]) -> Iterator[bytes]:
+    hashes = _Bytes(leaves)
+    while subtree := hashes.take(HASH_SIZE * _SUBTREE):
+        yield subtree
 
-    `executor.map` would read all leaves at once, and those of clusters refuse iterators.
-    """
-    waiting: deque[Future[bytes]] = deque()
+
+class _Bytes:
+    """Takes bytes from blocks."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._rest = b""
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes, fewer only at the end."""
+        parts, length = [self._rest], len(self._rest)
+        while length < size and (block := next(self._blocks, b"")):
+            parts.append(block)
+            length += len(block)
+        joined = b"".join(parts)
+        self._rest = joined[size:]
+        return joined[:size]
+
+
+def _find(documents: Documents, first: int, content: bytes, claimed: bytes | None) -> Findings:
+    """Examine a batch, in any process."""
+    lines = content[:-1].split(b"\n")
+    sealed = claimed is not None and b"".join(_leaf_hasher(documents).hashes(first, lines)) == claimed
     try:
-        while subtree := b"".join(islice(leaves, _SUBTREE)):
-            waiting.append(executor.submit(_subtree_root, subtree))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _result(batch: LineBatch, future: Future[Findings]) -> tuple[LineBatch, Findings]:
-    return batch, future.result()
-
-
-def _find(documents: Documents, first: int, lines: bytes, claimed: bytes | None) -> Findings:
-    """Examine a batch in a worker process."""
-    hasher = _leaf_hasher(documents)
-    sealed = claimed is not None and b"".join(hasher.hashes(first, lines.split(b"\n"))) == claimed
-    try:
-        texts = lines.decode().split("\n")
+        texts = content[:-1].decode().split("\n")
     except UnicodeDecodeError:
         return Findings(sealed=sealed, segments=[])
     return Findings(sealed=sealed, segments=_segment_reader(documents).read(texts))
@@ -199,4 +195,4 @@ def _leaf_hasher(documents: Documents) -> LeafHasher:
 
 
 def _subtree_root(leaves: bytes) -> bytes:
-    return tree_root(leaves[start : start + HASH_SIZE] for start in range(0, len(leaves), HASH_SIZE))
+    return tree_root(split_hashes(leaves))

@@ -21,7 +21,7 @@ from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_FACTOR, MAX_FILES, MAX_LINE, MAX_UNPACKED
 from elspeth.evidence.verifier._zip_archive import Member, member_blocks, read_members
 
-__all__ = ["BagFiles", "batches_of_lines", "looks_like_bag", "open_bag"]
+__all__ = ["BagFiles", "batches_of_lines", "blocks_of_lines", "looks_like_bag", "open_bag"]
 
 _BLOCK = 1 << 20
 """Bytes read at once."""
@@ -134,17 +134,27 @@ def looks_like_bag(path: Path) -> bool:
 def batches_of_lines(blocks: Iterable[bytes], place: str) -> Iterator[list[bytes]]:
     """Yield lines without line feeds, one batch per block.
 
+    Raises EvidenceError as `blocks_of_lines` does.
+    """
+    return (lines[:-1].split(b"\n") for _, lines in blocks_of_lines(blocks, place))
+
+
+def blocks_of_lines(blocks: Iterable[bytes], place: str) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines with their line feeds, and their number.
+
     Raises EvidenceError for a line that is too long, or has no line feed.
     """
     number, size = 0, 0
     rest: list[bytes] = []
     """The beginning of a line, in the blocks that it came in."""
     for block in blocks:
-        if b"\n" in block:
-            lines = b"".join([*rest, block]).split(b"\n")
-            rest = [lines.pop()]
-            number += len(lines)
-            yield lines
+        end = block.rfind(b"\n") + 1
+        if end:
+            lines = b"".join([*rest, block[:end]])
+            rest = [block[end:]]
+            count = lines.count(b"\n")
+            number += count
+            yield count, lines
         else:
             rest.append(block)
         size = sum(map(len, rest))

@@ -42,7 +42,7 @@ from elspeth.evidence.verifier.found import FoundChecker, counted, pass_over
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
 from elspeth.evidence.verifier.signer import Trusted, check_signer
-from elspeth.evidence.verifier.statements import leaf_hashes, read_statement
+from elspeth.evidence.verifier.statements import read_statement
 
 __all__ = ["verify_bag", "verify_files"]
 
@@ -224,7 +224,7 @@ class _Procedure:
         if size != HASH_SIZE * statement.record_count:
             expected = f"expected {HASH_SIZE} bytes for each of {statement.record_count:,} records"
             raise EvidenceError(bag.LEAVES, f"{expected}, got {size:,} bytes")
-        root = compute_root(leaf_hashes(self._files), self._executor).hex()
+        root = compute_root(self._files.blocks(bag.LEAVES), self._executor).hex()
         if root != statement.root:
             raise EvidenceError(bag.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
@@ -290,7 +290,7 @@ class _Procedure:
 
     def _leaves(self) -> Iterator[bytes] | None:
         """Return the leaf hashes unless they are not the statement's."""
-        return None if self._steps.failed(Step.ROOT) else leaf_hashes(self._files)
+        return None if self._steps.failed(Step.ROOT) else self._files.blocks(bag.LEAVES)
 
     def _check_lines(
         self,
@@ -301,14 +301,15 @@ class _Procedure:
     ) -> None:
         number = 0
         for batch, findings in examined:
-            lines = batch.lines
-            # A line with another leaf hash is checked first: its own fault says more than that it was altered.
             altered = None if findings.sealed else find_altered(batch, hasher)
-            taken = 0 if altered is not None else checker.take(findings.segments)
-            checker.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
             if altered is not None:
+                # The line is checked first: its own fault says more than that it was altered.
+                checker.check(number + 1, batch.lines[: altered[0] + 1])
                 raise leaf_error(number + 1 + altered[0], *altered[1:])
-            number += len(lines)
+            taken = checker.take(findings.segments)
+            if taken < batch.size:
+                checker.check(number + 1 + taken, batch.lines[taken:])
+            number += batch.size
             self._progress(number)
         if not self._steps.failed(Step.ROOT):
             if number != statement.record_count:
