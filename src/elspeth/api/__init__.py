@@ -1,4 +1,4 @@
-"""The Python API: running pipelines, and reading audit trails.
+"""The Python API: run pipelines, and read audit trails.
 
-Programs import it as `elspeth`, which loads its parts when they are first used.
+Programs import `elspeth`, which loads the parts of this package when they are first used.
 """

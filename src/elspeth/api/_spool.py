@@ -1,4 +1,4 @@
-"""Large results of worker processes, handed over in files."""
+"""Hand over large results of worker processes in files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _LARGE = 1 << 16
-"""Bytes of a result that is handed over in a file: what a pipe holds."""
+"""Results from this size on go through a file: the capacity of a pipe, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class _Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spool:
-    """A directory for results, None where there can be none.
+    """A directory for results, None if it cannot be made.
 
     Nobody else can read it.
     """
@@ -74,7 +74,7 @@ class Spool:
 
 
 class SpooledFuture(Future[T]):
-    """A result that whoever asks for it unpacks."""
+    """A future whose result is unpacked by the caller."""
 
     def __init__(self, sent: Future[_Packed]) -> None:
         super().__init__()

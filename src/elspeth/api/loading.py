@@ -1,4 +1,4 @@
-"""Pipelines as loaded from settings."""
+"""Load pipelines from settings."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = ["GivenSettings", "LoadedPipeline", "load_pipeline", "load_with_keys"]
 class GivenSettings:
     """The settings of a run, as they were given.
 
-    They are in the file `path`, or in `tree`. `overrides` are keys with values that go before them. `limit` is the
-    number of rows to read at most, `workers` that of processes. `cluster` is the address of a scheduler.
+    They are in the file `path`, or in `tree`. `overrides` holds keys with values that take precedence. `limit` is the
+    largest number of rows to read, `workers` the number of processes, `cluster` the address of a scheduler.
     """
 
     path: Path | None = None
@@ -69,8 +69,8 @@ class LoadedPipeline:
 def load_pipeline(given: GivenSettings, *, check_outputs: bool = False, force: bool = False) -> LoadedPipeline:
     """Load settings and build their pipeline; write nothing.
 
-    Variables of the process take precedence over those in `.env`. `check_outputs` reports files in the way of outputs
-    as problems of the settings; with `force`, files of unknown origin are not.
+    Environment variables take precedence over those in `.env`. With `check_outputs`, files that outputs may not replace
+    are problems of the settings; with `force`, files of unknown origin may be replaced.
 
     Raises SettingsError or PluginRegistrationError.
     """

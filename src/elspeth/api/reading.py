@@ -1,4 +1,4 @@
-"""Reading audit trails from Python, in databases and exports."""
+"""Read audit trails from Python, in databases and exports."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class AuditedRun:
     ) -> Table[EndedToken]:
         """Return how the rows ended, in the source's order.
 
-        A row that was forked or expanded has an entry for each of its tokens. The arguments select those with an
-        outcome such as `failed`, that a sink took, that a step refused, and with a text in the reason.
+        A row that was forked or expanded has an entry for each of its tokens. The arguments select rows by outcome
+        (such as `failed`), by the sink that took them, by the step that refused them, and by a text in the reason.
 
         Raises ValueError for an unknown outcome.
         """
@@ -112,8 +112,7 @@ class AuditedRun:
     def records(self, record_type: str) -> Table[dict[str, object]]:
         """Return the records of one type, such as `node_state`.
 
-        They are those of an export: without the columns that exports withhold, times as text. Tables of Arrow have the
-        types of the schema.
+        As in an export, withheld columns are left out, and times are text. Arrow tables have the types of the schema.
 
         Raises ValueError for an unknown type.
         """
@@ -161,7 +160,7 @@ class AuditedRun:
 class AuditTrail:
     """An audit trail that is open for reading.
 
-    Leave its `with` block, or close it, to remove temporary copies; programs that end need not.
+    Close it, or leave its `with` block, to remove temporary copies. They are also removed when the program ends.
     """
 
     def __init__(self, place: str, opened: LandscapeDB | RecordedRun, stack: ExitStack) -> None:
@@ -203,7 +202,7 @@ class AuditTrail:
     def snapshot(self) -> AbstractContextManager[Connection]:
         """Open the tables for queries.
 
-        All see the same state. Those of an export are in a temporary database, which has no other run.
+        All queries see the same state. An export is read into a temporary database, which holds no other run.
         """
         if isinstance(self._opened, LandscapeDB):
             return self._opened.snapshot()
@@ -236,9 +235,9 @@ class AuditTrail:
 def open(place: str | os.PathLike[str]) -> AuditTrail:  # noqa: A001  it is called as `elspeth.open`
     """Open an audit trail for reading.
 
-    `place` is the URL of a database, a SQLite file, or an export or bag in any form. Nothing there is changed: a
-    database of an older epoch is read through a private, migrated copy. The content of an export is compared with its
-    manifest; `elspeth verify` checks its signature.
+    `place` is the URL of a database, a SQLite file, or an export or bag in any form, which is never changed: a database
+    of an older epoch is read through a private, migrated copy. An export is compared with its manifest; only `elspeth
+    verify` checks its signature.
 
     Raises LandscapeError if there is no such trail, or an export is incomplete or was changed.
     """
@@ -259,7 +258,7 @@ def open(place: str | os.PathLike[str]) -> AuditTrail:  # noqa: A001  it is call
 def _is_database(path: Path) -> bool:
     """Return whether a file is a SQLite database.
 
-    Raises LandscapeError if there is nothing.
+    Raises LandscapeError if there is no file.
     """
     if path.is_dir():
         return False

@@ -27,7 +27,7 @@ _FAILURES = (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError)
 class RunReport:
     """The report of a run under way.
 
-    `path` and `problem` are None as long as nothing was written, and nothing failed.
+    `path` is None until the report is written, `problem` unless that failed.
     """
 
     def __init__(self, db: LandscapeDB, settings: Settings, settings_file: Path | None, *, force: bool) -> None:
@@ -56,7 +56,7 @@ class RunReport:
     def write(self) -> None:
         """Write the report if the run has ended.
 
-        What fails is kept as `problem`, and logged. A crash leaves no report, or the earlier one.
+        A failure is kept as `problem`, and logged. A crash leaves no report, or the earlier one.
         """
         text = self._settings.landscape.report.path
         if text is None or self._run_id is None:
@@ -96,8 +96,8 @@ def report_at_end(
 ) -> Iterator[RunReport]:
     """Write the report when the block ends or fails.
 
-    Of a run that was interrupted, and can go on, nothing is written. `warn` is called with the problem of a report that
-    fails, which does not replace the error of the run.
+    Writes no report of a run that was interrupted and can be resumed. If the report fails, `warn` is called with the
+    problem, so that it does not hide an error of the run.
     """
     report = RunReport(db, settings, settings_file, force=force)
     try:

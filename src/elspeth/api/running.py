@@ -1,4 +1,4 @@
-"""Running and resuming a pipeline from Python."""
+"""Run and resume pipelines from Python."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def run(
 ) -> RunResult:
     """Run a pipeline, and return the summary.
 
-    `settings` is the path of a settings file, or a mapping of the same form. `overrides` has values that go before
-    them, by their path, such as `sinks.out.options.path`. `limit` is the number of rows to read of each source. With
-    `force`, outputs replace files that no run wrote. `is_stopped` is asked between rows: if it returns true, the run
-    stops so that `resume` can go on.
+    `settings` is the path of a settings file, or a mapping of the same form. `overrides` holds values that take
+    precedence, by path, such as `sinks.out.options.path`. `limit` is the number of rows to read from each source. With
+    `force`, outputs replace files that no run wrote. `is_stopped` is called between rows: if it returns true, the run
+    stops, and can be resumed.
 
     Raises SettingsError with all problems of the settings, PluginError if a source or sink cannot go on,
     RunInterruptedError if the run was stopped, ExportFailedError if a complete run could not be exported.
@@ -61,10 +61,10 @@ def resume(
     force: bool = False,
     is_stopped: Callable[[], bool] | None = None,
 ) -> RunResult:
-    """Take a stopped run to its end; return the summary.
+    """Complete a stopped run, and return its summary.
 
-    `run` is the id of the run, or the beginning of one. The other arguments are those that `run` had; only the number
-    of workers may be another one.
+    `run` is the id of the run, or the beginning of its id. Pass the other arguments as they were passed to `run`; only
+    the number of workers may differ.
 
     Raises ResumeError if the run has ended, or its settings or source were changed, and whatever `run` raises.
     """
@@ -121,7 +121,7 @@ def _carry_out(
 def _require_main_module() -> None:
     """Raise RuntimeError in a worker that imports the program.
 
-    A program without the usual guard would begin another run in each of its workers.
+    Without the usual guard, a program would begin another run in each of its workers.
     """
     from multiprocessing import current_process  # noqa: PLC0415  start time
 
@@ -136,8 +136,8 @@ def _require_main_module() -> None:
 def audit_database(landscape: LandscapeSettings, migrate: Callable[[str], None] | None = None) -> Iterator[LandscapeDB]:
     """Open the audit database of the settings.
 
-    It is migrated first if they allow that, by `migrate` if given. If they disable it, a temporary database takes its
-    place.
+    It is migrated first if the settings allow that, by `migrate` if given. If the settings disable it, a temporary
+    database takes its place.
     """
     if landscape.enabled:
         if landscape.auto_migrate:

@@ -1,4 +1,4 @@
-"""What a trail holds, as tables of other libraries."""
+"""Convert the contents of trails to tables of other libraries."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _SHOWN = 20
 
 
 class Table(Generic[T]):
-    """Rows of one kind, read when they are asked for.
+    """Rows of one kind, read when they are used.
 
-    Iterate over it for the rows themselves.
+    Iterate over the table to get its rows.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Table(Generic[T]):
         return self._read()
 
     def to_arrow(self) -> pa.Table:
-        """Return a table of Arrow.
+        """Return an Arrow table.
 
         Raises LandscapeError if pyarrow is not installed.
         """
@@ -59,7 +59,7 @@ class Table(Generic[T]):
         return self._to_arrow()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a DataFrame of pandas, whose types are Arrow's.
+        """Return a pandas DataFrame with Arrow types.
 
         Raises LandscapeError if pandas or pyarrow is not installed.
         """
@@ -68,7 +68,7 @@ class Table(Generic[T]):
         return frame
 
     def to_polars(self) -> pl.DataFrame:
-        """Return a DataFrame of Polars.
+        """Return a Polars DataFrame.
 
         Raises LandscapeError if polars or pyarrow is not installed.
         """

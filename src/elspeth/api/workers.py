@@ -1,4 +1,4 @@
-"""Worker processes that share the work of one command."""
+"""Start worker processes that share the work of one command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def prepare_workers(count: int, module: str) -> None:
 def start_workers(count: int, module: str) -> Iterator[ProcessWorkers | None]:
     """Yield workers for a command, None for one process.
 
-    They have imported the module that does their work. At the end of the block they are stopped, whatever they do.
+    The workers have imported the module that does their work. They are stopped at the end of the block, even while they
+    work.
     """
     if count == 1:
         yield None
@@ -104,7 +105,7 @@ class ProcessWorkers(Executor):
         self.stop()
 
     def stop(self) -> None:
-        """Stop the workers, whatever they do."""
+        """Stop the workers, even while they work."""
         self._await_start()
         executor, lifelines = self._executor, self._lifelines
         self._executor = self._lifelines = None

@@ -1,1 +1,1 @@
-"""Audit trails as tools of assistants."""
+"""Let assistants query audit trails."""

@@ -1,4 +1,4 @@
-"""SQL of somebody else: reading only, and within limits."""
+"""Run SQL from somebody else: read-only, and within limits."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["Found", "QueryLimits", "QueryRefusedError", "query"]
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 _STEPS = 20_000
-"""Steps of SQLite's machine between two looks at the clock: some milliseconds."""
+"""Steps of SQLite's virtual machine between two checks of the clock: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryLimits:
-    """What one query may take: seconds, rows, characters."""
+    """The limits of one query: seconds, rows, characters."""
 
     seconds: float = 5.0
     rows: int = 200
@@ -35,9 +35,9 @@ class QueryLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The answer of a query.
+    """The answer to a query.
 
-    `is_cut` if there are more rows than the limits allow.
+    `is_cut` is true if there are more rows than the limits allow.
     """
 
     columns: tuple[str, ...]
@@ -50,9 +50,9 @@ class QueryRefusedError(LandscapeError):
 
 
 def query(connection: Connection, sql: str, limits: QueryLimits) -> Found:
-    """Return what a query finds.
+    """Return the answer to a query.
 
-    Values are texts, numbers or None. The transaction of the connection is not used any further. Raises
+    Values are texts, numbers or None. Do not use the transaction of the connection afterwards. Raises
     QueryRefusedError.
     """
     guard = _sqlite_guard if connection.dialect.name == "sqlite" else _postgresql_guard

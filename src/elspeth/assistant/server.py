@@ -1,7 +1,7 @@
 """Serve one audit trail by the Model Context Protocol.
 
-Its tools only read. They tell what commands tell about runs; contents of rows stay where they are. Only this module
-imports the protocol's SDK (extra `mcp`).
+The tools are read-only. They answer what commands answer about runs, and never return contents of rows. Only this
+module imports the SDK of the protocol (extra `mcp`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _Limit = Annotated[int, Field(ge=1, le=200, description="At most so many rows.")
 def build_server(trail: AuditTrail, *, bag: Path | None = None, key: Path | None = None) -> MCPServer[None]:
     """Return a server over an open trail.
 
-    With the `bag` from which it was opened, its evidence can be verified: with the public `key`, the signature too.
+    With the `bag` from which the trail was opened, assistants can verify it; with the public `key`, also its signature.
     """
     tools = _Tools(trail, bag=bag, key=key)
     server: MCPServer[None] = MCPServer("elspeth", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")

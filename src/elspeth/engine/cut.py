@@ -1,4 +1,4 @@
-"""Which steps are about one row alone."""
+"""Divide a graph into row-local and ordered steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Cut", "cut_graph"]
 class Cut:
     """The ordered places, and the coalesces behind each place.
 
-    What happens at an ordered place depends on the rows before, or on an ordered place before it. All others are
+    The result at an ordered place depends on earlier rows, or on an ordered place before it. All other places are
     row-local: any process may take a row through them. `behind` includes the place itself.
     """
 

@@ -17,9 +17,9 @@ __all__ = ["describe_data"]
 def describe_data(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
     """Let plugins describe their data, for the record.
 
-    Sources and sinks name their datasets, transforms the origins of fields. The path of a file may tell whose directory
-    it is in. So nothing is recorded where the settings hide the account, unless they ask for the names to be sent.
-    Raises PluginError if a plugin fails.
+    Sources and sinks name their datasets, transforms the origins of fields. The path of a file may reveal a user
+    account. So nothing is recorded if the settings hide the account, unless they ask to send events. Raises PluginError
+    if a plugin fails.
     """
     settings = pipeline.settings
     if settings.openlineage is None and not settings.landscape.identity:

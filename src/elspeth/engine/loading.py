@@ -1,4 +1,4 @@
-"""Loading rows in partitions, which are committed one by one.
+"""Load rows in partitions, which are committed one by one.
 
 With each partition a checkpoint is committed, so that the run can be resumed from there. A partition is processed here
 or by a worker, with the same results.
@@ -130,8 +130,8 @@ class RowLoader:
     ) -> None:
         """Take the rows through the pipeline to the last one.
 
-        With `shared`, workers do what they can. Raises RunInterruptedError, after a commit, if the observer wants the
-        run to stop.
+        With `shared`, workers do the row-local steps. Raises RunInterruptedError, after a commit, if the observer wants
+        the run to stop.
         """
         if self._operation_id is None:
             return

@@ -24,7 +24,7 @@ __all__ = ["LogCheckpoints"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogCheckpoints:
-    """Where a run leaves checkpoints, if anywhere."""
+    """The places where a run leaves checkpoints, if any."""
 
     plan: CheckpointPlan | None = None
 

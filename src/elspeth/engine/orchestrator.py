@@ -1,4 +1,4 @@
-"""A run from its first record to its last.
+"""Carry out a run, from first record to last.
 
 1. Record the run, its nodes and edges.
 2. Open the source and the sinks, each with an operation that says so.
@@ -125,7 +125,7 @@ class Orchestrator:
             return self._carry_out(start, outputs, external, claim)
 
     def resume(self, run_id: str) -> RunResult:
-        """Take a stopped run to the end.
+        """Complete a stopped run.
 
         The results are those of a run that never stopped. Raises ResumeError, RunClaimedError or OutputRefusedError if
         the run cannot go on.
@@ -151,7 +151,7 @@ class Orchestrator:
 
     @contextmanager
     def _open_calls(self) -> Iterator[ExternalCalls | None]:
-        """Yield what makes calls; rate limits hold for workers, too."""
+        """Open external calls; rate limits hold for workers, too."""
         with ExitStack() as stack:
             file = None
             if self._workers is not None and self._pipeline.settings.rate_limit.persistence_path is None:
@@ -170,7 +170,7 @@ class Orchestrator:
         return RunOutputs.plan(self._pipeline.settings, self._db, values, force=self._force)
 
     def _carry_out(self, start: Start, outputs: RunOutputs, external: ExternalCalls | None, claim: Claim) -> RunResult:
-        """Take a run from where it stands to its end."""
+        """Complete a run from its present state."""
         began = time.monotonic()
         if self._observer.on_run is not None:
             self._observer.on_run(start.run_id)

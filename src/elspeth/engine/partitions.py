@@ -61,9 +61,8 @@ class Partition:
 class ProcessedPartition:
     """What a worker made of a partition.
 
-    It processed the first `rows`. `records` are to be inserted. `handed` is what goes on at ordered steps, for each row
-    of which something does. `last_token_id` is the token of the last row. `usage` is what calls cost. It took the
-    worker `seconds`.
+    It processed the first `rows` rows. `records` are to be inserted. `handed` holds the tokens for ordered steps, by
+    row. `last_token_id` is the token of the last row. `usage` is the cost of calls. The work took `seconds`.
     """
 
     rows: int
@@ -81,7 +80,7 @@ class ProcessedPartition:
 class OpenPartition:
     """A partition that takes rows.
 
-    `visits` and `began` are count and time at its beginning.
+    `visits` and `began` are the count of visits and the time at its beginning.
     """
 
     tally: Tally

@@ -1,7 +1,7 @@
 """The recorded reasons of gates.
 
-Where the run keeps contents, a reason has the values that the gate saw. Its hash is in every export, and could be
-guessed from few values, such as an age; so it also has a salt that only those know who have the content.
+If the run keeps contents, a reason includes the values that the gate saw. Its hash is in every export, and a value such
+as an age could be guessed from it; so the reason also has a salt, which is part of the content.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Reasons:
     def decision(self, value: object, label: str) -> CanonicalText:
         """Return the reason without values, made once for each result.
 
-        There are few: results without a route are refused before.
+        There are few results, because those without a route were refused before.
         """
         key = (type(value), label)  # True is equal to 1, and -0.0 to 0.0
         reason = self._made.get(key)

@@ -39,11 +39,11 @@ _SHOWN_CHANGES = 5
 
 
 _MAY_CHANGE = frozenset({"concurrency.workers"})
-"""Settings that a resumed run may have otherwise: its results do not depend on them."""
+"""Settings that may differ in a resumed run, because results do not depend on them."""
 
 
 _LINEAGE = "openlineage."
-"""The beginning of settings that are about events: those tell of a run, and change nothing of it."""
+"""The beginning of settings about lineage events, which do not affect results."""
 
 
 _PROCESS_ENDED = "the process ended before this was done; the run was taken up again"
@@ -84,8 +84,8 @@ def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
 def abandon_run(db: LandscapeDB, settings: Settings, keys: RunKeys, run_id: str) -> list[str]:
     """Record that a stopped run has failed for good.
 
-    What it staged stays where it is. Returns where no checkpoint of the log could be left, and which lineage events
-    were not sent. Raises ResumeError if the run has ended already.
+    Keeps its staging files. Returns the places where no checkpoint of the log could be left, and the lineage events
+    that were not sent. Raises ResumeError if the run has ended already.
     """
     recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
     with recorder.claimed(run_id), LineageEvents.of(settings) as lineage:

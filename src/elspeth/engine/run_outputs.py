@@ -83,9 +83,8 @@ class RunOutputs:
     def judge(self, start: Start) -> None:
         """Judge the files that a resumed run will replace.
 
-        Raises OutputRefusedError for a file that no run wrote. An earlier process may have published a file without
-        rows, and been killed before it could record that: there only the finished output can tell, and `confirm`
-        decides.
+        Raises OutputRefusedError for a file that no run wrote. But an earlier process may have published a file without
+        rows, and been killed before it could record that: in this case `confirm` decides, by the finished output.
         """
         for each in self._planned:
             progress = None if each.sink is None else start.sinks.get(each.sink)

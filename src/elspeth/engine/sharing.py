@@ -1,4 +1,4 @@
-"""Sharing the rows of a source among workers."""
+"""Share the rows of a source among workers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_DEATHS = 5
 
 
 class Workers(Protocol):
-    """Processes that do the work of this one."""
+    """Processes that share the work of this one."""
 
     @property
     def count(self) -> int:
@@ -53,7 +53,7 @@ class Workers(Protocol):
         """
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
-        """Give up work that nobody waits for any more."""
+        """Abandon work whose results are no longer needed."""
 
     def restart(self) -> None:
         """Start new workers in place of dead ones."""
@@ -90,9 +90,9 @@ class SharedRows:
     ) -> Iterator[tuple[Partition, ProcessedPartition | None]]:
         """Yield partitions in the order of the source, with results.
 
-        A result may be about the first rows only; the others follow in another partition. It is None for rows that
-        cannot be sent: the caller has to process them. `first` is the index of the first row. Raises WorkerError, and,
-        after the rows before it, whatever the source raises.
+        A result may cover only the first rows of a partition; the others follow in another one. It is None for rows
+        that cannot be sent: the caller must process them. `first` is the index of the first row. Raises WorkerError. If
+        the source raises an error, it is raised after the rows before it.
         """
         reader = _Reader(groups)
         try:
@@ -115,9 +115,9 @@ class SharedRows:
         return _Sent(partition, self._number)
 
     def _send(self) -> None:
-        """Send what waits.
+        """Send the waiting partitions.
 
-        After several deaths, it is one partition at a time.
+        After several deaths, only one partition is sent at a time.
         """
         for each in list(self._waiting)[: 1 if self._deaths >= _CAREFUL_AFTER else None]:
             if each.result is not None:
@@ -181,7 +181,7 @@ class SharedRows:
         self._rows = max(min(fitting, self._rows * _GROWTH, self._most_rows), self._least_rows, 1)
 
     def _replace_workers(self) -> None:
-        """Start new workers, which begin with what is not processed.
+        """Start new workers, and send them the unprocessed partitions.
 
         Raises WorkerError if they die again and again over the same rows.
         """
@@ -216,7 +216,7 @@ def _has_answer(result: Future[bytes]) -> bool:
 class _Reader:
     """Rows taken from groups.
 
-    An error ends them, and is kept.
+    An error ends the rows, and is kept.
     """
 
     def __init__(self, groups: Iterator[_Items]) -> None:

@@ -1,8 +1,8 @@
-"""Rows on their way through the steps.
+"""Take rows through the steps, several at a time.
 
-Several rows may be under way at a time, with the results of one at a time. Each row walks through the graph by itself:
-first through the row-local steps, then through the ordered ones. Only the oldest row may go where the order of rows
-matters. Those behind it go ahead up to there, so that their calls begin early.
+Several rows may be under way, but the results are those of one row at a time. Each row walks through the graph by
+itself: first through the row-local steps, then through the ordered ones. Only the oldest row may enter the ordered
+steps. The rows behind it advance up to there, so that their calls begin early.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Walks"]
 class _Walk:
     """One row's tokens, each with its next edge.
 
-    `local` holds those on their way to row-local steps, `handed` what is for the ordered steps afterwards.
+    `local` holds departures to row-local steps, `handed` those to the ordered steps afterwards.
     """
 
     __slots__ = ("handed", "local")
@@ -54,14 +54,14 @@ class Walks:
         self._handed: list[Onward] = []
 
     def begin(self, onward: Onward) -> None:
-        """Begin a walk behind the others, if anything goes on."""
+        """Begin a walk behind the others, if it has departures."""
         walk = _Walk()
         self._send(walk, onward)
         if walk:
             self._walks.append(walk)
 
     def advance(self) -> None:
-        """Go on with all walks until another may begin."""
+        """Advance all walks until another may begin."""
         self._advance(self._limit - 1)
 
     def settle(self) -> None:
@@ -69,7 +69,7 @@ class Walks:
         self._advance(0)
 
     def take_handed(self) -> list[Onward]:
-        """Return what is for ordered steps, walk by walk."""
+        """Return the departures to ordered steps, walk by walk."""
         handed, self._handed = self._handed, []
         return handed
 
@@ -139,7 +139,7 @@ class Walks:
     def _pending(self) -> Iterator[Future[Exchange]]:
         """Yield the calls that walks wait for.
 
-        An answer that has come, and only waits for its turn, must not end the wait.
+        Without calls that were answered and only wait for their turn: they must not end the wait.
         """
         for walk in self._walks:
             queue = walk.local or walk.handed

@@ -1,7 +1,7 @@
-"""What a worker does: taking rows through the row-local steps.
+"""The worker's side: take rows through the row-local steps.
 
-A worker has the pipeline, but no database. Jobs and results travel as bytes, so that whatever cannot be sent is noticed
-on either side, and every kind of executor will do.
+A worker has the pipeline, but no database. Jobs and results travel as bytes, so that objects that cannot be sent are
+noticed on both sides, and any kind of executor can be used.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ __all__ = ["Breakdown", "RunContext", "payload_store", "process_name", "process_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What a worker has to know of a run.
+    """What a worker must know about a run.
 
-    `reason_key` is that of `Start`. `versions` holds the recorded version of the plugin at each node, `inputs` what
-    transforms read. `dialect` is that of the audit database. `database_url` is where the answers for a replay are.
-    `rate_file` counts calls for all workers if the settings name no file. What is logged from `log_level` on is sent to
-    the process that records. Relative paths are those in `directory`.
+    `reason_key` is that of `Start`. `versions` holds the recorded plugin version of each node, `inputs` what transforms
+    read. `dialect` is that of the audit database, `database_url` the database with the answers for a replay.
+    `rate_file` counts calls for all workers if the settings name no file. Log records of at least `log_level` are sent
+    to the main process. Relative paths begin in `directory`.
     """
 
     run_id: str
@@ -72,7 +72,7 @@ class RunContext:
 class Breakdown:
     """Why a worker did not process its rows.
 
-    If they cannot be sent, another process can still do it.
+    If the rows cannot be sent, the main process can still process them.
     """
 
     message: str
@@ -211,7 +211,7 @@ class _Collector(QueueHandler):
 
 
 def _require_same(pipeline: Pipeline, context: RunContext) -> None:
-    """Raise WorkerError if this worker would do something else."""
+    """Raise WorkerError if this worker's pipeline differs from the run's."""
     versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
     problems = [
         f"node {node_id}: the plugin's version is {versions.get(node_id)} here, recorded is {version}"

@@ -1,6 +1,6 @@
-"""Objects in stores such as Amazon S3, by their addresses.
+"""Read and write objects in stores such as Amazon S3.
 
-`address` knows their texts and imports nothing that is not always installed. `base` is what all stores have in common,
-and the other modules are stores. `stores` returns that of an address; it imports the library of a store, which is an
-extra, when an object of that store is used.
+`address` parses addresses, and imports only what is always installed. `base` is what all stores share; other modules
+are single stores. `stores` returns the store of an address. The library of a store is an extra, and is imported when an
+object of that store is first used.
 """

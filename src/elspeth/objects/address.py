@@ -16,10 +16,10 @@ _VERSION = re.compile(r"\?versionid=", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A kind of object store, and what reads it.
+    """A kind of object store.
 
-    `module` is its implementation for fsspec, which comes with `extra`. `address_variable` is the environment variable
-    with the address of its server.
+    `module` implements it for fsspec, and is installed by the extra `extra`. The environment variable
+    `address_variable` holds the address of the server.
     """
 
     name: str
@@ -38,7 +38,7 @@ SERVICES: Mapping[str, Service] = {
     "az": _AZURE,
     "abfs": _AZURE,
 }
-"""The schemes of addresses, as fsspec has them."""
+"""The schemes of addresses, named as in fsspec."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,7 +52,7 @@ class ObjectPath:
 
     @property
     def scheme(self) -> str:
-        """Return what comes before `://`."""
+        """Return the part before `://`."""
         return self.text.partition("://")[0]
 
     @property
@@ -67,7 +67,7 @@ class ObjectPath:
 
     @property
     def key(self) -> str:
-        """Return what names the object in its bucket."""
+        """Return the name of the object in its bucket."""
         return self._rest.partition("/")[2]
 
     @property
@@ -90,14 +90,14 @@ def is_address(text: str) -> bool:
 
 
 def place_of(text: str) -> Place:
-    """Return the path or the address that a text is."""
+    """Return a text as a path or as an address."""
     return ObjectPath(text) if is_address(text) else Path(text)
 
 
 def address_problem(text: str) -> str | None:
     """Return why a text is no address of an object.
 
-    None if it is one, or a local path. Nothing is imported or asked.
+    None if it is one, or is a local path. Imports no library, and asks no store.
     """
     found = _ADDRESS.match(text)
     if found is None:

@@ -1,7 +1,7 @@
 """Azure Blob Storage.
 
-Requests are made with the client of adlfs, which finds the account and the credentials. Its files are not used: they
-cannot say which blob they read or replace.
+Uses the client of adlfs for requests, because it finds the account and the credentials, but not its files: these cannot
+restrict which blob they read or replace.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = ["AzureStore"]
 _MAX_BLOCKS = 50_000
 _QUOTE = '"'
 _NO_BLOB = '"0x0"'
-"""A tag that no blob has."""
+"""A tag that no blob can have."""
 
 T = TypeVar("T")
 
 
 class Blob(Protocol):
-    """What is used of the `BlobClient` of azure-storage-blob."""
+    """The methods of azure-storage-blob's `BlobClient` that elspeth uses."""
 
     async def get_blob_properties(self) -> object:
         """Return what the store says of the blob."""
@@ -53,28 +53,28 @@ class Blob(Protocol):
         """Upload a part."""
 
     async def commit_block_list(self, block_list: list[object], **options: object) -> Mapping[str, object]:
-        """Make a blob of parts."""
+        """Make a blob from parts."""
 
 
 class Stream(Protocol):
-    """A range that is downloaded."""
+    """A range that is being downloaded."""
 
     async def readall(self) -> bytes:
         """Return the bytes."""
 
 
 class Container(Protocol):
-    """What is used of the `ContainerClient` of azure-storage-blob."""
+    """The methods of azure-storage-blob's `ContainerClient` that elspeth uses."""
 
     def walk_blobs(self, name_starts_with: str, delimiter: str, include: list[str]) -> AsyncIterator[object]:
-        """Return blobs, and what others begin with."""
+        """Return blobs, and the common prefixes of others."""
 
     def list_blobs(self, name_starts_with: str, include: list[str]) -> AsyncIterator[object]:
         """Return the blobs."""
 
 
 class Service(Protocol):
-    """What is used of the `BlobServiceClient` of azure-storage-blob."""
+    """The methods of azure-storage-blob's `BlobServiceClient` that elspeth uses."""
 
     def get_blob_client(self, container: str, blob: str) -> AbstractAsyncContextManager[Blob]:
         """Return the client of a blob."""
@@ -84,7 +84,7 @@ class Service(Protocol):
 
 
 class AzureFiles(Protocol):
-    """What is used of adlfs's `AzureBlobFileSystem`."""
+    """The methods of adlfs's `AzureBlobFileSystem` that elspeth uses."""
 
     loop: object
     service_client: Service
@@ -93,7 +93,7 @@ class AzureFiles(Protocol):
 class AzureStore(ObjectStore):
     """Azure Blob Storage.
 
-    A blob appears when its only request or the last one of several succeeds. That request says what it may replace.
+    A blob appears when the last request of its upload succeeds. That request states which blob it may replace.
     """
 
     def __init__(self, files: AzureFiles) -> None:
@@ -111,8 +111,8 @@ class AzureStore(ObjectStore):
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
-        Asks for a change whose condition does not hold: permissions are examined first. The blob that is there must not
-        be, and where none is, one must be with a tag that none has.
+        Requests a change under a condition that is never met, because Azure checks permissions first: an existing blob
+        must not exist, and a missing one must have a tag that no blob can have.
         """
         nothing = self.state(path) is None
         condition = _same_tag(_NO_BLOB) if nothing else _nothing_there()
@@ -164,7 +164,7 @@ class AzureStore(ObjectStore):
     def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Upload a file in parts.
 
-        A crash leaves blocks that nobody sees, and that are gone after a week.
+        A crash leaves invisible blocks, which Azure removes after a week.
         """
         size, options = file.stat().st_size, _options(sha256, replacing)
         block = max(PART, -(-size // _MAX_BLOCKS))
@@ -223,7 +223,7 @@ def _state(found: object) -> ObjectState:
 
 
 def _stored(answer: Mapping[str, object], size: int) -> ObjectState:
-    """Return what the answer to an upload says."""
+    """Return the state in the answer to an upload."""
     return ObjectState(size=size, tag=str(answer["etag"]), version=_version(answer.get("version_id")))
 
 

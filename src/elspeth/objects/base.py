@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "PART", "ObjectReader", "ObjectState", "ObjectStore", "RangeFile"]
 
 BLOCK = 8 * 1024 * 1024
-"""Bytes that are read ahead; a request takes about as long as a mebibyte."""
+"""Bytes to read ahead: a request takes about as long as reading one MiB."""
 
 PART = 64 * 1024 * 1024
-"""Bytes of a request; a file that is larger is uploaded in parts."""
+"""Bytes in one request; a larger file is uploaded in parts."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectState:
-    """What a store says of an object.
+    """The metadata of an object.
 
     `size` is in bytes. `tag` changes with the content. `version` is that of a bucket that keeps versions. `sha256` is
     the hash in hex, if the store has computed it itself. `modified` is when the object was written, if that is known.
@@ -53,18 +53,18 @@ class ObjectState:
 class ObjectStore(ABC):
     """One kind of object store.
 
-    Errors are ObjectStoreError with the address.
+    All errors are ObjectStoreError, with the address of the object.
     """
 
     @abstractmethod
     def state(self, path: ObjectPath) -> ObjectState | None:
-        """Return what the store says of an object, or None."""
+        """Return the metadata of an object, or None."""
 
     @abstractmethod
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
-        Nothing is written.
+        Writes nothing.
         """
 
     @abstractmethod
@@ -76,9 +76,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def _content(self, path: ObjectPath, state: ObjectState) -> BinaryIO:
-        """Open an object of which nothing was asked yet.
+        """Open an object, without a request for its metadata.
 
-        Reading raises ObjectChangedError where the store refuses to send another object than that of the state.
+        Reading raises ObjectChangedError if the store refuses to send ranges of any other object than that of the
+        state.
         """
 
     @abstractmethod
@@ -92,14 +93,14 @@ class ObjectStore(ABC):
     def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Store bytes by one request, and return its answer.
 
-        Raises FileExistsError if another object is there than the one to be replaced.
+        Raises FileExistsError if another object is there than the one to replace.
         """
 
     @abstractmethod
     def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Upload a file in parts, and return the last answer.
 
-        The last request makes the object. A crash leaves parts that nobody sees. Raises FileExistsError like `_write`.
+        The last request creates the object. A crash leaves invisible parts. Raises FileExistsError like `_write`.
         """
 
     @abstractmethod
@@ -107,7 +108,7 @@ class ObjectStore(ABC):
         """Delete an object. It may raise FileNotFoundError without one."""
 
     def require(self, path: ObjectPath) -> ObjectState:
-        """Return what the store says of an object.
+        """Return the metadata of an object.
 
         Raises ObjectMissingError if there is none.
         """
@@ -117,7 +118,7 @@ class ObjectStore(ABC):
         return state
 
     def open(self, path: ObjectPath) -> ObjectReader:
-        """Open an object, of which ranges are read."""
+        """Open an object for reading in ranges."""
         state = self.require(path)
         with named_errors(path):
             return ObjectReader(self, path, state, self._content(path, state))
@@ -125,7 +126,7 @@ class ObjectStore(ABC):
     def find(self, pattern: ObjectPath) -> Sequence[ObjectPath]:
         """Return all objects whose addresses may match a pattern.
 
-        Those begin like the pattern up to its first wildcard. Stores list objects by what their keys begin with.
+        They match the pattern up to its first wildcard, because stores list objects by the beginning of their keys.
         """
         prefix = _WILDCARD.split(pattern.key, maxsplit=1)[0]
         rest = pattern.key[len(prefix) :]
@@ -136,7 +137,7 @@ class ObjectStore(ABC):
     def hash(self, path: ObjectPath, state: ObjectState) -> str:
         """Return the SHA-256 of an object in hex.
 
-        The object is read, unless the store has computed the hash.
+        Reads the object, unless the store has computed the hash.
         """
         if state.sha256 is not None:
             return state.sha256
@@ -148,8 +149,9 @@ class ObjectStore(ABC):
     def put(self, path: ObjectPath, file: Path, *, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Store a file as an object, or change nothing.
 
-        `sha256` is that of the file. Only the object of the state `replacing` is replaced, and without it nothing. An
-        object with this content counts as stored: an earlier request may have done that, and its answer been lost.
+        `sha256` is the hash of the file. Replaces only the object whose state is `replacing`; without it, replaces
+        nothing. If an object with this content is already there, it counts as stored: the answer to an earlier request
+        may have been lost.
 
         Raises ObjectChangedError if another object is there.
         """
@@ -166,8 +168,8 @@ class ObjectStore(ABC):
     def write(self, path: ObjectPath, content: bytes, *, sha256: str, replacing: ObjectState | None) -> None:
         """Store bytes as a small object, or change nothing.
 
-        Only the object of the state `replacing` is replaced, and without it nothing. Raises ObjectExistsError if
-        another object is there, or none to be replaced.
+        Replaces only the object whose state is `replacing`; without it, replaces nothing. Raises ObjectExistsError if
+        another object is there, or the one to replace is gone.
         """
         with named_errors(path):
             self._write(path, content, sha256, replacing)
@@ -175,7 +177,7 @@ class ObjectStore(ABC):
     def list(self, prefix: ObjectPath) -> Iterator[tuple[str, ObjectState]]:
         """Yield the objects below a prefix.
 
-        Each comes with the rest of its key.
+        Each comes with the rest of its key after the prefix.
         """
         start = f"{prefix.key}/"
         with named_errors(prefix):
@@ -188,7 +190,7 @@ class ObjectStore(ABC):
             self._delete(path)
 
     def _require_stored(self, path: ObjectPath, file: Path, sha256: str) -> ObjectState:
-        """Return the state of an object equal to a file."""
+        """Return the state of an object that equals a file."""
         found = self.state(path)
         if found is not None and found.size == file.stat().st_size and self.hash(path, found) == sha256:
             return found
@@ -198,8 +200,8 @@ class ObjectStore(ABC):
 class ObjectReader(io.RawIOBase):
     """The bytes of an object.
 
-    Errors are ObjectStoreError. Each read asks for a block of the object that was opened, if the store can do that;
-    `require_unchanged` compares at the end.
+    All errors are ObjectStoreError. If the store supports it, each read fails unless the object is still the one that
+    was opened. `require_unchanged` compares it at the end.
     """
 
     def __init__(self, store: ObjectStore, path: ObjectPath, state: ObjectState, file: BinaryIO) -> None:
@@ -244,7 +246,7 @@ class ObjectReader(io.RawIOBase):
 
 
 class RangeFile(io.RawIOBase):
-    """An object as a file, of which blocks are fetched.
+    """An object as a file that fetches blocks.
 
     `fetch` returns the bytes from one position up to another.
     """

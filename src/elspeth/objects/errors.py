@@ -1,4 +1,4 @@
-"""Errors of object stores, in words of ours."""
+"""Errors of object stores, reworded for users."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _UNREACHABLE = (
 )
 _MISSING = "ResourceNotFoundError"
 _EXISTS = ("ResourceExistsError", "ResourceModifiedError")
-"""What Azure's client raises, the last one for conditions that do not hold."""
+"""Errors of Azure's client; the last one is for conditions that are not met."""
 
 _REPLACED = "FileExpired"
-"""What s3fs raises when an object is not the one that was opened."""
+"""The error of s3fs for an object that was replaced since it was opened."""
 
 _UNAUTHENTICATED = "ClientAuthenticationError"
 _REQUEST_ID = "RequestId:"
-"""What comes after the message of an error of Azure."""
+"""The text after the message of an error of Azure."""
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 
@@ -54,7 +54,7 @@ class ObjectMissingError(ObjectStoreError, FileNotFoundError):
 
 
 class ObjectExistsError(ObjectStoreError, FileExistsError):
-    """Another object is there than the one to be replaced."""
+    """Another object is there, which may not be replaced."""
 
 
 class ObjectChangedError(ObjectStoreError):
@@ -63,7 +63,7 @@ class ObjectChangedError(ObjectStoreError):
 
 @contextmanager
 def named_errors(path: ObjectPath) -> Iterator[None]:
-    """Raise errors of a store's library as ObjectStoreError."""
+    """Turn errors of a store's library into ObjectStoreError."""
     try:
         yield
     except ObjectStoreError:
@@ -80,7 +80,7 @@ def named_errors(path: ObjectPath) -> Iterator[None]:
 
 
 def response_code(error: BaseException) -> str | None:
-    """Return the code of an error of S3, or None."""
+    """Return the error code of S3, or None."""
     for each in (error, error.__cause__):
         response = getattr(each, "response", None)
         if isinstance(response, dict) and isinstance(answer := response.get("Error"), dict):

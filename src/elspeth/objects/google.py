@@ -1,7 +1,7 @@
 """Google Cloud Storage.
 
-Requests are made with the client of gcsfs, which finds the credentials and repeats requests. Its files are not used:
-they cannot say which generation of an object they read or replace.
+Uses the client of gcsfs for requests, because it finds the credentials and repeats requests, but not its files: these
+cannot restrict which generation of an object they read or replace.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from elspeth.objects.errors import ObjectChangedError, ObjectMissingError, named
 __all__ = ["CLIENT_OPTIONS", "GoogleStore"]
 
 CLIENT_OPTIONS: Mapping[str, object] = {"session_kwargs": {"auto_decompress": False}}
-"""Options of gcsfs with which objects are read as they are stored, whatever their content encoding."""
+"""Options of gcsfs that read objects as they are stored, whatever their content encoding."""
 
 _PLAIN = {"Accept-Encoding": "identity"}
 _AS_STORED = {"Accept-Encoding": "gzip"}
 _OBJECT = "b/{}/o/{}"
 _API = "storage/v1/"
 _NO_OBJECT = "0"
-"""The generation in a condition that is met when there is no object."""
+"""The generation that stands for "no object" in a condition."""
 
 
 class GoogleClient(Protocol):
-    """What is used of gcsfs's `GCSFileSystem`."""
+    """The methods of gcsfs's `GCSFileSystem` that elspeth uses."""
 
     @property
     def base(self) -> str:
@@ -51,7 +51,7 @@ class GoogleClient(Protocol):
 class GoogleStore(ObjectStore):
     """Google Cloud Storage.
 
-    Each content of an object has a generation. The first request of an upload says which one it may replace.
+    Each content of an object has a generation. The first request of an upload states which one it may replace.
     """
 
     def __init__(self, client: GoogleClient) -> None:
@@ -68,7 +68,7 @@ class GoogleStore(ObjectStore):
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
-        Begins an upload, which shows nothing, and gives it up.
+        Begins an upload and aborts it, which leaves nothing behind.
         """
         with named_errors(path):
             session = self._begin(path, {}, None)
@@ -127,7 +127,7 @@ class GoogleStore(ObjectStore):
     def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Upload a file in parts.
 
-        A crash leaves an upload that nobody sees, and that ends after a week.
+        A crash leaves an invisible upload, which ends after a week.
         """
         size, done, content = file.stat().st_size, 0, b""
         with file.open("rb") as opened:
@@ -188,7 +188,7 @@ def _received(answer: Mapping[str, str]) -> int:
 
 
 def _described(contents: Iterable[bytes], sha256: str) -> Mapping[str, object]:
-    """Return what is stored beside contents: their checksum and hash."""
+    """Return the metadata of contents: checksum and hash."""
     checksum = import_module("google_crc32c").Checksum()
     for content in contents:
         checksum.update(content)

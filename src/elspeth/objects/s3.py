@@ -1,6 +1,6 @@
-"""Amazon S3, and the many stores with its API.
+"""Amazon S3, and other stores with its API.
 
-Requests are made with s3fs, but not its uploads: they cannot say which object they may replace.
+Uses s3fs for requests, but not for uploads: its uploads cannot restrict which object they replace.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from elspeth.objects.errors import ObjectMissingError, ObjectStoreError, named_e
 __all__ = ["S3Store"]
 
 _MAX_PARTS = 10_000
-"""The most parts that S3 makes an object of; each has at least 5 MiB."""
+"""The most parts of an object in S3; each has at least 5 MiB."""
 
 _PAGE = 1000
 """Objects that are listed by one request, the most that S3 allows."""
 
 _CONFLICTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "NoSuchUpload"})
-"""Answers to a conditional request whose condition does not hold."""
+"""Error codes for a conditional request whose condition is not met."""
 
 
 class S3Files(Protocol):
-    """What is used of s3fs's `S3FileSystem`."""
+    """The methods of s3fs's `S3FileSystem` that elspeth uses."""
 
     def open(self, path: str, mode: str, *, block_size: int) -> BinaryIO:
         """Open an object for reading."""
@@ -44,7 +44,7 @@ class S3Files(Protocol):
 class S3Store(ObjectStore):
     """Amazon S3, and stores with its API.
 
-    An object appears when its only request or the last one of several succeeds. That request says what it may replace.
+    An object appears when the last request of its upload succeeds. That request states which object it may replace.
     """
 
     def __init__(self, files: S3Files) -> None:
@@ -73,7 +73,7 @@ class S3Store(ObjectStore):
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
-        Begins an upload, which shows nothing, and gives it up.
+        Begins an upload and aborts it, which leaves nothing behind.
         """
         with named_errors(path):
             upload = self._call("create_multipart_upload", path)
@@ -109,7 +109,7 @@ class S3Store(ObjectStore):
     def _upload_parts(self, path: ObjectPath, file: Path, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Upload a file in parts.
 
-        A crash leaves parts that nobody sees, and that the bucket's rule for unfinished uploads removes.
+        A crash leaves invisible parts, which the bucket's rule for unfinished uploads removes.
         """
         with _conflicts(path):
             answer = self._send_parts(path, file, sha256, replacing)
@@ -146,13 +146,13 @@ class S3Store(ObjectStore):
 
 
 def _condition(replacing: ObjectState | None) -> Mapping[str, object]:
-    """Return the options that say what may be replaced."""
+    """Return the options that restrict what a request replaces."""
     return {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing.tag}
 
 
 @contextlib.contextmanager
 def _conflicts(path: ObjectPath) -> Iterator[None]:
-    """Raise FileExistsError if a condition does not hold."""
+    """Raise FileExistsError if a condition is not met."""
     try:
         yield
     except OSError as error:
@@ -184,9 +184,9 @@ def _version(answer: Mapping[str, object]) -> str | None:
 
 
 def _full_checksum(head: Mapping[str, object]) -> str | None:
-    """Return the SHA-256 in hex that S3 itself has computed.
+    """Return the SHA-256 that S3 computed, in hex.
 
-    None if it has computed that of parts only, or none.
+    None if S3 computed only hashes of parts, or none.
     """
     checksum = head.get("ChecksumSHA256")
     if not isinstance(checksum, str) or "-" in checksum or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":

@@ -1,4 +1,4 @@
-"""Stores by address, and files and objects read alike."""
+"""Find stores by address; read files and objects alike."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Fields of outputs traced to fields of inputs.
+"""Trace fields of outputs to fields of inputs.
 
-Transforms say where the fields of their results come from, and gates change none. What any other step hands on is not
-known, so nothing is said about the fields that come out of it.
+Transforms declare where the fields of their results come from, and gates change no fields. Fields that come out of any
+other step are not traced.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _Origins = frozenset[_Origin]
 class _Fields:
     """The origins of fields at a place of the graph.
 
-    `known` has those that are named somewhere. All others but those `gone` have their own names in the datasets that
-    are `open`, and other values there if they are `changed`.
+    `known` holds the fields that some step names. All other fields, except those `gone`, come from the fields of the
+    same name in the datasets `open`; if they are `changed`, their values differ.
     """
 
     known: Mapping[str, _Origins] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class _Fields:
 
 
 def _head(name: str) -> str:
-    """Return the field that a name leads into."""
+    """Return the field that a nested name begins with."""
     return name.partition(".")[0]
 
 
@@ -96,7 +96,7 @@ def _derived(origins: _Origins) -> _Origins:
 def trace_columns(records: LineageRecords) -> dict[str, dict[str, list[dict[str, object]]]]:
     """Return the origins of each sink's fields, by node id.
 
-    Sinks of which nothing is known are left out.
+    Leaves out sinks whose fields cannot be traced.
     """
     tracer = _Tracer(records)
     found: dict[str, dict[str, list[dict[str, object]]]] = {}
@@ -111,7 +111,7 @@ def trace_columns(records: LineageRecords) -> dict[str, dict[str, list[dict[str,
 class _Tracer:
     """Follows fields along the edges of a graph.
 
-    Rows that leave their path after an error are not followed.
+    Does not follow rows that leave their path after an error.
     """
 
     def __init__(self, records: LineageRecords) -> None:
@@ -130,7 +130,7 @@ class _Tracer:
         return _merged(known) if known and len(known) == len(found) else None
 
     def leaving(self, node_id: str) -> _Fields | None:
-        """Return the fields that a node hands on."""
+        """Return the fields that leave a node."""
         if node_id not in self._leaving:
             self._leaving[node_id] = self._compute(self._nodes[node_id])
         return self._leaving[node_id]
@@ -156,7 +156,7 @@ def _of_source(node: Node, datasets: Sequence[Dataset]) -> _Fields | None:
 
 
 def _merged(ways: Sequence[_Fields]) -> _Fields:
-    """Return the fields of rows that come several ways."""
+    """Merge the fields of rows that arrive along several edges."""
     if len(ways) == 1:
         return ways[0]
     names = {name for way in ways for name in way.known}

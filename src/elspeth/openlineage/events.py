@@ -1,6 +1,6 @@
-"""The events of a run, made of its records alone.
+"""Make the events of a run from its records alone.
 
-So those that are sent while it goes on are those that are made of a database or a bag later.
+So the events that a run sends are the same as those made later from a database or a bag.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAMESPACE = "elspeth"
 _DIGITS = 12  # of a hash, in the name of a job that has none
 _FORMATS = {"csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet"}
 _DATABASE = "database"
-"""The type of artifacts whose hash is that of the rows that were added, not of the dataset."""
+"""The type of artifacts whose hash covers the added rows, not the whole dataset."""
 
 
 class EventType(StrEnum):
@@ -46,28 +46,28 @@ class EventType(StrEnum):
 
 
 def run_uuid(run_id: str) -> UUID:
-    """Return the UUID by which events know a run."""
+    """Return the UUID of a run in events."""
     return uuid5(NAMESPACE_URL, f"{facets.PRODUCER}/run/{run_id}")
 
 
 def beat(event: Event, time: datetime) -> Event:
-    """Return the event that a run still goes on."""
+    """Return the event that shows that a run is alive."""
     return {**event, "eventType": EventType.RUNNING.value, "eventTime": timestamp_text(time)}
 
 
 def run_events(records: LineageRecords) -> list[Event]:
     """Return the events of a run so far, oldest first.
 
-    The events that only say that it goes on are left out, as no record does.
+    Without events of the type RUNNING that only show that the run is alive: no record has them.
     """
     return [_event(records, each) for each in _moments(records)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Moment:
-    """When something happened to a run, and in which process.
+    """A moment in a run that gives an event.
 
-    `is_end` says that what it read and wrote is recorded.
+    With `is_end`, inputs and outputs are recorded.
     """
 
     type: EventType
@@ -143,7 +143,7 @@ def _section(records: LineageRecords) -> Mapping[str, object]:
 def _job(records: LineageRecords, moment: _Moment) -> dict[str, object]:
     """Return the job.
 
-    One without a name is named by the hash of the settings.
+    Without a name, the hash of the settings names it.
     """
     section, process = _section(records), moment.process
     named = {"jobType": facets.job_type()}
@@ -191,9 +191,9 @@ def _inputs(records: LineageRecords, *, is_end: bool) -> list[dict[str, object]]
 
 
 def _read_from(datasets: list[Dataset], inputs: list[SourceInput]) -> dict[Dataset, list[SourceInput]]:
-    """Return what was read of each dataset, where known.
+    """Return what was read from each dataset, where known.
 
-    The rows of a query over several tables are rows of none of them.
+    A query over several tables has no row count for any of them.
     """
     if len(datasets) == 1:
         return {datasets[0]: inputs} if inputs else {}

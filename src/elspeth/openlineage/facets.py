@@ -1,6 +1,6 @@
-"""Facets: parts of events with JSON Schemas of their own.
+"""Make facets: parts of events with their own JSON Schemas.
 
-Each function returns one facet. The names of facets, and of their members, are those of the specification.
+Each function returns one facet. Names of facets and members follow the specification.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 Facet = dict[str, object]
 
 PRODUCER = "https://w3id.org/elspeth"
-"""What identifies elspeth in events. It need not answer."""
+"""The URI that identifies elspeth in events; nothing needs to be at this address."""
 
 SPECIFICATION = "https://openlineage.io/spec"
 
@@ -63,7 +63,7 @@ def _facet(version: str, name: str, members: Mapping[str, object]) -> Facet:
 
 
 def job_type() -> Facet:
-    """Say that a job is a pipeline that ends."""
+    """State that the job is a batch pipeline."""
     members = {"processingType": "BATCH", "integration": "ELSPETH", "jobType": "PIPELINE"}
     return _facet("2-0-4", "JobTypeJobFacet", members)
 

@@ -1,4 +1,4 @@
-"""Events of a recorded run, one per line."""
+"""Write the events of a recorded run, one per line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def database_records(db: LandscapeDB, run_id: str) -> LineageRecords:
 def export_records(path: Path, progress: Callable[[int], None] | None = None) -> LineageRecords:
     """Read the records of the run in an export.
 
-    Raises ExportError if it is incomplete or was changed.
+    Raises ExportError if the export is incomplete or was changed.
     """
     statement = read_statement(path) if find_place(path).kind is ExportKind.BAG else None
     with open_exported(path, RECORDS, progress) as (connection, run_id):
@@ -51,8 +51,8 @@ def write_events(
 ) -> int:
     """Write events to a file or stream, and count them.
 
-    A file replaces an earlier one of events, or with `force` any file. Raises OutputRefusedError or OSError; the file
-    then keeps its content.
+    Replaces a file of events, or with `force` any file. Raises OutputRefusedError or OSError; the file then keeps its
+    content.
     """
     content = b"".join(orjson.dumps(each, option=orjson.OPT_SORT_KEYS) + b"\n" for each in events)
     if isinstance(target, Path):

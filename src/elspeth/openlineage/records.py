@@ -1,4 +1,4 @@
-"""The records that events are made of."""
+"""The records from which events are made."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _R = TypeVar("_R", bound=AuditRecord)
 class _RecordedOrigins(BaseModel):
     """The origins of fields as they are recorded.
 
-    Pairs in place of objects: the values of an object are masked where a name looks like that of a secret.
+    Pairs, not objects: in an object, a value would be masked if its name looks like that of a secret.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -85,10 +85,10 @@ def record_origins(origins: FieldOrigins) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True)
 class LineageRecords:
-    """What is recorded of a run as a whole.
+    """The records about a run as a whole.
 
-    `rows_by_sink` counts the tokens that each sink took, by its name. A database has the `seal` of a run that ended, a
-    bag the `statement`.
+    `rows_by_sink` counts the tokens that each sink took. A database has the `seal` of an ended run, a bag the
+    `statement`.
     """
 
     run: Run

@@ -1,7 +1,7 @@
-"""Sending events, by transports of the OpenLineage client.
+"""Send events, by transports of the OpenLineage client.
 
-A thread of its own sends them, so that a run never waits for a server while it works. At its end it waits, but only
-until a deadline. What fails is told as one problem.
+A separate thread sends them, so that a working run never waits for a server. At its end a run waits, but only until a
+deadline. All failures are reported as one problem.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 __all__ = ["Sender", "TransportError", "open_transport"]
 
 _BEAT_S = 300.0
-"""After how many seconds without an event another one says that the run goes on."""
+"""Seconds without an event until another one shows that the run is alive."""
 
 _REPEATED = re.compile(r"too many (\d{3}) error responses")
-"""What the client's HTTP library says of a server that answers with an error each time."""
+"""The message of the client's HTTP library about a server that answers every attempt with an error."""
 
 _CONSOLE = "openlineage.client.transport.console"
 """The logger to which the client's transport `console` writes."""
 
 
 class TransportError(RecordableError):
-    """A transport cannot be made of its configuration."""
+    """The configuration of a transport cannot be used."""
 
 
 def open_transport(config: Mapping[str, object]) -> Transport:
@@ -79,7 +79,7 @@ def _show_console() -> None:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Writes messages to standard error, whatever that is then."""
+    """Writes messages to the current standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"{record.getMessage()}\n")
@@ -87,7 +87,7 @@ class _ConsoleHandler(logging.Handler):
 
 @dataclass(slots=True)
 class _Tally:
-    """What became of the events; the thread counts."""
+    """Counts of sent and failed events, kept by the thread."""
 
     given: int = 0
     sent: int = 0
@@ -97,7 +97,7 @@ class _Tally:
 class Sender:
     """Sends events one after another, from a thread.
 
-    If there is none for `beat_s` seconds, the run is said to go on.
+    After `beat_s` seconds without an event, sends one that shows that the run is alive.
     """
 
     def __init__(self, transport: Transport, *, beat_s: float = _BEAT_S) -> None:
@@ -116,13 +116,13 @@ class Sender:
         self._events.put(event)
 
     def stop(self) -> None:
-        """Send no more than what was taken, without waiting."""
+        """Take no more events, without waiting for those taken."""
         self._events.put(None)
 
     def finish(self, deadline_s: float) -> str | None:
-        """Wait until all events are sent, at most so long.
+        """Wait until all events are sent, or until the deadline.
 
-        Returns what was not sent, and why, or None.
+        Returns which events were not sent, and why, or None.
         """
         tally = self._tally
         if not tally.given:
@@ -166,7 +166,7 @@ class Sender:
 
 
 def _client_event(event: Event) -> RunEvent:
-    """Return an event as transports take it."""
+    """Return an event in the form that transports take."""
     from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState  # noqa: PLC0415
 
     run, job = cast("dict[str, Any]", event["run"]), cast("dict[str, Any]", event["job"])

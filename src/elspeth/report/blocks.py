@@ -1,4 +1,4 @@
-"""Lines as compressed blocks, which a browser does not parse."""
+"""Pack lines into compressed blocks, which browsers do not parse."""
 
 from __future__ import annotations
 

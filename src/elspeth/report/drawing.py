@@ -1,4 +1,4 @@
-"""The graph of a run as a picture."""
+"""Draw the graph of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["draw_flow"]
 def draw_flow(flow: Flow, *, has_style: bool = False) -> str:
     """Return the graph of a run as SVG.
 
-    It is for a page that includes the style of diagrams, unless it has its own.
+    Include the style of diagrams in the page, or a style of your own.
     """
     kinds = {node.node_id: node.node_type for node in flow.nodes}
     nodes = [

@@ -1,6 +1,6 @@
-"""The choice of records that a page holds.
+"""The options for the records that a page holds.
 
-It is apart from the choosing, which takes long to import.
+A module of its own, because `embedding` takes long to import.
 """
 
 from __future__ import annotations

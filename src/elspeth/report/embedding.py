@@ -1,7 +1,7 @@
-"""Which records a page holds.
+"""Choose the records that a page holds.
 
-A large run would make a page that nobody can mail. Of such a run it holds the stories that are asked for most: those
-of rows that failed or were quarantined, of rows for which another system was called, and of the first rows.
+The page of a large run would be too large to mail. So it holds the stories that readers want most: those of rows that
+failed or were quarantined, of rows for which another system was called, and of the first rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from elspeth_schema.tables import (
 __all__ = ["MOST_RECORDS", "chosen_lines"]
 
 MOST_RECORDS = 200_000
-"""Records that a page holds if nothing else is asked for: about 25 MB."""
+"""The default limit of the records that a page holds: about 25 MB."""
 
 _WHOLE = (RUN.name, RUN_PROCESS.name, NODE.name, EDGE.name, SOURCE_INPUT.name)
 """The types of which every record is chosen."""

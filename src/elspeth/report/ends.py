@@ -1,4 +1,4 @@
-"""How tokens ended, and why some failed."""
+"""Render how tokens ended, and why some failed."""
 
 from __future__ import annotations
 

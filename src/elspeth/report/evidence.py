@@ -1,7 +1,7 @@
 """What a page needs to check its own records.
 
-A page made from a bag holds the other files of the bag, so that the steps that `elspeth verify` takes over bytes can be
-taken in the page. One made from a database holds the seal of the run.
+A page made from a bag also holds the other files of the bag, so that it can take the steps of `elspeth verify` that
+compare bytes. A page made from a database holds the seal of the run.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["PageEvidence", "read_bag_certificate", "read_bag_contents", "read_bag_files", "read_seal"]
 
 _LARGE = (bag.RECORDS, bag.LEAVES, bag.CONTENTS)
-"""The page holds the records in blocks, and computes their hashes; contents are read one by one."""
+"""Not read here: the page holds the records in blocks and computes their hashes, and contents are read one by one."""
 
 _PREFIXES, _PREFIX_SIZE = "leaf-prefixes", 4
-"""The first bytes of each leaf hash, by which the page names a line that was altered. No file in a bag has the name."""
+"""The first bytes of each leaf hash, by which the page finds an altered line. No file of a bag has this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageEvidence:
-    """What a page checks its records with.
+    """The data with which a page checks its records.
 
     `files` are those of a bag by name, without records and contents; `seal` is for the script. `key` is the key that
     the reader is told to expect, `certificate` that of the bag, which the page does not check. `contents` are those of
@@ -53,7 +53,7 @@ class PageEvidence:
 def read_bag_files(path: Path) -> dict[str, bytes]:
     """Return the files of a bag without records and contents.
 
-    Of the leaf hashes only the first bytes are there. Nothing is returned for an export that is not a bag.
+    Returns only the first bytes of each leaf hash, and nothing for an export that is not a bag.
 
     Raises ExportError or EvidenceError if it cannot be read.
     """
@@ -100,8 +100,8 @@ def read_bag_contents(path: Path) -> Iterator[tuple[str, bytes]]:
 def read_seal(connection: Connection, run_id: str) -> Mapping[str, object] | None:
     """Return the seal of a run for the script.
 
-    None without one. `columns` names the sealed columns of each type whose lines have others, too. A seal of an older
-    epoch covers other lines than the page holds, so there is nothing to check it with.
+    None without a seal, and for a seal of an older epoch, which covers other lines than the page holds. `columns` names
+    the sealed columns of each type whose lines also have others.
     """
     seal = next(iter(read_seals(connection, run_id)), None)
     if seal is None or seal.epoch != EPOCH:

@@ -1,9 +1,9 @@
-"""The graph of a run, with numbers of tokens.
+"""Count the tokens on nodes and edges of a run.
 
-A token goes along an edge from one visit to the next; one that was made by a fork, an expansion, a merge or a batch
-begins along an edge from the node that made it. Straight edges have no routing events, so visits are what is counted.
-Where several edges join the same two nodes, the routing event of the visit before says which was taken; without one it
-is the edge that is not for failures.
+A token takes an edge from one visit to the next. A token that a fork, an expansion, a merge or a batch made begins with
+an edge from that node. Straight edges have no routing events, so visits are counted. If several edges join the same two
+nodes, the routing event of the earlier visit names the edge; without such an event, it is the edge that is not for
+failures.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _batches, _members, _outputs = batches_table.c, batch_members_table.c, batch_out
 _TOKEN = "token"  # noqa: S105 - a type of output
 
 _STRAY = ""
-"""In the place of an edge's id, for steps along no edge."""
+"""Stands for the id of an edge, in steps along no edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowNode:
-    """A node, and what became of the tokens at it.
+    """A node, with the numbers of its tokens.
 
     Every token is accounted for: `began + entered + made == left + sum(ended.values()) + waiting`.
 
@@ -72,7 +72,7 @@ class FlowNode:
 
     @property
     def came(self) -> int:
-        """Tokens that came here from outside or along an edge."""
+        """Count tokens that came from outside or along edges."""
         return self.began + self.entered
 
 
@@ -91,7 +91,7 @@ class FlowEdge:
 class Flow:
     """The graph of a run with its numbers.
 
-    `strays` counts steps of tokens along no edge of the graph; other programs may record them.
+    `strays` counts steps of tokens along no edge of the graph, which other programs may record.
     """
 
     nodes: tuple[FlowNode, ...]
@@ -127,7 +127,7 @@ def read_flow(connection: Connection, run_id: str) -> Flow:
 class _Edges:
     """The edges by id.
 
-    `straight` are those between two nodes along which a token goes if no event names another.
+    `straight` holds for two nodes the edge that a token takes if no event names another.
     """
 
     by_id: Mapping[str, FlowEdge]
@@ -209,8 +209,8 @@ def _journeys(run_id: str) -> Select[*tuple[Any, ...]]:
     """Select how many tokens have the same beginning and end.
 
     The columns are the node that made the token, the edge to its first node if an event names it, its first node, its
-    last, the source of its row, its outcome, and the number. All parents of a merged token ended at one node: one of
-    them stands for all. What is looked up for a token is found in an index, however large the run is.
+    last, the source of its row, its outcome, and the number. All parents of a merged token ended at one node, so one of
+    them stands for all. Every lookup for a token uses an index.
     """
     parent = select(func.min(_links.parent_token_id)).where(
         _links.run_id == run_id, _links.token_id == _tokens.token_id
@@ -298,7 +298,7 @@ class _Numbers:
     def add_tokens(self, maker: str | None, first: str, last: str, outcome: str | None, number: int) -> None:
         """Add tokens with their beginning and their end.
 
-        Without a visit a token began at the source of its row, and stays where it was made.
+        A token without a visit began at the source of its row, and stays where it was made.
         """
         if maker is None:
             self.began[first] += number
@@ -338,7 +338,7 @@ def _read_nodes(connection: Connection, run_id: str, numbers: _Numbers) -> Itera
 
 
 def _place(row: Row[*tuple[Any, ...]]) -> tuple[object, ...]:
-    """Return what nodes are sorted by: sources first, sinks last."""
+    """Return a node's sort key: sources first, sinks last."""
     sequence = row.sequence_in_pipeline
     kind = NodeType(row.node_type)
     return kind is NodeType.SINK, kind is not NodeType.SOURCE, sequence is None, sequence or 0, kind, row.node_id

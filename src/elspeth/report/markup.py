@@ -1,7 +1,7 @@
-"""Text and tables as HTML.
+"""Render text and tables as HTML.
 
-Whatever comes from records is foreign text: it is escaped here, characters that could reorder or hide text are shown as
-escapes, and what is too long is cut with its length told.
+All texts from records are foreign. They are escaped here; characters that could reorder or hide text become visible
+escapes; and long texts are cut, with their length.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _LONGEST = 400
 
 _LONG_NAME = 30
 _SPECIAL = re.compile(r'["$`\\!]')
-"""What means something in double quotes."""
+"""Characters with a meaning in double quotes."""
 
 _FEW_COLUMNS = 3
-"""Columns of tables that are only as wide as they need to be."""
+"""Tables with at most so many columns are only as wide as needed."""
 
 _SECOND_MS = 1000
 _MINUTE_S = 60
@@ -124,7 +124,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 def table(caption: str, heading: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
     """Return rows of HTML as a scrolling table.
 
-    `numbers` are the places of columns with numbers, which are set to the right.
+    `numbers` holds the positions of columns with numbers, which are right-aligned.
     """
     kinds = [' class="number"' if place in numbers else "" for place in range(len(heading))]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(heading, kinds, strict=True))

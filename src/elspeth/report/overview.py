@@ -1,7 +1,6 @@
-"""What a report shows of a whole run.
+"""Collect what a report says about a whole run.
 
-Everything is counted by the database, whatever the number of records: memory grows with nodes, edges, reasons and
-artifacts only.
+The database counts everything, so memory grows only with nodes, edges, reasons and artifacts, not with records.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class OpenVisit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOpen:
-    """What has not ended in a run.
+    """The parts of a run that have not ended.
 
     `tokens` have no terminal outcome. `visits` are the first of `open_visits`. `batches` counts the unfinished ones by
     node and status. `checkpoint` is the newest, with the index of the row that was taken last.
@@ -108,7 +107,7 @@ class LeftOpen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything about a run but its single rows.
+    """Everything about a run except its single rows.
 
     `counts` has the number of records by type; `inputs` are the first of a run that read many.
     """

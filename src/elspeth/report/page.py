@@ -24,18 +24,18 @@ from elspeth_schema.records import RECORD_TYPES
 __all__ = ["PageText", "content_policy", "page_objection", "page_parts"]
 
 _BLOCKS = "<!-- blocks -->\n"
-"""Where the records stand in the template."""
+"""The place of the records in the template."""
 
 _START = 4096
-"""Bytes of a page in which it says what it is."""
+"""The page identifies itself within these first bytes."""
 
 _ERRORS = "error"
-"""In the names of the columns, and of the types, that tell why something failed."""
+"""Part of the names of columns and types that say why something failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageText:
-    """What a page says beside its records.
+    """The content of a page besides its records.
 
     `title` and `embedding` are text, `heading`, `sections` and `certificate` HTML. `facts` are for the script, `files`
     those of the bag from which the page was made, by name, `contents` those of rows and calls, by their hashes.
@@ -108,12 +108,12 @@ def _hash(text: str) -> str:
 
 
 def _json(value: object) -> str:
-    """Return JSON that cannot end the element it stands in."""
+    """Return JSON that cannot close the element around it."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _types() -> dict[str, object]:
-    """Return what the script must know of each record type."""
+    """Return what the script must know about each record type."""
     return {
         name: {
             "table": record_type.table.name,

@@ -1,4 +1,4 @@
-"""What ran: the run with its processes, inputs and settings."""
+"""Render the run with its processes, inputs and settings."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The records of one run, read once for its report.
 
-A report asks questions of tables and carries lines. Of a database both are there. An export is read once, verified on
-the way: its records go into tables of a temporary database, its lines into a temporary file. What is embedded in a
-report is so what was verified, even if the export changes meanwhile.
+A report queries tables and embeds lines. A database provides both. An export is verified while it is read, once: its
+records go into a temporary database, its lines into a temporary file. So the embedded lines are those that were
+verified, even if the export changes meanwhile.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class RunRecords:
     def lines(self) -> Iterator[list[bytes]]:
         """Yield all lines in export order, in batches.
 
-        They have no line feeds, and are as stored: those of an older export are of its epoch. Make no query before the
-        last batch. Raises AlteredRunError at the end if a run in a database is not what was sealed.
+        They have no line feeds, and are as stored: lines of an older export are of its epoch. Make no query before the
+        last batch. Raises AlteredRunError at the end if a run in a database differs from its seal.
         """
         return self.read_lines()
 

@@ -1,7 +1,7 @@
-"""The code of the page: modules joined into one script.
+"""Join the JavaScript modules of a page into one script.
 
-The modules are kept as they are loaded by a browser, and are only joined here: imports and the word `export` are left
-out, as all top-level names differ, and so are comments. Levels are indented by tabs.
+A browser could load each module by itself. Here imports, the word `export` and comments are left out, which is possible
+because all top-level names differ. Indentation becomes tabs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def script_of(module: str) -> str:
 def _source(module: str) -> str:
     """Return the text of a module.
 
-    That of `limits.js` is made here, so that the page refuses what the verifier refuses.
+    Generates `limits.js`, so that the page and the verifier have the same limits.
     """
     if module != "limits.js":
         return read_asset(module)

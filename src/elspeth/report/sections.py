@@ -1,4 +1,4 @@
-"""The part of a report that needs no JavaScript."""
+"""Render the part of a report that needs no JavaScript."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What took long in a run."""
+"""Render what took long in a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long nodes, operations and calls of a run took."""
+"""Measure how long nodes, operations and calls took."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ _SLOWEST = 10
 class NodeTimes:
     """When visits to a node were, and how long.
 
-    `ended_at` is None if none has ended. Visits of several workers overlap, so that their sum may exceed the time
-    between.
+    `ended_at` is None if none has ended. Visits of several workers overlap, so their sum may exceed the time between.
     """
 
     node_id: str

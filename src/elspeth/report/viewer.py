@@ -1,4 +1,4 @@
-"""The page that checks bags, without any data."""
+"""Make the page that checks bags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OBJECTION = partial(page_objection, pattern=_VIEWER, what="a page that checks b
 
 
 def viewer_page() -> bytes:
-    """Return the page: the same bytes wherever it is made."""
+    """Return the page, which always has the same bytes."""
     style = "".join(map(read_asset, ("page.css", "check.css", "viewer.css")))
     code = script_of("viewer.js")
     values = {"policy": content_policy(style, code), "version": escape(__version__), "style": style, "code": code}

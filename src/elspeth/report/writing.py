@@ -1,4 +1,4 @@
-"""Writing the report of a run."""
+"""Write the report of a run."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def write_report(
     Without `embed` it holds all records of a run with up to 200,000, and the chosen ones of a larger run. `progress` is
     called with the number of records read so far.
 
-    Raises AlteredRunError for a run that is not what was sealed, AuditIntegrityError for a record that breaks the
+    Raises AlteredRunError for a run that differs from its seal, AuditIntegrityError for a record that breaks the
     schema, OutputRefusedError for a path that the report may not have, and OSError; the path then keeps its content.
     """
     overview = read_overview(records)  # before the lines, which keep the connection busy
@@ -128,7 +128,7 @@ def _text(report: WrittenReport, overview: Overview, evidence: PageEvidence) -> 
 
 
 def _certificate(facts: CertificateFacts) -> str:
-    """Return whose the key is said to be, as HTML."""
+    """Return the subject of the certificate, as HTML."""
     said = f"The bag has a certificate of the key that signed it: {shown(str(facts))}."
     return f"<p>{said} This page checks no certificates: <code>elspeth verify BAG --ca ROOT.pem</code> does.</p>\n"
 
