@@ -348,6 +348,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "policy": {"irreplaceable"},
         "locks": {"policy"},
         "writing": {"locks", "policy"},
+        "uploads": {"irreplaceable", "policy"},
     },
     "elspeth.schema": {
         "checks": set(),

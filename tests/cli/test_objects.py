@@ -105,7 +105,10 @@ def test_an_output_of_a_run_is_checked_and_found_in_its_bucket(
     ("change", "problem"),
     [
         (lambda tree: tree["sinks"]["x"]["options"].update(path="s3://b/in.csv"), "sinks.x.options.path: the object"),
-        (lambda tree: tree["landscape"].update(report={"path": "s3://b/x.html"}), "landscape.report.path: "),
+        (
+            lambda tree: tree.update(rate_limit={"persistence_path": "s3://b/x.db"}),
+            "rate_limit.persistence_path: expected a local path, got the address of an object",
+        ),
         (lambda tree: tree["sinks"]["x"]["options"].update(path="hdfs://b/x"), "sinks.x.options.path: unknown scheme"),
         (lambda tree: tree["sinks"]["x"]["options"].update(path="s3://b/a/"), "sinks.x.options.path: 's3://b/a/' name"),
         (

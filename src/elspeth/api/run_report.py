@@ -18,6 +18,7 @@ from elspeth.core.placeholders import fill_placeholders, placeholder_values
 from elspeth.core.settings import Settings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import protected_files
+from elspeth.objects.address import place_of
 
 __all__ = ["RunReport", "report_at_end"]
 
@@ -75,19 +76,21 @@ class RunReport:
         from elspeth.report.embed import Embed  # noqa: PLC0415  start time
         from elspeth.report.evidence import PageEvidence, read_seal  # noqa: PLC0415
         from elspeth.report.records import open_database_records  # noqa: PLC0415
-        from elspeth.report.writing import check_target, write_report  # noqa: PLC0415
+        from elspeth.report.writing import report_target, write_report  # noqa: PLC0415
 
-        path = Path(fill_placeholders(text, placeholder_values(run_id, run.started_at)))
+        place = place_of(fill_placeholders(text, placeholder_values(run_id, run.started_at)))
         protected = protected_files(Parts.from_settings(self._settings), self._settings_file)
-        policy = check_target(path, protected=protected, force=self._force)
         embed = self._settings.landscape.report.embed
-        with open_database_records(self._db, run_id) as records:
+        with (
+            report_target(place, protected=protected, force=self._force) as (path, policy),
+            open_database_records(self._db, run_id) as records,
+        ):
             evidence = PageEvidence(seal=read_seal(records.connection, run_id))
             written = write_report(
                 records, path, policy, embed=None if embed is None else Embed(embed), evidence=evidence
             )
-        self.path = str(path)
-        log_event(logging.INFO, "report_written", f"the report is {path}", path=str(path), records=written.records)
+        self.path = str(place)
+        log_event(logging.INFO, "report_written", f"the report is {place}", path=str(place), records=written.records)
 
 
 @contextmanager

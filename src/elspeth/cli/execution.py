@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -72,6 +73,8 @@ def execute_pipeline(
         _workers(pipeline, settings.cluster) as workers,  # first, so that they start while this process prepares
         audit_database(pipeline.settings.landscape, _migrate) as db,
     ):
+        for problem in _unwritable_objects(pipeline):
+            _warn(problem)
         with note_signals() as request:
             try:
                 with (
@@ -126,6 +129,16 @@ def _workers(pipeline: Pipeline, cluster: str | None) -> AbstractContextManager[
         require_runnable(pipeline)
         return cluster_workers(cluster, [Path.cwd()], shared_places(pipeline))
     return run_workers(pipeline.settings.concurrency.workers)
+
+
+def _unwritable_objects(pipeline: Pipeline) -> Iterator[str]:
+    """Yield which objects cannot be written after the run, and why."""
+    from elspeth.core.placeholders import placeholder_values  # noqa: PLC0415  start time
+    from elspeth.core.settings.parts import Parts  # noqa: PLC0415
+    from elspeth.core.settings.planned_outputs import unwritable_objects  # noqa: PLC0415
+
+    parts = Parts.from_settings(pipeline.settings)
+    return unwritable_objects(parts, placeholder_values("0" * 32, datetime.now(UTC)))
 
 
 def _migrate(url: str) -> None:

@@ -74,22 +74,10 @@ def uploading(path: ObjectPath, *, force: bool) -> Iterator[Path]:
     UsageError for an unusable address, OutputRefusedError if an object is there, ObjectStoreError.
     """
     _check(path)
-    from elspeth.objects.stores import size_and_hash, store_of  # noqa: PLC0415  start time
-    from elspeth.outputs.irreplaceable import content_problem  # noqa: PLC0415
-    from elspeth.outputs.policy import OutputRefusedError  # noqa: PLC0415
+    from elspeth.outputs.uploads import begin_upload, is_there_already  # noqa: PLC0415  start time
 
-    store = store_of(path)
-    found = store.state(path)
-    if found is not None:
-        problem = content_problem(path) if force else "is there already: name another key, or use --force"
-        if problem is not None:
-            raise OutputRefusedError(path, problem)
-    store.check_writable(path)
-    with tempfile.TemporaryDirectory(prefix="elspeth-") as directory:
-        file = Path(directory, path.name)
+    with begin_upload(path, is_there_already(force=force)).file() as file:
         yield file
-        _, content_hash = size_and_hash(file)
-        store.put(path, file, sha256=content_hash, replacing=found)
 
 
 def _check(path: ObjectPath) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from elspeth.contracts.events import log_event
@@ -15,6 +14,7 @@ from elspeth.core.settings import Settings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import checkpoint_file, protected_files
 from elspeth.engine.keys import RunKeys
+from elspeth.objects.address import place_of
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.sealing.log_delivery import CheckpointPlan
@@ -44,7 +44,7 @@ class LogCheckpoints:
         )
 
         files = [
-            FilePlace(name=each.file, path=Path(fill_placeholders(checkpoint_file(each.file), values)))
+            FilePlace(name=each.file, path=place_of(fill_placeholders(checkpoint_file(each.file), values)))
             for each in log.after_run
             if each.file is not None
         ]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +26,7 @@ from elspeth.engine.keys import RunKeys
 from elspeth.engine.reporting import ExportFailedError, Observer, Phase, RunResult
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.objects.address import place_of
+from elspeth.outputs.uploads import Upload
 from elspeth.outputs.writing import Output
 
 __all__ = ["export_run"]
@@ -34,7 +38,13 @@ _FAILURES = (
 
 
 def export_run(
-    db: LandscapeDB, result: RunResult, output: Output, *, settings: Settings, keys: RunKeys, observer: Observer
+    db: LandscapeDB,
+    result: RunResult,
+    output: Output | Upload,
+    *,
+    settings: Settings,
+    keys: RunKeys,
+    observer: Observer,
 ) -> RunResult:
     """Export a completed run, and add this to its result.
 
@@ -53,7 +63,7 @@ def export_run(
 
 
 def _write_export(
-    db: LandscapeDB, run_id: str, output: Output, *, settings: Settings, keys: RunKeys, observer: Observer
+    db: LandscapeDB, run_id: str, output: Output | Upload, *, settings: Settings, keys: RunKeys, observer: Observer
 ) -> int:
     """Write the export, and return its number of records.
 
@@ -67,21 +77,35 @@ def _write_export(
     recorder = LandscapeRecorder(db)
     recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=form.value, export_sink=export.sink)
     try:
-        records = write_export(
-            db,
-            run_id,
-            output,
-            format=form,
-            compression=export_compression(export, str(output.path)),
-            signing_key=keys.signing_key,
-            signer=keys.bag_signer,
-            archive=guess_form(output.path) is ExportFormat.BAG,
-            contact=keys.contact,
-            contents=find_contents(db, run_id, payloads) if export.include_contents else None,
-            progress=lambda records: observer.tell_or_stop(records, total),
-        )
+        with _target(output) as target:
+            records = write_export(
+                db,
+                run_id,
+                target,
+                format=form,
+                compression=export_compression(export, str(output.path)),
+                signing_key=keys.signing_key,
+                signer=keys.bag_signer,
+                archive=guess_form(Path(str(output.path))) is ExportFormat.BAG,
+                contact=keys.contact,
+                contents=find_contents(db, run_id, payloads) if export.include_contents else None,
+                progress=lambda records: observer.tell_or_stop(records, total),
+            )
     except BaseException as error:
         recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
         raise
     recorder.set_export_status(run_id, ExportStatus.COMPLETED)
     return records
+
+
+@contextmanager
+def _target(output: Output | Upload) -> Iterator[Output | Path]:
+    """Yield what the export is written to.
+
+    The file of an object is uploaded at the end.
+    """
+    if isinstance(output, Upload):
+        with output.file() as path:
+            yield path
+    else:
+        yield output

@@ -19,8 +19,10 @@ from elspeth.core.settings.paths import protected_files
 from elspeth.core.settings.planned_outputs import PlannedObject, PlannedOutput, planned_outputs
 from elspeth.engine.start import Start
 from elspeth.objects.address import Place
+from elspeth.objects.errors import ObjectStoreError
 from elspeth.objects.stores import size_and_hash
 from elspeth.outputs.policy import OutputRefusedError
+from elspeth.outputs.uploads import Upload, begin_upload
 from elspeth.outputs.writing import Output, hold
 
 __all__ = ["RunOutputs"]
@@ -34,14 +36,14 @@ class RunOutputs:
 
     def __init__(self, planned: Iterable[PlannedOutput | PlannedObject]) -> None:
         self._planned = tuple(planned)
-        self._export: Output | None = None
+        self._export: Output | Upload | None = None
         self._doubtful: dict[str, PlannedOutput | PlannedObject] = {}
 
     @property
-    def export(self) -> Output | None:
+    def export(self) -> Output | Upload | None:
         """Return the output for the export, or None without one.
 
-        It is known while the files are held.
+        It is known while the outputs are held.
         """
         return self._export
 
@@ -69,8 +71,7 @@ class RunOutputs:
         with ExitStack() as stack:
             for each in self._planned:
                 if isinstance(each, PlannedObject):
-                    if judged:
-                        _refuse(each)
+                    self._try(each, judged=judged)
                     continue
                 policy = each.policy
                 if each.sink is not None and not judged:
@@ -79,6 +80,20 @@ class RunOutputs:
                 if each.sink is None:
                     self._export = output
             yield
+
+    def _try(self, each: PlannedObject, *, judged: bool) -> None:
+        """Raise OutputRefusedError if an object may not be written.
+
+        Whether that of a sink can be written is tried when the sink is opened.
+        """
+        if each.sink is not None:
+            if judged and (problem := each.problem()):
+                raise OutputRefusedError(each.path, problem)
+            return
+        try:
+            self._export = begin_upload(each.path, each.objection)
+        except ObjectStoreError as error:
+            raise OutputRefusedError(each.path, f"cannot be written: {error.strerror}") from error
 
     def judge(self, start: Start) -> None:
         """Judge the files that a resumed run will replace.
@@ -106,10 +121,4 @@ class RunOutputs:
             return
         if output is not None and size_and_hash(each.path)[1] == output.content_hash:
             return
-        raise OutputRefusedError(each.path, problem)
-
-
-def _refuse(each: PlannedObject) -> None:
-    """Raise OutputRefusedError if an object may not be written."""
-    if problem := each.problem():
         raise OutputRefusedError(each.path, problem)

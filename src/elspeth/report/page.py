@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from html import escape
-from pathlib import Path
 from string import Template
 
 from elspeth import __version__
 from elspeth.core.landscape.queries.story.trail import LOOKUPS
 from elspeth.evidence.format import bag
+from elspeth.objects.address import Place
+from elspeth.objects.stores import open_place
 from elspeth.report.blocks import packed_element, packed_text
 from elspeth.report.scripts import read_asset, script_of
 from elspeth.report.sections import section_styles
@@ -88,13 +89,13 @@ def content_policy(style: str, code: str) -> str:
     )
 
 
-def page_objection(path: Path, pattern: re.Pattern[bytes], what: str) -> str | None:
+def page_objection(path: Place, pattern: re.Pattern[bytes], what: str) -> str | None:
     """Return why a file is not such a page.
 
     `pattern` matches the beginning of pages, `what` names one.
     """
     try:
-        with path.open("rb") as file:
+        with open_place(path) as file:
             start = file.read(_START)
     except OSError as error:
         return f"cannot be read, so nothing shows whether it is {what}: {error.strerror}"

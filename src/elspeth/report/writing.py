@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elspeth.core.landscape.lines.reading import read_lines, split
+from elspeth.objects.address import ObjectPath, Place
+from elspeth.outputs.irreplaceable import content_problem
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected, check_output
+from elspeth.outputs.uploads import begin_upload
 from elspeth.outputs.writing import Output, hold
 from elspeth.report.blocks import BlockWriter
 from elspeth.report.embed import Embed
@@ -27,7 +31,7 @@ from elspeth_schema import EPOCH
 if TYPE_CHECKING:
     from elspeth.evidence.format.certificates import CertificateFacts
 
-__all__ = ["WrittenReport", "check_target", "write_report"]
+__all__ = ["WrittenReport", "check_target", "report_target", "write_report"]
 
 _GENERATOR = re.compile(rb'<!doctype html>\n.*<meta name="generator" content="elspeth ', re.DOTALL)
 _OBJECTION = partial(page_objection, pattern=_GENERATOR, what="a report")
@@ -54,6 +58,22 @@ def check_target(target: Path, *, protected: Sequence[Protected] = (), force: bo
     policy = OutputPolicy(kind=Kind.FILE, objection=_OBJECTION, protected=protected, force=force)
     check_output(target, policy)
     return policy
+
+
+@contextmanager
+def report_target(
+    place: Place, *, protected: Sequence[Protected] = (), force: bool = False
+) -> Iterator[tuple[Path, OutputPolicy]]:
+    """Yield where a report is written, and what it may replace.
+
+    The file of an object is uploaded at the end. Raises OutputRefusedError if the place holds something else than an
+    earlier report, ObjectStoreError.
+    """
+    if not isinstance(place, ObjectPath):
+        yield place, check_target(place, protected=protected, force=force)
+        return
+    with begin_upload(place, content_problem if force else _OBJECTION).file() as path:
+        yield path, check_target(path)
 
 
 def write_report(

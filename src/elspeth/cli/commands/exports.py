@@ -49,9 +49,9 @@ from elspeth.cli.options import (
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.core.landscape.exporting.format import (
-    FILES,
     ExportFormat,
     guess_form,
+    object_problem,
 )
 from elspeth.objects.address import ObjectPath, Place, place_of
 from elspeth.outputs.compression import Compression
@@ -328,8 +328,7 @@ def _open_target(output: str, options: _Options) -> Iterator[BinaryIO | Path]:
     """
     place = place_of(output)
     if isinstance(place, ObjectPath):
-        if options.form not in FILES and not options.archive:
-            problem = f"the form {options.form} is a directory, and an object is one file: use .zip"
+        if (problem := object_problem(options.form, archive=options.archive)) is not None:
             raise UsageError(f"-o {output}: {problem}")
         with uploading(place, force=options.force) as path:
             yield path

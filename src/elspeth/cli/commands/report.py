@@ -14,11 +14,11 @@ import typer
 from elspeth.cli.access import default_database, open_landscape, protected_files
 from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import UsageError
-from elspeth.cli.objects import fetch_text
+from elspeth.cli.objects import fetch_text, require_place, uploading
 from elspeth.cli.options import ForceOption, JsonOption, OptionalDatabaseOption, PayloadsOption, require_unicode
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
-from elspeth.objects.address import place_of
+from elspeth.objects.address import ObjectPath, Place, place_of
 from elspeth.report.embed import Embed
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def report(
             "which may be an object.",
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The HTML file.")],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="PATH", callback=require_place, help="The HTML file or object."),
+    ],
     database: OptionalDatabaseOption = None,
     key: Annotated[
         Path | None,
@@ -86,7 +89,7 @@ def report(
     if viewer:
         if any(given is not None for given in (run, database, key, embed, payloads)) or include_contents:
             raise UsageError("the page of --viewer holds no data: give -o alone")
-        _write_viewer(output, force=force, json=json)
+        _write_viewer(place_of(output), force=force, json=json)
         return
     if run is None:
         raise UsageError("name a run in the database, or a bag or another export; --viewer writes a page without data")
@@ -97,34 +100,39 @@ def report(
         raise UsageError("--payloads: only with --include-contents")
     if include_contents and path.exists():
         raise UsageError("--include-contents: only of a run in a database: a page of a bag has the contents of the bag")
-    from elspeth.report.writing import check_target, write_report  # noqa: PLC0415  start time
+    from elspeth.report.writing import report_target, write_report  # noqa: PLC0415  start time
 
     export = path if path.exists() else None
     if export is None and database is None:
         database = default_database()
     public = None if key is None else _load_key(key)
     protected = protected_files(database=database, keys=[key], bag=export)
-    policy = check_target(output, protected=protected, force=force)
-    if export is None:
-        opened = _open_run(run, database or default_database(), include_contents=include_contents, payloads=payloads)
-    else:
-        opened = _open_export(export)
-    with opened as (records, evidence), record_display("report") as progress:
-        written = write_report(
-            records, output, policy, embed=embed, evidence=replace(evidence, key=public), progress=progress
-        )
-    size = output.stat().st_size
+    with report_target(place_of(output), protected=protected, force=force) as (target, policy):
+        if export is None:
+            database = database or default_database()
+            opened = _open_run(run, database, include_contents=include_contents, payloads=payloads)
+        else:
+            opened = _open_export(export)
+        with opened as (records, evidence), record_display("report") as progress:
+            written = write_report(
+                records, target, policy, embed=embed, evidence=replace(evidence, key=public), progress=progress
+            )
+        size = target.stat().st_size
     if json:
-        typer.echo(jsonlib.dumps({**asdict(written), "path": str(output), "size_bytes": size}, indent=2))
+        typer.echo(jsonlib.dumps({**asdict(written), "path": output, "size_bytes": size}, indent=2))
         return
     held = f"{written.embedded:,} of {written.records:,} records"
     typer.echo(aligned([("run", written.run_id), ("report", f"{output} ({size:,} bytes, {held})")]))
 
 
-def _write_viewer(output: Path, *, force: bool, json: bool) -> None:
+def _write_viewer(output: Place, *, force: bool, json: bool) -> None:
     from elspeth.report.viewer import write_viewer  # noqa: PLC0415  start time
 
-    digest = write_viewer(output, force=force)
+    if isinstance(output, ObjectPath):
+        with uploading(output, force=force) as path:
+            digest = write_viewer(path)
+    else:
+        digest = write_viewer(output, force=force)
     if json:
         typer.echo(jsonlib.dumps({"path": str(output), "sha256": digest}, indent=2))
     else:

@@ -1,6 +1,6 @@
 """Checks of the objects that settings name, such as `s3://bucket/key`.
 
-Only sources and sinks of files read and write objects. Each object that is written has one owner.
+Each object that is written has one owner.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import combinations
 from elspeth.contracts.input_paths import matches_pattern
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import NamedObject, named_objects
-from elspeth.core.settings.problems import Location, Problem
+from elspeth.core.settings.problems import Problem
 from elspeth.objects.address import ObjectPath, is_address, place_of
 
 __all__ = ["object_problems"]
@@ -19,10 +19,10 @@ __all__ = ["object_problems"]
 
 def object_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem]:
     """Yield what is wrong with the objects that settings name."""
-    for location, text in _local_paths(parts):
-        if text is not None and is_address(text):
-            message = "expected a local path, got the address of an object"
-            yield Problem(location=location, message=message)
+    limits = parts.rate_limit
+    if limits is not None and limits.persistence_path is not None and is_address(limits.persistence_path):
+        message = "expected a local path, got the address of an object"
+        yield Problem(location=("rate_limit", "persistence_path"), message=message)
     for first, second in combinations(named_objects(parts, values), 2):
         if first.is_input and second.is_input and first.owner != second.owner:
             continue
@@ -52,17 +52,3 @@ def _are_same(first: NamedObject, second: NamedObject) -> bool:
         pattern, other = (first, second) if first.is_pattern else (second, first)
         return matches_pattern(other.path, pattern.text)
     return first.path == second.path
-
-
-def _local_paths(parts: Parts) -> Iterator[tuple[Location, str | None]]:
-    """Yield the paths that cannot be addresses."""
-    sink = parts.sinks.get(parts.export_sink) if parts.export_sink is not None else None
-    if sink is not None and isinstance(path := sink.options.get("path"), str):
-        yield ("sinks", str(parts.export_sink), "options", "path"), path
-    if parts.rate_limit is not None:
-        yield ("rate_limit", "persistence_path"), parts.rate_limit.persistence_path
-    if parts.landscape is not None:
-        yield ("landscape", "export", "path"), parts.landscape.export.path
-        yield ("landscape", "report", "path"), parts.landscape.report.path
-        for index, place in enumerate(parts.landscape.log.after_run):
-            yield ("landscape", "log", "after_run", index, "file"), place.file

@@ -14,7 +14,13 @@ from pathlib import Path
 from elspeth.contracts.database_urls import database_server, sqlite_file
 from elspeth.contracts.input_paths import STANDARD_INPUT, matches_pattern, path_texts
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
-from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem, name_problem
+from elspeth.core.landscape.exporting.format import (
+    ExportFormat,
+    compression_problem,
+    guess_form,
+    name_problem,
+    object_problem,
+)
 from elspeth.core.placeholders import placeholder_problem, placeholder_values
 from elspeth.core.settings._object_checks import object_problems
 from elspeth.core.settings.parts import Parts
@@ -31,7 +37,7 @@ from elspeth.core.settings.paths import (
 )
 from elspeth.core.settings.planned_outputs import Objection, planned_outputs
 from elspeth.core.settings.problems import Location, Problem, location_text
-from elspeth.objects.address import ObjectPath, Place, place_of
+from elspeth.objects.address import ObjectPath, Place, is_address, place_of
 from elspeth.outputs.policy import (
     Extent,
     Kind,
@@ -201,6 +207,9 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
     elif compression is not None and (problem := compression_problem(form, compression)) is not None:
         named: Location = export_location(export) if export.compress is None else ("landscape", "export", "compress")
         yield Problem(location=named, message=f"{compression}: {problem}")
+    is_archive = guess_form(Path(path)) is ExportFormat.BAG
+    if is_address(path) and (problem := object_problem(form, archive=is_archive)) is not None:
+        yield Problem(location=export_location(export), message=f"{path}: {problem}")
     only_bags = {"include_contents": export.include_contents, "certificate": export.certificate is not None}
     for name, is_used in only_bags.items():
         if is_used and form is not ExportFormat.BAG:

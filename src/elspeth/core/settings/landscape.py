@@ -40,8 +40,16 @@ def _service_url(text: str) -> str:
     return text
 
 
+def _check_directory(text: str) -> str:
+    """Return a path or address, which a slash may end."""
+    check_address(f"{text}{{run_id}}" if text.endswith("/") else text)
+    return text
+
+
 PlaceText = Annotated[str, AfterValidator(check_address)]
 """A local path, or the address of an object."""
+
+_NamedPlace = Annotated[str, StringConstraints(min_length=1), AfterValidator(check_address)]
 
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 """The address of a service that needs no secret."""
@@ -65,8 +73,10 @@ class ExportSettings(Section):
     It goes to `path`, or to the path of the sink that `sink` names.
     """
 
-    path: Annotated[str, StringConstraints(min_length=1)] | None = Field(
-        default=None, description="Where the export goes. May contain `{run_id}` and `{date}`."
+    path: _NamedPlace | None = Field(
+        default=None,
+        description="Where the export goes: a path, or the address of an object for forms that are one file. May"
+        " contain `{run_id}` and `{date}`.",
     )
     enabled: bool = Field(
         default_factory=_has_path, description="Whether every run is exported. If not given: whether there is a `path`."
@@ -115,10 +125,10 @@ class SealSettings(Section):
 class LogPlaceSettings(Section):
     """A place for checkpoints: a file or a witness."""
 
-    file: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+    file: Annotated[str, StringConstraints(min_length=1), AfterValidator(_check_directory)] | None = Field(
         default=None,
-        description="The file. May contain `{run_id}` and `{date}`; in a directory, named with a slash at its end, the"
-        " file is `{run_id}.checkpoint`.",
+        description="The file or object. May contain `{run_id}` and `{date}`; in a directory, named with a slash at its"
+        " end, the file is `{run_id}.checkpoint`.",
     )
     witness: ServiceUrl | None = Field(default=None, description="The URL of a witness (c2sp.org/tlog-witness).")
     key: str | None = Field(
@@ -149,8 +159,9 @@ class ReportSettings(Section):
     What fails is said and logged, and fails no run.
     """
 
-    path: Annotated[str, StringConstraints(min_length=1)] | None = Field(
-        default=None, description="The HTML file. May contain `{run_id}` and `{date}`. An earlier report is replaced."
+    path: _NamedPlace | None = Field(
+        default=None,
+        description="The HTML file or object. May contain `{run_id}` and `{date}`. An earlier report is replaced.",
     )
     embed: Literal["all", "failures", "none"] | None = Field(
         default=None,

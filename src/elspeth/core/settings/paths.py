@@ -13,7 +13,7 @@ from elspeth.core.placeholders import fill_placeholders, placeholder_problem
 from elspeth.core.settings.landscape import ExportSettings, LandscapeSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Location, location_text
-from elspeth.objects.address import ObjectPath, place_of
+from elspeth.objects.address import ObjectPath, is_address, place_of
 from elspeth.outputs.compression import Compression, guess_compression
 from elspeth.outputs.policy import Extent, Protected
 
@@ -81,6 +81,8 @@ def checkpoint_file(text: str) -> str:
     `text` may name a directory.
     """
     is_directory = text.endswith("/") or Path(text).is_dir()
+    if is_address(text):
+        return f"{text}{{run_id}}.checkpoint" if is_directory else text
     return str(Path(text) / "{run_id}.checkpoint") if is_directory else text
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from elspeth.core.settings.landscape import ExportSettings, LandscapeSettings
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.paths import EXPORT, NamedFile, NamedObject, export_form, named_places
-from elspeth.core.settings.problems import Location
+from elspeth.core.settings.paths import EXPORT, LOG, REPORT, NamedFile, NamedObject, export_form, named_places
+from elspeth.core.settings.problems import Location, location_text
 from elspeth.objects.address import ObjectPath, Place
 from elspeth.objects.stores import store_of
 from elspeth.outputs.irreplaceable import content_problem
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected, problem_with
+from elspeth.outputs.uploads import ObjectObjection, is_there_already, objection_to
 
-__all__ = ["Objection", "PlannedObject", "PlannedOutput", "planned_outputs"]
+__all__ = ["Objection", "PlannedObject", "PlannedOutput", "planned_outputs", "unwritable_objects"]
 
 Objection = Callable[[LandscapeSettings, Place], str | None]
 """Returns why a file is not an earlier output of a sink, None if it is one."""
@@ -43,14 +44,14 @@ class PlannedOutput:
 class PlannedObject:
     """An object that a run publishes.
 
-    `objection` returns why an object that is not empty may not be replaced, None if it may.
+    `sink` is the name of the sink whose rows it has, None for the export.
     """
 
     owner: str
     location: Location
     path: ObjectPath
-    objection: Callable[[ObjectPath], str | None]
-    sink: str
+    objection: ObjectObjection
+    sink: str | None = None
 
     def problem(self) -> str | None:
         """Return why the object may not be written, or None.
@@ -58,8 +59,7 @@ class PlannedObject:
         Asks its store.
         """
         try:
-            found = store_of(self.path).state(self.path)
-            return None if found is None or found.size == 0 else self.objection(self.path)
+            return objection_to(self.path, store_of(self.path).state(self.path), self.objection)
         except OSError as error:
             return f"cannot be written: {error.strerror}"
 
@@ -81,8 +81,10 @@ def planned_outputs(
         if each.is_input:
             continue
         if isinstance(each, NamedObject):
-            if each.owner.startswith("sinks."):
+            if each.owner.startswith("sinks.") and name != parts.export_sink:
                 yield _planned_object(each, landscape, objection, force=force)
+            elif each.owner not in {LOG, REPORT}:
+                yield _planned_upload(each, force=force)
         elif each.owner == EXPORT or (each.owner.startswith("sinks.") and name == parts.export_sink):
             yield _planned_export(each, landscape.export, protected, force=force)
         elif each.owner.startswith("sinks.") and not each.is_database:
@@ -107,6 +109,13 @@ def _planned_object(
     )
 
 
+def _planned_upload(named: NamedObject, *, force: bool) -> PlannedObject:
+    """Plan an export, which replaces nothing."""
+    return PlannedObject(
+        owner=EXPORT, location=named.location, path=named.path, objection=is_there_already(force=force)
+    )
+
+
 def _planned_export(
     named: NamedFile, export: ExportSettings, protected: Sequence[Protected], *, force: bool
 ) -> PlannedOutput:
@@ -114,3 +123,16 @@ def _planned_export(
 
     policy = export_policy(export_form(export, str(named.path)), protected=protected, force=force)
     return PlannedOutput(owner=EXPORT, location=named.location, path=named.path, policy=policy)
+
+
+def unwritable_objects(parts: Parts, values: Mapping[str, str]) -> Iterator[str]:
+    """Yield which reports and checkpoints cannot become objects, and why.
+
+    They fail no run. Asks their stores.
+    """
+    for each in named_places(parts, values):
+        if isinstance(each, NamedObject) and each.owner in {LOG, REPORT}:
+            try:
+                store_of(each.path).check_writable(each.path)
+            except OSError as error:
+                yield f"{location_text(each.location)}: {each.text}: cannot be written: {error.strerror}"

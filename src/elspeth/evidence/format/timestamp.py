@@ -28,7 +28,14 @@ from elspeth.evidence.format.files import read_small_file
 if TYPE_CHECKING:
     from rfc3161_client.tsp import SignedData
 
-__all__ = ["check_signer", "load_authorities", "looks_like_timestamp", "request_timestamp", "verify_timestamp"]
+__all__ = [
+    "check_signer",
+    "load_authorities",
+    "looks_like_timestamp",
+    "may_be_timestamp",
+    "request_timestamp",
+    "verify_timestamp",
+]
 
 _MAX_RESPONSE = 64 * 1024
 """The largest response that is read, in bytes. One with three certificates takes about six kilobytes."""
@@ -116,7 +123,14 @@ def looks_like_timestamp(path: Path) -> bool:
     Nothing is verified. Raises OSError if it cannot be read.
     """
     with path.open("rb") as file:
-        data = file.read(_MAX_RESPONSE + 1)
+        return may_be_timestamp(file.read(_MAX_RESPONSE + 1))
+
+
+def may_be_timestamp(data: bytes) -> bool:
+    """Return whether bytes may be an authority's response.
+
+    Nothing is verified.
+    """
     try:
         [(tag, content)] = children(data)
         return tag == _SEQUENCE and children(content)[0][0] == _SEQUENCE

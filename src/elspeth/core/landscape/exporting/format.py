@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elspeth.outputs.compression import Compression, guess_compression, missing_library
 
-__all__ = ["FILES", "READABLE", "ExportFormat", "compression_problem", "guess_form", "name_problem"]
+__all__ = ["FILES", "READABLE", "ExportFormat", "compression_problem", "guess_form", "name_problem", "object_problem"]
 
 
 class ExportFormat(StrEnum):
@@ -68,6 +68,16 @@ def compression_problem(form: ExportFormat, compression: Compression) -> str | N
     if form is ExportFormat.OPENLINEAGE:
         return "lineage events are few, and not compressed: leave this out"
     return missing_library(compression)
+
+
+def object_problem(form: ExportFormat, *, archive: bool) -> str | None:
+    """Return why an object cannot hold a form, or None.
+
+    `archive` says that a bag is one file.
+    """
+    if form in FILES or archive:
+        return None
+    return f"the form {form} is a directory, and an object is one file: name it .zip, .jsonl, .json or .nt"
 
 
 def name_problem(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,8 +23,12 @@ from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.limits import MAX_NOTE
 from elspeth.evidence.format.notes import Note, NoteSigner, VerifierKey
 from elspeth.evidence.format.signatures import Signer
-from elspeth.evidence.format.timestamp import looks_like_timestamp, request_timestamp
+from elspeth.evidence.format.timestamp import looks_like_timestamp, may_be_timestamp, request_timestamp
 from elspeth.evidence.witness.client import ask_witness
+from elspeth.objects.address import ObjectPath, Place
+from elspeth.objects.base import ObjectState, ObjectStore
+from elspeth.objects.errors import ObjectChangedError, ObjectExistsError
+from elspeth.objects.stores import store_of
 from elspeth.outputs.policy import Kind, OutputLockedError, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold
 
@@ -36,17 +41,19 @@ _FAILURES = (EvidenceError, LandscapeError, SQLAlchemyError, OSError, KeyboardIn
 _LOCK_WAIT_S = 10.0
 """How long another run may take to write the same file."""
 _LOCK_POLL_S = 0.05
+_ATTEMPTS = 20
+"""How often another run may be faster to write the same object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePlace:
-    """A file for the newest checkpoint, or a run's.
+    """A file or object for the newest checkpoint, or a run's.
 
     `name` is the path as settings give it, with its placeholders.
     """
 
     name: str
-    path: Path
+    path: Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,7 @@ def leave_checkpoint(db: LandscapeDB, plan: CheckpointPlan) -> list[MissedCheckp
             except _FAILURES as error:
                 problem = _problem_of(error)
             attempts.append((witness.name, note if problem is None else None, problem))
-        attempts += [(place.name, *_leave_file(db, plan, place.path, state, note)) for place in plan.files]
+        attempts += [(place.name, *_leave_at(db, plan, place.path, state, note)) for place in plan.files]
     return list(_record(db, attempts))
 
 
@@ -129,6 +136,77 @@ def _record(db: LandscapeDB, attempts: Sequence[tuple[str, Note | None, str | No
 
 def _problem_of(error: BaseException) -> str:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
+
+
+def _leave_at(
+    db: LandscapeDB, plan: CheckpointPlan, place: Place, state: LogState, note: Note
+) -> tuple[Note | None, str | None]:
+    """Write a file or object; return its content and what failed."""
+    if isinstance(place, ObjectPath):
+        return _leave_object(db, plan, place, state, note)
+    return _leave_file(db, plan, place, state, note)
+
+
+# -- objects -----------------------------------------------------------------------------------------------------------
+
+
+def _leave_object(
+    db: LandscapeDB, plan: CheckpointPlan, path: ObjectPath, state: LogState, note: Note
+) -> tuple[Note | None, str | None]:
+    """Write an object; return its content and what failed."""
+    left: Note | None = None
+    try:
+        store = store_of(path)
+        left = _replace_object(db, store, path, state, note)
+        if left is note:
+            # A crash here leaves a checkpoint with the time-stamp of the one before, which does not fit it.
+            _stamp_object(store, plan.authority, path, note)
+    except _FAILURES as error:
+        return left, _problem_of(error)
+    return left, None
+
+
+def _replace_object(db: LandscapeDB, store: ObjectStore, path: ObjectPath, state: LogState, note: Note) -> Note:
+    """Write an object, and return the checkpoint that is there.
+
+    There are no locks: only the checkpoint that was read is replaced. If another run was faster, its own is read.
+    """
+    for _ in range(_ATTEMPTS):
+        found = store.state(path)
+        kept = None if found is None else _parse_kept(_read_object(store, path, found), path)
+        if kept is not None and _is_ahead(db, path, state, kept):
+            return kept
+        try:
+            _write_object(store, path, note.to_bytes(), found)
+        except ObjectExistsError:
+            continue
+        return note
+    raise ObjectChangedError(path, "other programs write it all the time: name another object")
+
+
+def _read_object(store: ObjectStore, path: ObjectPath, found: ObjectState) -> bytes:
+    if found.size > MAX_NOTE:
+        raise EvidenceError(str(path), "is too large for a checkpoint or its time-stamp: name another object")
+    return store.read(path)
+
+
+def _write_object(store: ObjectStore, path: ObjectPath, content: bytes, replacing: ObjectState | None) -> None:
+    store.write(path, content, sha256=sha256(content).hexdigest(), replacing=replacing)
+
+
+def _stamp_object(store: ObjectStore, authority: str | None, path: ObjectPath, note: Note) -> None:
+    """Write the time-stamp of a checkpoint beside it.
+
+    One of an earlier checkpoint is replaced, or else removed. Raises EvidenceError or OSError.
+    """
+    stamp = ObjectPath(f"{path}{TIMESTAMP_SUFFIX}")
+    found = store.state(stamp)
+    if found is not None and not may_be_timestamp(_read_object(store, stamp, found)):
+        raise EvidenceError(str(stamp), "is no time-stamp: move it away")
+    if authority is not None:
+        _write_object(store, stamp, request_timestamp(note.to_bytes(), authority), found)
+    elif found is not None:
+        store.delete(stamp)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -178,10 +256,14 @@ def _read_kept(path: Path) -> Note | None:
             data = file.read(MAX_NOTE + 1)
     except FileNotFoundError:
         return None
-    return Note.parse(data, str(path)) if data else None
+    return _parse_kept(data, path)
 
 
-def _is_ahead(db: LandscapeDB, path: Path, state: LogState, kept: Note) -> bool:
+def _parse_kept(data: bytes, place: Place) -> Note | None:
+    return Note.parse(data, str(place)) if data else None
+
+
+def _is_ahead(db: LandscapeDB, path: Place, state: LogState, kept: Note) -> bool:
     """Return whether the kept checkpoint covers more entries.
 
     Raises EvidenceError if the log does not begin as the kept checkpoint says: that must not be written over.
