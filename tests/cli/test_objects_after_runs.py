@@ -179,8 +179,9 @@ def test_reports_and_checkpoints_that_cannot_be_written_are_named_first_and_fail
     log = {"key": str(keys / PRIVATE_KEY), "after_run": [{"file": bucket.url("kept/")}]}
     bucket.server.fail(Failure(method="POST", times=2, status=403, code="AccessDenied"))
     assert run(settings_of(report={"path": bucket.url("{run_id}.html")}, log=log)) == 0
+    checkpoint = bucket.url("kept/{run_id}.checkpoint")
     assert capsys.readouterr().err.startswith(
-        f"warning: landscape.log.after_run[0].file: {bucket.url('kept/{run_id}.checkpoint')}: cannot be written: {DENIED}\n"
+        f"warning: landscape.log.after_run[0].file: {checkpoint}: cannot be written: {DENIED}\n"
         f"warning: landscape.report.path: {bucket.url('{run_id}.html')}: cannot be written: {DENIED}\n"
     )
     assert len(bucket.listed()) == 2

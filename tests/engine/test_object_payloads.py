@@ -111,6 +111,7 @@ def test_a_run_whose_store_fails_stops_and_can_go_on(
         assert any("To go on from row 2: elspeth resume" in note for note in caught.value.__notes__)
         bucket.server.failures.clear()
         assert references(tmp_path) <= kept(bucket)
+        assert any(bucket.url("payloads/") in (each["error_message"] or "") for each in trail(tmp_path)["operation"])
         run_id = trail(tmp_path)["run"][0]["run_id"]
         Orchestrator(db, build(tmp_path, settings_of(tmp_path, bucket)), keys).resume(run_id)
     assert references(tmp_path) <= kept(bucket)

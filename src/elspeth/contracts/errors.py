@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NotRequired, TypedDict
 
+from elspeth.objects.errors import ObjectStoreError
 from elspeth.schema.checks import AuditIntegrityError
 
 __all__ = [
@@ -100,7 +101,7 @@ class TransformReason(TypedDict):
 
 def recordable_message(error: BaseException) -> str:
     """Return what may be recorded of an error's message."""
-    if isinstance(error, RecordableError | AuditIntegrityError):
+    if isinstance(error, RecordableError | AuditIntegrityError | ObjectStoreError):
         return str(error)
     _withheld.debug("not recorded: the message of %s", type(error).__name__, exc_info=error)
     original = getattr(error, "orig", None)  # SQLAlchemy's own message has the statement with its values

@@ -13,6 +13,7 @@ from elspeth.cli.program import main
 from elspeth.contracts.plugins import PluginError
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.reporting import Observer
+from elspeth.objects.errors import ObjectStoreError
 from tests.engine.killing import begin_killed_run, work
 from tests.engine.pipelines import (
     Records,
@@ -26,6 +27,7 @@ from tests.engine.pipelines import (
     written,
 )
 from tests.fixtures.llm_server import Answer, LlmServer, answers, hangs, hangs_up, llm_server
+from tests.fixtures.object_store import Bucket, Failure
 from tests.fixtures.workers import InlineWorkers
 
 QUICK = {"initial_delay_seconds": 0.001, "max_delay_seconds": 0.01, "max_attempts": 3}
@@ -95,6 +97,18 @@ def test_what_ended_a_run_is_recorded(tmp_path: Path, server: LlmServer) -> None
     records = trail(tmp_path)
     assert [status for _, status in calls(records)] == ["success", "error", "error", "error"]
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_what_a_run_whose_store_failed_had_received_is_stored_when_it_is_recorded(
+    tmp_path: Path, server: LlmServer, bucket: Bucket
+) -> None:
+    bucket.server.fail(Failure(method="PUT", code="InternalError"))
+    with pytest.raises(ObjectStoreError):
+        execute(build(tmp_path, settings(tmp_path, server, payload_store={"base_path": bucket.url("payloads")})))
+    recorded = trail(tmp_path)["call"]
+    assert len(recorded) == 3
+    named = {reference for each in recorded for reference in (each["request_ref"], each["response_ref"])}
+    assert named <= {key.rpartition("/")[2] for key in bucket.listed()}
 
 
 def test_a_replay_asks_nobody(tmp_path: Path, server: LlmServer, database_url: str) -> None:
