@@ -132,7 +132,7 @@ def _workers(pipeline: Pipeline, cluster: str | None) -> AbstractContextManager[
 
 
 def _unwritable_objects(pipeline: Pipeline) -> Iterator[str]:
-    """Yield which objects cannot be written after the run, and why."""
+    """Yield why objects cannot be written after the run."""
     from elspeth.core.placeholders import placeholder_values  # noqa: PLC0415  start time
     from elspeth.core.settings.parts import Parts  # noqa: PLC0415
     from elspeth.core.settings.planned_outputs import unwritable_objects  # noqa: PLC0415

@@ -32,7 +32,7 @@ class Upload:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """Yield the path of a file that is uploaded at the end.
+        """Yield the path of a file, uploaded at the end.
 
         It is uploaded if the block succeeds, and removed. A crash leaves the object as it was, and the file in the
         temporary directory. Raises ObjectChangedError if another object is there by now, ObjectStoreError.
@@ -58,7 +58,7 @@ def begin_upload(path: ObjectPath, objection: ObjectObjection) -> Upload:
 
 
 def objection_to(path: ObjectPath, found: ObjectState | None, objection: ObjectObjection) -> str | None:
-    """Return why what was found may not be replaced, or None."""
+    """Return why an object may not be replaced, or None."""
     return None if found is None or found.size == 0 else objection(path)
 
 

@@ -64,7 +64,7 @@ def check_target(target: Path, *, protected: Sequence[Protected] = (), force: bo
 def report_target(
     place: Place, *, protected: Sequence[Protected] = (), force: bool = False
 ) -> Iterator[tuple[Path, OutputPolicy]]:
-    """Yield where a report is written, and what it may replace.
+    """Yield where a report goes, and what it may replace.
 
     The file of an object is uploaded at the end. Raises OutputRefusedError if the place holds something else than an
     earlier report, ObjectStoreError.

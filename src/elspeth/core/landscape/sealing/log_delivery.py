@@ -47,9 +47,9 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePlace:
-    """A file or object for the newest checkpoint, or a run's.
+    """Where the newest checkpoint goes, or a run's.
 
-    `name` is the path as settings give it, with its placeholders.
+    It is a file or an object. `name` is the path as settings give it, with its placeholders.
     """
 
     name: str
@@ -141,7 +141,7 @@ def _problem_of(error: BaseException) -> str:
 def _leave_at(
     db: LandscapeDB, plan: CheckpointPlan, place: Place, state: LogState, note: Note
 ) -> tuple[Note | None, str | None]:
-    """Write a file or object; return its content and what failed."""
+    """Write a place; return its content and what failed."""
     if isinstance(place, ObjectPath):
         return _leave_object(db, plan, place, state, note)
     return _leave_file(db, plan, place, state, note)
