@@ -69,8 +69,8 @@ class SourceCalls:
     def record(self) -> None:
         """Record the calls since the last commit.
 
-        Their contents are stored in the unit that names them, as one that failed may have stored nothing. A crash before
-        the commit leaves contents that no record names.
+        Their contents are stored in the unit that names them, as one that failed may have stored nothing. A crash
+        before the commit leaves contents that no record names.
         """
         store = self._external.payloads.store
         for attempt in self._made:
