@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from elspeth.cli.program import main
 from elspeth.contracts.plugins import PluginError
-from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.errors import ResumeError, RunInterruptedError
 from elspeth.engine.reporting import Observer
 from elspeth.objects.errors import ObjectStoreError
 from tests.engine.killing import begin_killed_run, work
@@ -139,20 +140,27 @@ def test_answers_that_are_not_the_recorded_ones_end_a_run(tmp_path: Path, server
         execute(build(tmp_path, verify))
 
 
+@pytest.mark.parametrize("is_purged", [False, True])
 def test_a_resumed_run_reads_what_it_had_received(
-    tmp_path: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, *, is_purged: bool
 ) -> None:
     groups_of(monkeypatch, 3)
     run_id = begin_killed_run(build(tmp_path, settings(tmp_path, server)), tmp_path, 6)
     records = trail(tmp_path)
     assert (len(records["row"]), len(records["call"])) == (3, 2)
-    asked = len(server.received)
+    asked, needed = len(server.received), ["?page=3"]
     server.script = deque([page(3)])  # the server has no answer to any other request
+    if is_purged:
+        shutil.rmtree(tmp_path / "payloads")
+        changed = answers(200, b'[{"id": 0}]', {"Link": "<?page=2>; rel=next"})
+        server.script, needed = deque([changed, page(1), page(2), page(3)]), ["", "", "?page=2", "?page=3"]
+        with pytest.raises(ResumeError, match=r"is not what run \w+ read"):
+            work(build(tmp_path, settings(tmp_path, server)), lambda each: each.resume(run_id))
     work(build(tmp_path, settings(tmp_path, server)), lambda each: each.resume(run_id))
     assert written(tmp_path, "out") == ROWS
-    assert paths(server)[asked:] == ["?page=3"]
+    assert paths(server)[asked:] == needed
     records = trail(tmp_path)
-    assert [status for _, status in calls(records)] == ["success"] * 3
+    assert [status for _, status in calls(records)] == ["success"] * (2 + len(needed))
     assert [each["row_count"] for each in sorted(records["source_input"], key=lambda each: each["ordinal"])] == [
         2,
         2,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from elspeth.contracts.plugins import Dataset, PluginError
@@ -19,6 +22,7 @@ from tests.fixtures.llm_server import Answer, LlmServer, answers, drips, hangs_u
 
 KEY = "sk-do-not-tell"
 GERMAN = {"delimiter": ";", "encoding": "cp1252"}
+IN_ROWS = {"format_options": {"record_path": "rows"}}
 LOOPBACK = {"allowed_networks": ["127.0.0.0/8"]}
 
 
@@ -84,7 +88,7 @@ def test_a_malformed_row_is_invalid_and_reading_goes_on() -> None:
 
 def test_parameters_headers_and_the_key_are_sent_and_the_key_is_not_shown() -> None:
     options: dict[str, object] = {
-        "parameters": {"limit": "2", "a": "b"},
+        "parameters": {"limit": 2, "a": "b"},
         "headers": {"Accept-Language": "el"},
         "api_key": KEY,
     }
@@ -186,6 +190,16 @@ def linked(url: str) -> Answer:
             "URL/orders?page=2 is the same as the page before: does the server know page_parameter?",
         ),
         ([sends([{}])], {"next_page": "body.next"}, "the answer has no body.next, for the next page"),
+        (
+            [sends({"next": 7, "rows": []})],
+            {"next_page": "body.next", **IN_ROWS},
+            "expected the URL of the next page",
+        ),
+        (
+            [sends(b'{"rows": [], "next": %s}' % (b"9" * 5_000))],
+            {"next_page": "body.next", **IN_ROWS},
+            "URL/orders: the next page cannot be read: it is not JSON that Python reads",
+        ),
     ],
 )
 def test_a_next_page_that_must_not_be_read_is_an_error(
@@ -277,6 +291,18 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, object], pro
     with pytest.raises(ValidationError) as raised:
         source(**options)
     assert problem in str(raised.value)
+
+
+def test_what_the_page_about_pipelines_shows_is_accepted() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    section = page.partition("### Reading from a server")[2].partition("\n## ")[0]
+    shown = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0])["datasource"]
+    assert shown["plugin"] == "http"
+    source(**shown["options"])
+    rows = re.findall(r"^\| .* \| (`.*`).*\|$", section, re.MULTILINE)
+    found = [dict(re.findall(r"`(\w+): ([^`]+)`", row)) for row in rows]
+    assert len(found) == 5
+    assert all(source(**each).options.has_pages for each in found)
 
 
 def test_it_is_named_by_its_url_and_its_host() -> None:

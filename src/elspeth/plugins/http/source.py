@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, JsonValue, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, PositiveInt, StrictInt, ValidationError, model_validator
 
 from elspeth.contracts.plugins import (
     CallError,
@@ -50,7 +50,7 @@ class HttpSourceOptions(PagesOptions, ServerOptions, SourceOptions):
     """Options of the source `http`."""
 
     url: Annotated[str, AfterValidator(_check_url)] = Field(description=f"What is read, such as `{_EXAMPLE}`.")
-    parameters: Mapping[Annotated[str, AfterValidator(check_parameter)], str] = Field(
+    parameters: Mapping[Annotated[str, AfterValidator(check_parameter)], str | StrictInt] = Field(
         default_factory=dict, description="Parameters to add to the URL. They are recorded: they hold no secrets."
     )
     format: Literal["json", "jsonl", "csv"] = Field(
@@ -113,7 +113,8 @@ class HttpSource(CallingSource):
         from elspeth.plugins.http.endpoint import Endpoint  # noqa: PLC0415  needs the extra
 
         super().__init__(options)
-        self._url = with_parameters(options.url, options.parameters) if options.parameters else options.url
+        parameters = {name: str(value) for name, value in options.parameters.items()}
+        self._url = with_parameters(options.url, parameters) if parameters else options.url
         self._reader = make_reader(options)
         self._encoding = self._reader.options.encoding
         self._file: ReceivedFile | None = None
@@ -168,7 +169,10 @@ class HttpSource(CallingSource):
     def _following(self, pages: Pages, url: str, response: JsonObject, rows: int) -> str | None:
         def body() -> object:
             with self._open(url, response).opened(newline="") as text:
-                return parse_json(text.read())
+                try:
+                    return parse_json(text.read())
+                except ValueError as error:
+                    raise PluginError("the next page cannot be read: it is not JSON that Python reads") from error
 
         try:
             return pages.following(rows=rows, headers=headers_of(response), body=body)
