@@ -18,7 +18,7 @@ from elspeth.contracts.plugins import Dataset, PluginError
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.plugins.http.pages import next_link
 from elspeth.plugins.http.source import HttpSource, HttpSourceOptions
-from tests.fixtures.llm_server import Answer, LlmServer, answers, drips, hangs_up, llm_server
+from tests.fixtures.llm_server import Answer, LlmServer, _Handler, answers, drips, hangs_up, llm_server
 
 KEY = "sk-do-not-tell"
 GERMAN = {"delimiter": ";", "encoding": "cp1252"}
@@ -228,6 +228,47 @@ def test_a_next_page_is_at_the_server_that_was_named() -> None:
 )
 def test_a_page_that_is_not_received_is_an_error(answer: Answer, options: dict[str, object], problem: str) -> None:
     assert failure(answer, **options).startswith(f"URL/orders cannot be read: {problem}")
+
+
+def endless(handler: _Handler) -> None:
+    """Send lines until the connection closes, without their length."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n[{}]\n")
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "problem"),
+    [
+        (
+            sends(b"<html>\n", **{"Content-Type": "text/html; charset=utf-8"}),
+            {"format": "csv"},
+            "URL/orders is a page for people (text/html): expected csv; is the URL right, and the api_key?",
+        ),
+        (
+            endless,
+            {"format": "jsonl"},
+            "URL/orders has no length, so that rows might be missing at its end: expected Content-Length, or chunks",
+        ),
+    ],
+)
+def test_what_might_not_be_all_rows_is_not_read(answer: Answer, options: dict[str, object], problem: str) -> None:
+    assert failure(answer, **options) == problem
+    assert rows_of(endless) == [{}]  # the end of an array is seen
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ({"ETag": 'W/"7"', "Last-Modified": "Thu"}, 'W/"7"'),
+        ({"Last-Modified": "Thu, 01 Jan 2026"}, "Thu, 01 Jan 2026"),
+        ({"ETag": '"\x9b31m"'}, None),
+        ({"ETag": "x" * 300}, None),
+    ],
+)
+def test_the_version_of_a_page_is_what_the_server_calls_it(headers: dict[str, str], version: str | None) -> None:
+    with reading(sends([], **headers)) as (plugin, _):
+        assert list(plugin.read()) == []
+        assert [each.object_version for each in plugin.inputs()] == [version]
 
 
 def test_all_pages_together_have_a_limit() -> None:

@@ -70,6 +70,14 @@ def test_what_is_sent_is_the_request_with_the_key() -> None:
     assert KEY not in json.dumps(asked)
 
 
+def test_a_key_may_be_sent_in_the_url() -> None:
+    with transform_and_server(ITEM, api_key=KEY, api_key_parameter="key") as (plugin, server):
+        asked = plugin.request({"id": 7})
+        plugin.process({"id": 7})
+        assert server.received[0].path == f"/v1/customers/7?key={KEY}"
+    assert asked == {"method": "GET", "url": f"{server.url}/customers/7"}
+
+
 def test_a_key_may_be_sent_in_another_header() -> None:
     with transform_and_server(ITEM, api_key=KEY, api_key_header="X-Api-Key") as (plugin, server):
         plugin.process({"id": 7})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -14,10 +15,14 @@ from elspeth.plugins.http.pages import shown_url
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["ReceivedFile", "as_response", "content_of", "headers_of"]
+__all__ = ["ReceivedFile", "as_response", "content_of", "headers_of", "require_all_rows"]
 
 _BUFFER = 65_536  # bytes
 _TEXT, _BYTES = "body", "body_base64"
+_PAGES_FOR_PEOPLE = ("text/html", "application/xhtml+xml")
+
+_VERSION = re.compile(r"[ -~]{1,256}")
+"""Visible text. Control characters could change what a terminal shows."""
 
 
 def as_response(status: int, headers: Mapping[str, str], content: bytes) -> JsonObject:
@@ -44,6 +49,22 @@ def headers_of(response: JsonObject) -> Mapping[str, str]:
     return cast("Mapping[str, str]", response["headers"])
 
 
+def require_all_rows(response: JsonObject, name: str, form: str) -> None:
+    """Raise PluginError for an answer that may lack rows.
+
+    The end of a connection ends an answer without a length (RFC 9112, section 6.3), even if the connection broke. In
+    JSON the end of the array would be missing. Pages for people are those of logins and errors.
+    """
+    headers = headers_of(response)
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in _PAGES_FOR_PEOPLE:
+        raise PluginError(f"{name} is a page for people ({kind}): expected {form}; is the URL right, and the api_key?")
+    if form != "json" and not {"content-length", "transfer-encoding"} & set(headers):
+        raise PluginError(
+            f"{name} has no length, so that rows might be missing at its end: expected Content-Length, or chunks"
+        )
+
+
 class ReceivedFile(InputFile):
     """A page that was received whole.
 
@@ -55,7 +76,8 @@ class ReceivedFile(InputFile):
         self._content, self._limit = content_of(response), limit
         self._type, self._uri = "http", shown_url(url)
         headers = headers_of(response)
-        self._version = headers.get("etag") or headers.get("last-modified")
+        version = headers.get("etag") or headers.get("last-modified") or ""
+        self._version = version if _VERSION.fullmatch(version) else None
         self._unpacked: _Limited | None = None
         self.name = self._uri
 

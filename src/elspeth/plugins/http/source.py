@@ -26,14 +26,14 @@ from elspeth.plugins.http.addresses import AddressGuard, address_problem
 from elspeth.plugins.http.answers import parse_json
 from elspeth.plugins.http.options import ServerOptions, Timeout, check_parameter, refuse_secrets, split_url
 from elspeth.plugins.http.pages import Pages, PagesOptions, shown_url, with_parameters
-from elspeth.plugins.http.received import ReceivedFile, as_response, content_of, headers_of
+from elspeth.plugins.http.received import ReceivedFile, as_response, content_of, headers_of, require_all_rows
 from elspeth.plugins.input_files import TextSource
 from elspeth.plugins.json import JsonlSource, JsonSource
 
 __all__ = ["HttpSource", "HttpSourceOptions"]
 
 _EXAMPLE = "https://api.example.com/orders"
-_KEPT = ("content-encoding", "etag", "last-modified", "link")
+_KEPT = ("content-encoding", "content-length", "etag", "last-modified", "link", "transfer-encoding")
 _READERS: Mapping[str, type[TextSource]] = {"json": JsonSource, "jsonl": JsonlSource, "csv": CsvSource}
 _NOT_OF_READERS = ("format", "on_validation_failure", "path", "schema")
 
@@ -192,6 +192,7 @@ class HttpSource(CallingSource):
             response = self.ask(request, within=max(until - time.monotonic(), 0.0))
         except CallError as error:
             raise PluginError(f"{shown_url(url)} cannot be read: {error}") from error
+        require_all_rows(response, shown_url(url), self.options.format)
         self._left -= len(content_of(response))
         if time.monotonic() > until:
             seconds = f"{self.options.deadline_seconds:g}"
