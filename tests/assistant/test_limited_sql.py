@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from elspeth.assistant.limited_sql import Found, QueryLimits, QueryRefusedError, query
+from elspeth.assistant.limited_sql import READABLE, Found, QueryLimits, QueryRefusedError, query
 from elspeth.core.landscape.database import LandscapeDB
 
 REFUSED = [
@@ -29,6 +30,19 @@ REFUSED = [
     "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
     "SELECT nothing FROM nowhere",
     "",
+]
+
+CONTENTS = [
+    "SELECT row_data_json FROM transform_errors",
+    "SELECT * FROM validation_errors",
+    "SELECT count(row_data_json) FROM validation_errors",
+    "SELECT error_hash FROM (SELECT row_data_json AS error_hash FROM transform_errors)",
+    "WITH t(a) AS (SELECT contents_json FROM adopted_values) SELECT a FROM t",
+    "SELECT run_id FROM runs WHERE EXISTS (SELECT 1 FROM transform_errors WHERE row_data_json LIKE '%a%')",
+    "SELECT run_id FROM runs ORDER BY (SELECT max(row_data_json) FROM validation_errors)",
+    "SELECT state_json FROM held_items",
+    "SELECT sql FROM sqlite_schema",
+    "SELECT name FROM pragma_table_info('held_items')",
 ]
 
 LIMITS = QueryLimits(seconds=0.5, rows=3, characters=100)
@@ -83,6 +97,23 @@ def refusal(db: LandscapeDB, sql: str) -> str:
 def test_only_one_query_is_taken(db: LandscapeDB) -> None:
     assert [sql for sql in REFUSED if not refusal(db, sql).startswith("the query is refused: ")] == []
     assert ask(db, "SELECT count(*) FROM runs").rows == [(0,)]
+
+
+@pytest.mark.parametrize("sql", CONTENTS)
+def test_contents_of_rows_are_not_read_on_sqlite(sql: str) -> None:
+    with LandscapeDB.in_memory() as db:
+        with db.connection() as connection:
+            connection.exec_driver_sql(sql)  # a query that the database itself takes
+        assert re.search("prohibited|not authorized", refusal(db, sql))
+
+
+def test_everything_that_exports_have_is_read_on_sqlite() -> None:
+    with LandscapeDB.in_memory() as db:
+        for table, columns in READABLE.items():
+            assert ask(db, f"SELECT {', '.join(sorted(columns))} FROM {table}").rows == []  # noqa: S608  fixed names
+        assert ask(db, "SELECT count(*) FROM validation_errors").rows == [(0,)]
+        assert ask(db, "SELECT json_extract('[1, 2]', '$[1]')").rows == [(2,)]
+        assert ask(db, "WITH n AS (SELECT 1) SELECT count(*) FROM n").rows == [(1,)]
 
 
 def test_a_query_without_end_is_stopped(db: LandscapeDB) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.types import TextContent
 
 import elspeth
+from elspeth.api.reading import AuditTrail
 from elspeth.assistant import server
 from elspeth.assistant.server import build_server
 from elspeth.cli.program import main
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.story.model import story_json
 from tests.fixtures.example_runs import ExampleRun
 
@@ -83,6 +86,44 @@ def test_runs_are_listed_and_described(place: Path) -> None:
     assert described["run"]["status"] == run["status"] == "completed"
     assert described["settings"] != {}
     assert [each["path"] for each in described["outputs"]] != []
+
+
+def test_the_newest_runs_are_listed_with_all_that_is_short(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (listed,) = ask(database, "list_runs")["runs"]
+    assert "settings_json" not in listed
+    with elspeth.open(database) as trail:
+        (record,) = trail.run_records()
+        assert trail.run_records(newest=0) == []
+        assert listed["config_hash"] == record.config_hash
+    many = [dataclasses.replace(record, run_id=f"run-{number}") for number in range(60)]
+    monkeypatch.setattr(AuditTrail, "run_records", lambda _, newest: many[-newest:])
+    told = ask(database, "list_runs")
+    assert ([each["run_id"] for each in told["runs"]][::49], told["is_cut"]) == (["run-10", "run-59"], True)
+    told = ask(database, "list_runs", limit=60)
+    assert (len(told["runs"]), told["is_cut"]) == (60, False)
+
+
+def test_the_outputs_of_a_run_are_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = ask(place, "describe_run")
+    assert (len(described["outputs"]) > 1, described["is_cut"]) == (True, False)
+    monkeypatch.setattr(server, "_MOST_PARTS", 1)
+    assert ask(place, "describe_run")["outputs"] == described["outputs"][:1]
+    assert ask(place, "describe_run")["is_cut"]
+
+
+def test_contents_of_failed_rows_are_not_given(place: Path) -> None:
+    told = ask(place, "query", sql="SELECT row_data_json FROM transform_errors")
+    assert "transform_errors.row_data_json is prohibited" in told["error"]
+    assert "row_data_json" not in ask(place, "describe_tables")["transform_errors"]["columns"]
+
+
+@pytest.mark.postgres
+def test_sql_on_postgresql_is_offered_where_it_is_asked_for(postgresql_url: str) -> None:
+    LandscapeDB(postgresql_url).close()
+    with elspeth.open(postgresql_url) as trail:
+        servers = [build_server(trail), build_server(trail, all_sql=True)]
+        offered = [[tool.name for tool in asyncio.run(each.list_tools())] for each in servers]
+    assert [("query" in tools, "describe_tables" in tools) for tools in offered] == [(False, True), (True, True)]
 
 
 def test_failed_rows_and_their_reasons_are_told(place: Path) -> None:

@@ -192,12 +192,16 @@ class AuditTrail:
             found = connection.scalars(statement.order_by(columns.started_at, columns.run_id)).all()
         return [AuditedRun(run_id, self._opened.snapshot, self) for run_id in found]
 
-    def run_records(self) -> list[Run]:
-        """Return the records of all runs, the oldest first."""
+    def run_records(self, newest: int | None = None) -> list[Run]:
+        """Return the records of runs, the oldest first.
+
+        They are those of all runs, or of the `newest`.
+        """
         read, columns = mapper(RUN), RUN.table.c
+        newest_first = read.select().order_by(None).order_by(columns.started_at.desc(), columns.run_id.desc())
         with self.snapshot() as connection:
-            rows = connection.execute(read.select().order_by(None).order_by(columns.started_at, columns.run_id))
-            return [read.from_row(tuple(row)) for row in rows]
+            rows = connection.execute(newest_first.limit(newest)).all()
+            return [read.from_row(tuple(row)) for row in reversed(rows)]
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """Open the tables for queries.

@@ -1,10 +1,14 @@
-"""Run SQL from somebody else: read-only, and within limits."""
+"""Run SQL from somebody else: read-only, and within limits.
+
+On SQLite it can read the columns that exports have, and nothing else: not the contents of rows, which are kept beside
+errors and for rows that wait. On PostgreSQL it can read whatever the role may read.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +19,15 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth_schema.records import RECORD_TYPES
 
-__all__ = ["Found", "QueryLimits", "QueryRefusedError", "query"]
+__all__ = ["READABLE", "Found", "QueryLimits", "QueryRefusedError", "query"]
+
+READABLE: Mapping[str, frozenset[str]] = {
+    each.table.name: frozenset(column.name for column in each.columns if column.withheld is None)
+    for each in RECORD_TYPES.values()
+}
+"""The columns that exports have, by the table of each."""
 
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
@@ -96,8 +107,12 @@ def _sqlite_guard(connection: Connection, limits: QueryLimits) -> Iterator[None]
     driver = cast("sqlite3.Connection", connection.connection.driver_connection)
     deadline = time.monotonic() + limits.seconds
 
-    def allow(action: int, _: str | None, name: str | None, *__: str | None) -> int:
-        is_refused = action not in _READING or (action == sqlite3.SQLITE_FUNCTION and name in _REFUSED_FUNCTIONS)
+    def allow(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        is_refused = (
+            action not in _READING
+            or (action == sqlite3.SQLITE_FUNCTION and second in _REFUSED_FUNCTIONS)
+            or (action == sqlite3.SQLITE_READ and not _is_readable(first or "", second or ""))
+        )
         return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
 
     longest = driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10 * limits.characters)
@@ -112,6 +127,14 @@ def _sqlite_guard(connection: Connection, limits: QueryLimits) -> Iterator[None]
         driver.set_progress_handler(None, 0)
         driver.set_authorizer(None)
         driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+
+
+def _is_readable(table: str, column: str) -> bool:
+    """Return whether a query may read a column.
+
+    Its name is empty where no column is read, as in a count of rows; the table may be a named subquery then.
+    """
+    return not column or column in READABLE.get(table, ())
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from elspeth import __version__
 from elspeth.api.reading import AuditedRun, AuditTrail
-from elspeth.assistant.limited_sql import QueryLimits, query
+from elspeth.assistant.limited_sql import READABLE, QueryLimits, query
 from elspeth.contracts.errors import RecordableError
 from elspeth.core.landscape.queries import comparison
 from elspeth.core.landscape.queries.story.model import exported_record, story_json
@@ -32,7 +32,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import load_public_key
 from elspeth.evidence.verifier.reader import looks_like_bag
 from elspeth.evidence.verifier.verify import verify_bag
-from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.records import RUN, Kind
 
 __all__ = ["build_server"]
 
@@ -45,18 +45,25 @@ _READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _LIMITS = QueryLimits()
 _MOST_CHARACTERS = 200_000
 
-_LISTED = ("run_id", "status", "started_at", "completed_at")
-_ABOUT = ("description", "columns")
+_LISTED = [each.name for each in RUN.columns if each.withheld is None and each.kind is not Kind.JSON]
+"""What is told of each run in a list: all but what may be long."""
+
+_MOST_PARTS = 200
+"""Outputs of a run, or differences of two, that are told."""
 
 _Answer = dict[str, object]
 _Run = Annotated[str, Field(description="The id of a run, the beginning of one, or 'latest'.")]
 _Limit = Annotated[int, Field(ge=1, le=200, description="At most so many rows.")]
+_Runs = Annotated[int, Field(ge=1, le=200, description="At most so many runs.")]
 
 
-def build_server(trail: AuditTrail, *, bag: Path | None = None, key: Path | None = None) -> MCPServer[None]:
+def build_server(
+    trail: AuditTrail, *, bag: Path | None = None, key: Path | None = None, all_sql: bool = False
+) -> MCPServer[None]:
     """Return a server over an open trail.
 
     With the `bag` from which the trail was opened, assistants can verify it; with the public `key`, also its signature.
+    On PostgreSQL they can ask SQL only with `all_sql`, because it can read the contents of rows there.
     """
     tools = _Tools(trail, bag=bag, key=key)
     server: MCPServer[None] = MCPServer("elspeth", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
@@ -68,13 +75,19 @@ def build_server(trail: AuditTrail, *, bag: Path | None = None, key: Path | None
         tools.explain_row,
         tools.compare_runs,
         tools.describe_tables,
-        tools.query,
     ]
+    if all_sql or _has_limited_sql(trail):
+        offered.append(tools.query)
     if bag is not None and _is_bag(bag):
         offered.append(tools.verify_evidence)
     for tool in offered:
         server.add_tool(tool, annotations=_READ_ONLY, structured_output=True)
     return server
+
+
+def _has_limited_sql(trail: AuditTrail) -> bool:
+    with trail.snapshot() as connection:
+        return connection.dialect.name == "sqlite"
 
 
 def _is_bag(path: Path) -> bool:
@@ -117,13 +130,14 @@ class _Tools:
         self._key = key
 
     @_told
-    async def list_runs(self) -> _Answer:
-        """List all runs.
+    async def list_runs(self, limit: _Runs = 50) -> _Answer:
+        """List the newest runs, the newest last.
 
         Each with its id, its status, and when it began and ended.
         """
-        records = map(exported_record, self._trail.run_records())
-        return {"runs": [{name: each[name] for name in _LISTED} for each in records]}
+        runs = self._trail.run_records(newest=limit + 1)
+        records = map(exported_record, runs[-limit:])
+        return {"runs": [{name: each[name] for name in _LISTED} for each in records], "is_cut": len(runs) > limit}
 
     @_told
     async def describe_run(self, run: _Run = "latest") -> _Answer:
@@ -132,10 +146,12 @@ class _Tools:
         Its record, settings (without secrets), outputs with their hashes, and failures.
         """
         found = self._trail.run(run)
+        outputs = list(islice(found.outputs(), _MOST_PARTS + 1))
         return {
             "run": exported_record(found.record),
             "settings": found.settings,
-            "outputs": [asdict(each) for each in found.outputs()],
+            "outputs": list(map(asdict, outputs[:_MOST_PARTS])),
+            "is_cut": len(outputs) > _MOST_PARTS,
             **_failures(found),
         }
 
@@ -187,14 +203,16 @@ class _Tools:
         """
         with self._trail.run(first).recorded() as one, self._trail.run(second).recorded() as other:
             rows = list(islice(comparison.compare_rows(one, other), limit + 1))
+            settings = [each._asdict() for each in comparison.compare_settings(one, other)]
+            steps = [each._asdict() for each in comparison.compare_steps(one, other)]
             return {
                 "first": one.run_id,
                 "second": other.run_id,
-                "settings": [each._asdict() for each in comparison.compare_settings(one, other)],
-                "steps": [each._asdict() for each in comparison.compare_steps(one, other)],
+                "settings": settings[:_MOST_PARTS],
+                "steps": steps[:_MOST_PARTS],
                 "counts": list(map(asdict, comparison.compare_counts(one, other))),
                 "rows": list(map(asdict, rows[:limit])),
-                "is_cut": len(rows) > limit,
+                "is_cut": len(rows) > limit or max(len(settings), len(steps)) > _MOST_PARTS,
             }
 
     @_told
@@ -202,8 +220,14 @@ class _Tools:
         """Describe the tables and columns that `query` can ask."""
         text = (resources.files("elspeth_schema") / "datasette.yaml").read_text(encoding="utf-8")
         tables = next(iter(yaml.safe_load(text)["databases"].values()))["tables"]
-        names = {kind.table.name for kind in RECORD_TYPES.values()}
-        return {name: {each: about.get(each) for each in _ABOUT} for name, about in tables.items() if name in names}
+        return {
+            name: {
+                "description": about.get("description"),
+                "columns": {each: told for each, told in about["columns"].items() if each in READABLE[name]},
+            }
+            for name, about in tables.items()
+            if name in READABLE
+        }
 
     @_told
     async def query(

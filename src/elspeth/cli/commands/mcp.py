@@ -29,6 +29,13 @@ def mcp(
         Path | None,
         typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key of the signer of a bag."),
     ] = None,
+    all_sql: Annotated[
+        bool,
+        typer.Option(
+            "--all-sql",
+            help="Take SQL on PostgreSQL, too: it reads all that the role may read, contents of rows included.",
+        ),
+    ] = False,
     json: JsonOption = False,  # noqa: ARG001  errors before the first message are JSON then
 ) -> None:
     """Serve an audit trail to an assistant, for reading only.
@@ -46,4 +53,4 @@ def mcp(
         load_public_key(key)  # at once, not when the assistant first verifies
     found = place or default_database()
     with open_trail(found) as trail:
-        build_server(trail, bag=Path(found), key=key).run("stdio")
+        build_server(trail, bag=Path(found), key=key, all_sql=all_sql).run("stdio")
