@@ -504,6 +504,7 @@ def test_a_sink_that_holds_other_rows_than_the_trail_says_is_not_published(
         work(pipeline, lambda each: each.resume(run_id))
     assert str(caught.value) == f"run {run_id}: sink 'rest' holds 2 of 3 rows; sink 'x' holds 5 of 6 rows"
     assert list((tmp_path / "out").glob("*.csv")) == []
+    assert trail(tmp_path)["run"][0]["status"] == "interrupted", "the process before may be the cause"
 
 
 @pytest.mark.parametrize("reported", [OSError("the connection is lost"), KeyboardInterrupt()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import threading
@@ -123,3 +124,10 @@ def test_a_beat_is_the_same_event_at_another_time() -> None:
     start = event("START")
     time = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
     assert beat(start, time) == {**start, "eventType": "RUNNING", "eventTime": "2026-11-22T10:05:00.000000Z"}
+
+
+def test_settings_are_not_changed_by_the_client() -> None:
+    config: dict[str, Any] = {"type": "composite", "transports": [{"type": "noop", "name": "first", "priority": 2}]}
+    before = copy.deepcopy(config)
+    open_transport(config).close()
+    assert config == before

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow
+from elspeth.plugins.databases import describe_database_error
 from elspeth.plugins.manager import PluginManager
 
 PLUGINS = PluginManager.installed()
@@ -70,3 +73,9 @@ def test_text_of_a_sqlite_database_that_is_not_utf_8_makes_one_invalid_row(tmp_p
         InvalidRow(data={"a": "\\xffA"}, error="row 1: column 'a': bytes that are not UTF-8"),
         {"a": "ü"},
     ]
+
+
+def test_what_a_driver_says_is_one_line_without_the_password() -> None:
+    url = make_url("postgresql+psycopg://u:my%20secret@h/db?sslpassword=hidden")
+    error = ArgumentError("cannot use u:my secret@h with hidden\nand more")
+    assert describe_database_error(error, url) == "cannot use u:***@h with ***"

@@ -131,6 +131,17 @@ def test_what_was_written_after_the_last_sync_is_cut_off_when_a_file_is_reopened
     assert output.size_bytes == 14
 
 
+def test_the_name_of_a_staging_file_is_synced_before_anything_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, list[str]]] = []
+    monkeypatch.setattr(staging, "sync_directory", lambda path: synced.append((path, names(path))))
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    assert synced == [(tmp_path, [".out.txt.run1.partial"])]
+    file.close()
+
+
 def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = StagedFile(tmp_path / "out.txt")
     file.open("run1")

@@ -92,6 +92,12 @@ def test_commands_sign_with_a_certificate(capsys: Captured) -> None:
     assert main(["verify", "made.zip", "--ca", "ROOT.pem"]) == 0
     assert main(["export", "--as-found", "audit.db", "--format", "bag", "-o", "found", *signed]) == 0
     assert main(["verify", "found", "--ca", "ROOT.pem"]) == 0
+    capsys.readouterr()
+    certificate = Path("chain.pem").read_bytes()
+    for path in ("chain.pem", "leaf.key"):
+        assert main(["export", "latest", "-d", "audit.db", "-o", path, "--format", "bag", *signed, "--force"]) == 1
+        assert capsys.readouterr().err == (f"error: {path}: is a key, which no output may touch: name another path\n")
+    assert Path("chain.pem").read_bytes() == certificate
     old = ("landscape", "prune", "--before", "2999-01-01", "-d", "audit.db", "--archive", "old")
     assert main([*old, "--execute", *signed]) == 0
     (pruned,) = Path("old").iterdir()

@@ -39,8 +39,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Path("in.csv").write_text("id,word\n1,a\nx,b\n5,c\n2,spam\n7,e\n")
             assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
             assert main(["export", "latest", "-d", "audit.db", "-o", f"{name}.jsonl"]) == 0
+            shutil.copy("audit.db", f"after_{name}.db")
         assert main(["export", "latest", "-d", "audit.db", "-o", "two.zip"]) == 0
-        shutil.copy("audit.db", "other.db")
     return directory
 
 
@@ -98,7 +98,7 @@ def test_databases_exports_and_bags_give_the_same_answer(
     assert (expected["first"], expected["second"]) == (ids["one"], ids["two"])
     assert compared(capsys, "one.jsonl", "two.zip") == expected
     assert compared(capsys, "one.jsonl", ids["two"], "-d", "audit.db") == expected
-    assert compared(capsys, ids["one"], ids["two"], "-d", "audit.db", "-d", "other.db") == expected
+    assert compared(capsys, ids["one"], ids["two"], "-d", "after_one.db", "-d", "after_two.db") == expected
 
 
 def test_the_list_of_rows_can_be_limited(capsys: pytest.CaptureFixture[str], ids: dict[str, str]) -> None:

@@ -79,6 +79,9 @@ def test_all_plugins_of_a_name_are_shown_unless_a_kind_is_given(capsys: Captured
     assert main(["plugins", "show", "csv", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [each["type"] for each in shown] == ["source", "sink"]
+    assert main(["plugins", "show", "csv"]) == 0
+    headings = [line for line in capsys.readouterr().out.splitlines() if " csv " in line and line[0] != " "]
+    assert [line.split()[:2] for line in headings if len(line.split()) == 3] == [["source", "csv"], ["sink", "csv"]]
     assert main(["plugins", "show", "csv", "--json", "--kind", "sink"]) == 0
     (sink,) = json.loads(capsys.readouterr().out)
     assert sink == shown[1]

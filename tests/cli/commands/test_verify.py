@@ -245,6 +245,15 @@ def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPa
     assert run_verify(capsys, "signed", "--hmac") == (1, "", message)
 
 
+def test_only_bags_are_compared(capsys: Captured) -> None:
+    export_to(Path("export.jsonl"), ExportFormat.JSONL)
+    export_to(Path("table"), ExportFormat.CSV)
+    message = "error: several paths are compared as bags of one database: name directories or .zip files\n"
+    for other in ("export.jsonl", "table"):
+        for paths in (("signed", other), (other, "signed")):
+            assert run_verify(capsys, *paths) == (2, "", message)
+
+
 def test_a_part_of_a_bag_is_not_verified_alone(capsys: Captured) -> None:
     problem = f"is a part of a bag, which is verified as a whole: name {Path('signed').absolute()}"
     assert run_verify(capsys, "signed/data/records.jsonl") == (1, "", f"error: signed/data/records.jsonl: {problem}\n")
