@@ -160,7 +160,7 @@ def test_a_compressed_file_that_is_no_export_is_not_replaced(elspeth: Elspeth, c
             ("-o", "trail.zip.zst"),
             "-o trail.zip.zst: the name ends in .zst, as of one compressed file, and the form bag is none: leave",
         ),
-        (("-o", "trail.xml.gz"), "-o trail.xml.gz: the suffix is not that of a form: give one with --format"),
+        (("-o", "trail.xml.gz"), "-o trail.xml.gz: no form has this suffix: give a form with --format"),
         (
             ("-o", "bag", "--format", "bag", "--compress", "gzip"),
             "--compress gzip: a bag is compressed as a zip file: give it a name that ends in .zip",

@@ -248,7 +248,7 @@ def test_a_run_is_not_resumed_with_another_file_of_the_same_rows(stopped: str, t
         work(build(tmp_path, two_files(tmp_path)), lambda each: each.resume(stopped))
     assert str(caught.value) == (
         f"the source is not what run {stopped} read: {tmp_path / 'a.csv'} has the SHA-256 {after}, recorded is "
-        f"{before}; put back what it was to resume the run, or give the run up with --abandon"
+        f"{before}; restore it to resume the run, or abandon the run with --abandon"
     )
     records = trail(tmp_path)
     assert (records["run"][0]["status"], len(records["row"])) == ("interrupted", 6)

@@ -184,7 +184,7 @@ def test_a_worker_with_other_plugins_or_files_refuses(
             return super().submit(*arguments)
 
     found = "the plugin's version is 2 here, recorded is 1" if what == "version" else "recorded is None"
-    with pytest.raises(WorkerError, match=f"are not those of the run: node transform_mark_0_.+: {found}"):
+    with pytest.raises(WorkerError, match=f"differ from those of the run: node transform_mark_0_.+: {found}"):
         work(pipeline, Elsewhere())
 
 

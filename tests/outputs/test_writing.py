@@ -183,7 +183,7 @@ def test_a_unique_output_does_not_replace_what_appears_at_the_last_moment(
             output.publish(made / "bag.zip" if packed else made)
 
     monkeypatch.setattr(writing, "_renameat2", rename)
-    with pytest.raises(OutputRefusedError, match="appeared while it was written, and is left as it is"):
+    with pytest.raises(OutputRefusedError, match="appeared while the output was written, and is not replaced"):
         write()
     assert list_names(tmp_path) == ["bag"]
     assert read_tree(tmp_path) == ({"bag": b"precious"} if appear is appear_file else {})
@@ -215,7 +215,7 @@ def test_a_link_changed_while_writing_is_not_followed(tmp_path: Path) -> None:
             (tmp_path / "link").unlink()
             (tmp_path / "link").symlink_to("two")
 
-    with pytest.raises(OutputRefusedError, match="appeared while it was written"):
+    with pytest.raises(OutputRefusedError, match="appeared while the output was written"):
         write()
     assert read_tree(tmp_path) == {"one": b"one", "two": b"two", "link": b"two"}
 

@@ -277,7 +277,7 @@ def _require_place(client: Client, path: Path) -> None:
     if blind:
         raise UsageError(
             f"--cluster: {len(blind)} of {len(found)} workers do not see {path}, beginning with {blind[0]}:"
-            " keep what they work with in a directory that all of them share"
+            " keep these files in a directory that all workers share"
         )
 
 

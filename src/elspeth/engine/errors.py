@@ -120,6 +120,6 @@ def blame(kind: str, name: str, error: Exception) -> PluginError:
 def changed_source_error(source: str, run_id: str, how: str) -> ResumeError:
     """Return the error of a source that was changed."""
     return ResumeError(
-        f"{source} is not what run {run_id} read: {how}; put back what it was to resume the run, "
-        "or give the run up with --abandon"
+        f"{source} is not what run {run_id} read: {how}; restore it to resume the run, "
+        "or abandon the run with --abandon"
     )

@@ -51,7 +51,7 @@ def require_same_inputs(recorder: LandscapeRecorder, pipeline: Pipeline, run_id:
     """
     for problem in compare_inputs(pipeline, recorded_inputs(recorder, run_id)):
         raise ResumeError(
-            f"run {run_id} began with another input of {problem}; put back what it was to resume the run, or abandon it"
+            f"run {run_id} began with another input of {problem}; restore it to resume the run, or abandon the run"
         )
 
 

@@ -113,7 +113,7 @@ def get_resumable_run(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str)
     for each in marked:
         raise ResumeError(
             f"run {run_id} {each.problem}."
-            " It stays as it is, so that nothing is sealed that was changed: find out who did that"
+            " It is not resumed, so that no altered record is sealed: find out who changed it"
         )
     return run
 

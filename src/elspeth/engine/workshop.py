@@ -220,7 +220,7 @@ def _require_same(pipeline: Pipeline, context: RunContext) -> None:
     ]
     problems += compare_inputs(pipeline, context.inputs)
     if problems:
-        raise WorkerError(f"its plugins or files are not those of the run: {'; '.join(problems)}")
+        raise WorkerError(f"its plugins or files differ from those of the run: {'; '.join(problems)}")
 
 
 def payload_store(settings: Settings) -> ManagedPayloadStore | None:

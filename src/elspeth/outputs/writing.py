@@ -34,7 +34,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-_APPEARED = "appeared while it was written, and is left as it is: name another path"
+_APPEARED = "appeared while the output was written, and is not replaced: name another path"
 
 
 @contextmanager

@@ -115,8 +115,8 @@ class JsonSourceOptions(TextSourceOptions):
 
     format: Literal["json", "jsonl"] | None = Field(
         default=None,
-        description="`json`: a list, or an object that contains one; `jsonl`: an object on each line. By default what "
-        "the file begins with decides.",
+        description="`json`: a list, or an object that contains one; `jsonl`: an object on each line. By default, the "
+        "beginning of the file decides.",
     )
     record_path: RecordPath | None = Field(
         default=None,

@@ -452,7 +452,7 @@ def test_a_bag_whose_name_ends_in_zip_is_zipped(capsys: Captured) -> None:
         ("x.parquet", ("--format", "jsonl"), "ends in .parquet, as of the form parquet, and the form is jsonl"),
         ("x.zip", ("--format", "json"), "ends in .zip, as of the form bag, and the form is json"),
         ("x.csv", ("--format", "bag"), "ends in .csv, as of the form csv, and the form is bag"),
-        ("x.xml", (), "-o x.xml: the suffix is not that of a form: give one with --format"),
+        ("x.xml", (), "-o x.xml: no form has this suffix: give a form with --format"),
         ("x/", ("--format", "jsonl"), "-o x/: names a directory, and the form jsonl is a file: change one of them"),
         ("x/", (), "-o x/: names a directory, and the form jsonl is a file: change one of them"),
         (

@@ -383,10 +383,10 @@ def test_adopt_takes_over_the_runs_of_the_predecessor(
     with untouched(old):
         assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"old database            sqlite:///{old}\ntaken over              1 runs\n")
+    assert out.startswith(f"old database            sqlite:///{old}\nadopted                 1 runs\n")
     assert "rows of token_outcomes  33, 33 of them kept as found\n" in out or "rows of token_outcomes  33\n" in out
     assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
-    assert capsys.readouterr().out == (f"every run of sqlite:///{old} was taken over before: there is nothing to do.\n")
+    assert capsys.readouterr().out == (f"every run of sqlite:///{old} was adopted before: there is nothing to do.\n")
     assert main(["landscape", "check", "-d", str(new)]) == 0
 
 
@@ -401,8 +401,8 @@ def test_adopt_tells_that_an_adopted_run_was_changed(
     capsys.readouterr()
     assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 1
     told = capsys.readouterr()
-    assert told.out == f"every run of sqlite:///{old} was taken over before: there is nothing to do.\n"
-    begin = re.escape(f"sqlite:///{old} was changed since: table artifacts of runs that were taken over at ")
+    assert told.out == f"every run of sqlite:///{old} was adopted before: there is nothing to do.\n"
+    begin = re.escape(f"sqlite:///{old} was changed since: table artifacts of runs that were adopted at ")
     assert re.fullmatch(rf"{begin}\S+: \d rows then, 0 now\n", told.err), told.err
 
 

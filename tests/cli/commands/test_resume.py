@@ -72,7 +72,7 @@ def run_id(own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
     return str(found)
 
 
-NOTHING = "Nothing was resumed: add --execute (-x) to go on, or --abandon to give the run up.\n"
+NOTHING = "Nothing was resumed: add --execute (-x) to go on, or --abandon to abandon the run.\n"
 REASON = "PluginError: out.csv: the cable was pulled"
 
 

@@ -387,7 +387,7 @@ def test_outputs_do_not_lie_in_each_other() -> None:
         ),
         (
             {"path": "trail.xml"},
-            "trail.xml: the suffix is not that of a form: give one with landscape.export.format",
+            "trail.xml: no form has this suffix: give a form with landscape.export.format",
         ),
         ({"path": "trail.d", "format": "csv"}, None),
         ({"path": "trail/", "format": "jsonl"}, "trail/: names a directory, and the form jsonl is a file: change one"),

@@ -42,7 +42,7 @@ def diff(
     database: Annotated[
         list[str] | None,
         typer.Option(
-            "--database", "-d", metavar="URL|PATH", help="The audit database; given twice, that of each of the runs."
+            "--database", "-d", metavar="URL|PATH", help="The audit database; give it twice for runs of two databases."
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="List at most this many rows.")] = None,

@@ -87,11 +87,13 @@ _AsFoundOption = Annotated[
 ]
 _FormatOption = Annotated[
     ExportFormat | None,
-    typer.Option("--format", help="What to write; by default what the name's suffix says (.zip: a bag), or jsonl."),
+    typer.Option("--format", help="The form; by default that of the name's suffix (.zip: a bag), or jsonl."),
 ]
 _CompressOption = Annotated[
     Compression | None,
-    typer.Option("--compress", help="Compress jsonl, json, nt or csv; by default as its name ends (.gz, .zst)."),
+    typer.Option(
+        "--compress", help="Compress jsonl, json, nt or csv; by default by the suffix of its name (.gz, .zst)."
+    ),
 ]
 _SignHmacOption = Annotated[bool, typer.Option("--hmac", help="Sign every record with the key in ELSPETH_SIGNING_KEY.")]
 _KeyOption = Annotated[
@@ -115,10 +117,10 @@ _ContentsOption = Annotated[
     bool, typer.Option("--include-contents", help="Put contents of rows, requests and answers into a bag.")
 ]
 _ContactNameOption = Annotated[
-    str | None, typer.Option("--contact-name", metavar="NAME", help="Who makes the bag, which it names.")
+    str | None, typer.Option("--contact-name", metavar="NAME", help="The name of the bag's maker.")
 ]
 _ContactEmailOption = Annotated[
-    str | None, typer.Option("--contact-email", metavar="ADDRESS", help="The address of who makes the bag.")
+    str | None, typer.Option("--contact-email", metavar="ADDRESS", help="The e-mail address of the bag's maker.")
 ]
 _BaseOption = Annotated[
     str | None,
@@ -126,7 +128,7 @@ _BaseOption = Annotated[
         "--base",
         metavar="IRI",
         callback=require_unicode,
-        help="What IRIs of records in nt begin with; by default urn:elspeth:run:ID/.",
+        help="The beginning of the IRIs of records in nt; by default urn:elspeth:run:ID/.",
     ),
 ]
 

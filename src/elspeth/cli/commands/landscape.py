@@ -34,11 +34,11 @@ app = typer.Typer(help="Inspect and migrate an audit database.", no_args_is_help
 
 
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """Show what a database is and how to use it.
+    """Show the state of a database, and possible actions.
 
-    That is its epoch, its differences from what is expected, its history, where checkpoints of its log of runs are
-    overdue, whose lineage events were not sent, and a command for each thing to do.
-    The exit code is 0 if the database is current or empty.
+    Prints the epoch, differences from the expected tables, the history, overdue checkpoints of the log of runs, runs
+    whose lineage events were not sent, and a command for each possible action. The exit code is 0 if the database is
+    current or empty.
     """
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415

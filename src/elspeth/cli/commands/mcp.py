@@ -40,8 +40,8 @@ def mcp(
 ) -> None:
     """Serve an audit trail to an assistant, for reading only.
 
-    The Model Context Protocol is spoken over standard input and output. The tools list runs, explain rows, tell why
-    rows failed, compare runs, verify a bag, and ask SQL within limits.
+    Speaks the Model Context Protocol over standard input and output. Its tools list runs, explain rows, say why rows
+    failed, compare runs, verify a bag, and run SQL within limits.
     """
     if missing := missing_package("mcp", "mcp"):
         raise UsageError(f"elspeth mcp {missing}")

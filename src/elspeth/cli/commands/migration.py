@@ -111,10 +111,10 @@ def adopt(
     database: DatabaseOption,
     json: JsonOption = False,
 ) -> None:
-    """Take over the runs of a predecessor's database.
+    """Adopt the runs of a predecessor's database.
 
-    The old database is only read. Runs that were taken over before are skipped. Every value of the old database is
-    found again before anything is committed.
+    The old database is not changed. Runs that were adopted before are skipped. Nothing is committed unless every value
+    of the old database is found again.
     """
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
@@ -129,9 +129,9 @@ def adopt(
         data = {"source": name, "runs": list(done.runs), "tables": tables, "changed": list(done.changed)}
         typer.echo(jsonlib.dumps(data, indent=2))
     elif not done.rows:
-        typer.echo(f"every run of {name} was taken over before: there is nothing to do.")
+        typer.echo(f"every run of {name} was adopted before: there is nothing to do.")
     else:
-        lines = [("old database", name), ("taken over", f"{len(done.runs):,} runs")]
+        lines = [("old database", name), ("adopted", f"{len(done.runs):,} runs")]
         for table, rows in done.rows.items():
             kept = rows - done.records.get(table, 0)
             if rows:

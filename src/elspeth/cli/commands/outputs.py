@@ -30,7 +30,7 @@ def outputs(
     export: FromOption = None,
     check: Annotated[bool, typer.Option("--check", help="Compare the files with what was recorded.")] = False,
     file: Annotated[
-        Path | None, typer.Option("--file", metavar="PATH", parser=place_of, help="Find the runs that wrote it.")
+        Path | None, typer.Option("--file", metavar="PATH", parser=place_of, help="Find the runs that wrote this file.")
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -137,7 +137,7 @@ def resume(
         bool, typer.Option("--execute", "-x", help="Resume the run; without this, only show its state.")
     ] = False,
     dry_run: DryRunOption = False,
-    abandon: Annotated[bool, typer.Option("--abandon", help="Give the run up: record it as failed.")] = False,
+    abandon: Annotated[bool, typer.Option("--abandon", help="Abandon the run: record it as failed.")] = False,
     force: ForceOption = False,
     exit_code: ExitCodeOption = False,
     no_dotenv: NoDotenvOption = False,
@@ -178,7 +178,7 @@ def resume(
     typer.echo(jsonlib.dumps(asdict(state), indent=2) if json else aligned(_state_lines(state)))
     if state.status.is_terminal and not abandon:
         end_preview("Nothing can be resumed: the run has ended.", dry_run=False)
-    advice = "add --execute (-x) to go on, or --abandon to give the run up"
+    advice = "add --execute (-x) to go on, or --abandon to abandon the run"
     end_preview(f"Nothing was resumed: {advice}.", dry_run=dry_run or abandon)
 
 

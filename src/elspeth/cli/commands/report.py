@@ -64,7 +64,7 @@ def report(
         Embed | None,
         typer.Option(
             "--embed",
-            help="Which records the page holds; by default all of up to 200,000, of a larger run those of rows with "
+            help="Which records the page holds; by default all of a run of up to 200,000, otherwise those of rows with "
             "failures or calls, and of the first rows.",
         ),
     ] = None,

@@ -79,7 +79,8 @@ def checkpoint(
 ) -> None:
     """Sign the state of the log of runs.
 
-    Whoever keeps the checkpoint notices with `check` if a run is removed later, or the database is put back.
+    With a checkpoint that somebody else keeps, `check` reveals if a run is removed later, or an older state of the
+    database is restored.
     """
     require_only_one({"--policy": policy is not None, "--since": since is not None})
     state = read_state(database)
@@ -113,7 +114,7 @@ def check(
 ) -> None:
     """Check the log of runs against kept checkpoints.
 
-    The exit code is 0 if the log still begins as each of them says, and fits the runs and seals of the database.
+    The exit code is 0 if the log continues each of them, and fits the runs and seals of the database.
     """
     from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415

@@ -54,15 +54,17 @@ def verify(
     ] = None,
     authority: Annotated[
         Path | None,
-        typer.Option("--tsa-ca", metavar="CA.pem", help="The certificates that the time-stamp must lead to."),
+        typer.Option("--tsa-ca", metavar="CA.pem", help="Root certificates for the time-stamp."),
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option("--ca", metavar="ROOT.pem", help="The certificates that the signer's must lead to."),
+        typer.Option("--ca", metavar="ROOT.pem", help="Root certificates for the signer's certificate."),
     ] = None,
     subject: Annotated[
         str | None,
-        typer.Option("--subject", metavar="NAME", help="Whose certificate it must be, such as CN=Audit,O=Example."),
+        typer.Option(
+            "--subject", metavar="NAME", help="The subject that the certificate must have, such as CN=Audit,O=Example."
+        ),
     ] = None,
     policy: Annotated[
         Path | None,

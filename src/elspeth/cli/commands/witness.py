@@ -44,7 +44,7 @@ def cosign(
 ) -> None:
     """Cosign a checkpoint as a witness, without a network.
 
-    A checkpoint alone is taken for the first of its log. It is cosigned only if it extends the last one.
+    A checkpoint without a proof must be the first of its log. It is cosigned only if it extends the last one.
     """
     from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415  start time
     from elspeth.evidence.format.notes import Note  # noqa: PLC0415
@@ -81,7 +81,7 @@ def witness(
 ) -> None:
     """Serve a witness over HTTP, until it is stopped.
 
-    It speaks c2sp.org/tlog-witness. Put a web server with TLS before it where others can reach it.
+    It speaks c2sp.org/tlog-witness. Put a web server with TLS in front of it if others can reach it.
     """
     from elspeth.evidence.format.policy import load_policy  # noqa: PLC0415  start time
     from elspeth.evidence.witness.server import WitnessServer  # noqa: PLC0415

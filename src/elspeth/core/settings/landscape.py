@@ -85,11 +85,11 @@ class ExportSettings(Section):
         default=None, description="A sink whose path is used instead. Settings of earlier versions have it."
     )
     format: Literal["csv", "json", "jsonl", "parquet", "nt", "bag"] = Field(
-        default="csv", description="The form of the export. If not given, what the suffix of the path says comes first."
+        default="csv", description="The form of the export. By default, the suffix of the path decides."
     )
     compress: Literal["gzip", "zstd"] | None = Field(
         default=None,
-        description="How `jsonl`, `json`, `nt` and `csv` are compressed. If not given, as the name of the file says.",
+        description="How `jsonl`, `json`, `nt` and `csv` are compressed. By default, the suffix of the name decides.",
     )
     sign: bool = Field(
         default=False, description="Whether records are signed with `ELSPETH_SIGNING_KEY`, and a bag with `key`."
@@ -98,7 +98,7 @@ class ExportSettings(Section):
         default=None, description="Who makes the bag, which it names: a person or an organisation."
     )
     contact_email: Annotated[str, StringConstraints(min_length=1)] | None = Field(
-        default=None, description="The address of who makes the bag."
+        default=None, description="The e-mail address of the bag's maker."
     )
     include_contents: bool = Field(
         default=False, description="Whether a bag holds the contents of rows and calls that `payload_store` keeps."
@@ -165,8 +165,8 @@ class ReportSettings(Section):
     )
     embed: Literal["all", "failures", "none"] | None = Field(
         default=None,
-        description="Which records the page holds. If not given, all of a run with up to 200,000; of a larger one those"
-        " of rows with failures or calls, and of the first rows.",
+        description="Which records the page holds. By default all of a run of up to 200,000, otherwise those of rows"
+        " with failures or calls, and of the first rows.",
     )
 
 

@@ -253,7 +253,7 @@ class PositionalSettings(Settings):
         default=[], description="The aggregations, after the transforms."
     )
     coalesce: list[PositionalCoalesceSettings] = Field(
-        default=[], description="Where branches meet. Rows go on behind the gate that forked them."
+        default=[], description="The steps where branches meet. A merged row goes on after the gate that forked it."
     )
 
     @property

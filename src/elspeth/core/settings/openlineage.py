@@ -51,7 +51,7 @@ class OpenLineageSettings(Section):
         description="The name of the job. If not given: the settings file and its directory, as in `orders.settings`.",
     )
     deadline_seconds: PositiveNumber = Field(
-        default=10.0, description="How long a run waits at its end until all events are taken."
+        default=10.0, description="How long a run waits at its end until all events are sent."
     )
     parent: Annotated[str | None, AfterValidator(_parent)] = Field(
         default=None,

@@ -185,7 +185,7 @@ class _OnLine(Section):
     """A step on the main line or a branch."""
 
     branch: Name | None = Field(
-        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
+        default=None, description="The branch of a fork that the step is on. By default it is on the main line."
     )
 
 
@@ -271,7 +271,7 @@ class WiredCoalesceSettings(CoalesceSettings):
 class QueueSettings(Section):
     """A connection that several steps write to."""
 
-    description: str | None = Field(default=None, description="What the queue is for. Nothing depends on it.")
+    description: str | None = Field(default=None, description="What the queue is for; only a comment.")
 
 
 def _error_sink(destination: object) -> str | None:

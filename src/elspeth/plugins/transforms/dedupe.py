@@ -18,8 +18,7 @@ class DedupeOptions(TransformOptions):
 
     key: Annotated[list[str], Field(min_length=1)] | None = Field(
         default=None,
-        description="The fields whose values together tell rows apart; names may lead into objects. Without it, all "
-        "fields do.",
+        description="The fields that make up the key of a row; names may lead into objects. By default all fields.",
     )
 
 

@@ -65,7 +65,7 @@ class LookupOptions(TransformOptions):
 
     table: LookupTable = Field(description="The table, as a source: `{plugin: csv, options: {path: rates.csv}}`.")
     match: Annotated[dict[str, str], Field(min_length=1)] = Field(
-        description="The columns of the table that tell its rows apart, by the fields of the row that they must equal."
+        description="The key columns of the table, by the fields of the row that must equal them."
     )
     add: Annotated[dict[str, str], Field(min_length=1)] = Field(
         description="The columns of the table to add, by the names of the fields that they become."

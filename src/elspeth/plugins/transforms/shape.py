@@ -22,7 +22,7 @@ class FlattenOptions(TransformOptions):
         default=None, description="The objects to flatten. Without it, all of them."
     )
     separator: Annotated[str, Field(min_length=1, max_length=8)] = Field(
-        default=".", description="What stands between the names of an object and its member."
+        default=".", description="The text between the names of an object and its member."
     )
 
 
@@ -73,7 +73,7 @@ class TruncateOptions(TransformOptions):
     fields: Annotated[dict[str, PositiveInt], Field(min_length=1)] = Field(
         description="Fields with the most characters that the text of each may have, suffix included."
     )
-    suffix: str = Field(default="", description="What a text that was cut ends in, such as `...`.")
+    suffix: str = Field(default="", description="The end of a text that was cut, such as `...`.")
 
     @model_validator(mode="after")
     def _suffix_fits(self) -> Self:

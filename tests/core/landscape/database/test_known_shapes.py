@@ -65,7 +65,7 @@ def test_the_message_names_the_shape_and_the_one_command(predecessor_files: Path
         LandscapeDB(f"sqlite:///{path}")
     assert str(caught.value) == (
         f"audit database sqlite:///{path} has the predecessor's tables of 2026-05-11 (20 tables, 205 columns, in"
-        " 0.5.1). Nothing was changed. To take over its runs into another database, which may be a new one, run:"
+        " 0.5.1). Nothing was changed. To adopt its runs in another database, which may be a new one, run:"
         f" elspeth landscape adopt 'sqlite:///{path}' -d NEW"
     )
 

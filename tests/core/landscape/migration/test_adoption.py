@@ -286,8 +286,8 @@ def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, da
     done = adopt(f"sqlite:///{old}", database_url)
     assert done.runs == ("another",)
     assert [re.sub(r" at \S+:", ":", change) for change in done.changed] == [
-        "table artifacts of runs that were taken over: 4 rows then, 3 now",
-        "table node_states of runs that were taken over: 4 rows then, 4 now, with other values",
+        "table artifacts of runs that were adopted: 4 rows then, 3 now",
+        "table node_states of runs that were adopted: 4 rows then, 4 now, with other values",
     ]
 
 
@@ -297,8 +297,8 @@ def test_a_run_that_was_deleted_after_its_adoption_is_told(tmp_path: Path, datab
     first, *_ = adopt(f"sqlite:///{old}", database_url).runs
     delete_runs(old, f"run_id = '{first}'")
     changed = [re.sub(r" at \S+( are|:)", r"\1", change) for change in adopt(f"sqlite:///{old}", database_url).changed]
-    assert changed[0] == f"1 of 2 runs that were taken over are gone, among them {first}"
-    assert "table runs of runs that were taken over: 2 rows then, 1 now" in changed
+    assert changed[0] == f"1 of 2 runs that were adopted are gone, among them {first}"
+    assert "table runs of runs that were adopted: 2 rows then, 1 now" in changed
 
 
 def test_runs_of_two_databases_are_no_changes_of_each_other(tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_a_database_that_was_put_back_and_used_since_is_found(landscape: Landsca
     (fault,) = contradictions(told.database, old=told.old, newest=told.newest)
     assert fault == (
         "newest: the first 7 entries are not those of then: runs were changed, exchanged or removed, or the database"
-        " was put back to an older state and used since"
+        " was restored to an older state and used since"
     )
 
 

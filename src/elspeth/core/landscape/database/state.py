@@ -237,7 +237,7 @@ def _verdict(state: DatabaseState, url: str, *, listed: bool) -> str:
             exceptions = f", except that {differences}" if differences else ""
             return (
                 f"has the predecessor's tables of {state.shape}{exceptions}. "
-                "Nothing was changed. To take over its runs into another database, which may be a new one, run: "
+                "Nothing was changed. To adopt its runs in another database, which may be a new one, run: "
                 f"elspeth landscape adopt {url} -d NEW"
             )
         case StateKind.NEWER:

@@ -90,7 +90,7 @@ def name_problem(
     path = _uncompressed(Path(text))
     named = guess_form(path)
     if named is None and path.suffix and not is_given:
-        return f"the suffix is not that of a form: give one with {option}"
+        return f"no form has this suffix: give a form with {option}"
     if text.endswith("/") and form in FILES:
         return f"names a directory, and the form {form} is a file: change one of them"
     if named in (None, form):

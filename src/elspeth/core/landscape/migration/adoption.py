@@ -1,4 +1,4 @@
-"""Adoption: runs of the predecessor's databases, taken over whole.
+"""Adopt runs of the predecessor's databases, with every value.
 
 What has a place in today's records becomes a record. What has none is kept as it was found, in `adopted_values`. From
 both together every row of the old database is put together again and compared, before anything is committed.
@@ -48,10 +48,10 @@ _ROWS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """What was taken over.
+    """The result of an adoption.
 
-    `rows` counts the rows of each old table, `records` those of them that became records. `changed` says of runs that
-    were taken over before what the old database no longer holds as it did then, one sentence per table.
+    `rows` counts the rows of each old table, `records` those of them that became records. `changed` says, one sentence
+    per table, what the old database no longer holds of runs that were adopted before.
     """
 
     runs: tuple[str, ...]
@@ -63,7 +63,7 @@ class Adoption:
 def adopt(source: str, target: str, *, report: Report | None = None) -> Adoption:
     """Take over all runs of a database into another.
 
-    The other may be new. Runs that were taken over before are skipped. The source is only read. Raises
+    The other may be new. Runs that were adopted before are skipped. The source is not changed. Raises
     PredecessorDatabaseError or another SchemaCompatibilityError if the source is not a database of the predecessor, and
     LandscapeError if a run is already in the target and came from elsewhere, or if a value would be lost; then the
     target is as it was.
@@ -132,7 +132,7 @@ def _are_kept(loose: str, target: Connection) -> bool:
 
 
 def _changes_since(source: Connection, target: Connection, tables: Mapping[str, OldTable]) -> Iterator[str]:
-    """Yield what changed in runs that were taken over before.
+    """Yield what changed in runs that were adopted before.
 
     The rows of no run are those of that time: others may have come.
     """
@@ -143,7 +143,7 @@ def _changes_since(source: Connection, target: Connection, tables: Mapping[str, 
             continue  # of another database
         moment = timestamp_text(adoption.adopted_at)
         if gone := sorted(runs - present):
-            yield f"{len(gone)} of {len(runs)} runs that were taken over at {moment} are gone, among them {gone[0]}"
+            yield f"{len(gone)} of {len(runs)} runs that were adopted at {moment} are gone, among them {gone[0]}"
         for name, content_then in json.loads(adoption.tables_json).items():
             if name not in tables:
                 continue
@@ -156,13 +156,13 @@ def _changes_since(source: Connection, target: Connection, tables: Mapping[str, 
             now = content.content
             if now != then:
                 yield (
-                    f"table {name} of runs that were taken over at {moment}: {then.rows} rows then, {now.rows} now"
+                    f"table {name} of runs that were adopted at {moment}: {then.rows} rows then, {now.rows} now"
                     f"{', with other values' if now.rows == then.rows else ''}"
                 )
 
 
 def _adopted_runs(target: Connection) -> set[str]:
-    """Return the keys of all runs taken over before."""
+    """Return the keys of all runs adopted before."""
     return {run for text in target.scalars(select(adoptions_table.c.runs_json)) for run in json.loads(text)}
 
 
@@ -263,7 +263,7 @@ class _Adopter:
     def _record(self, place: Place | None, row: OldRow) -> AuditRecord | None:
         record = place.record_of(row) if place is not None else None
         if record is None and place is not None and place.record_type is RUN:
-            raise LandscapeError(f"run {row.run_id}: its record cannot be taken over, status {row.values['status']!r}")
+            raise LandscapeError(f"run {row.run_id}: its record cannot be adopted, status {row.values['status']!r}")
         if place is None or (record is not None and not self._refers_to_lost(place, record)):
             return record
         self._lose(place, [row.run_id if name == "run_id" else row.values.get(name) for name in place.record_type.key])

@@ -324,7 +324,7 @@ def compare_with_kept(connection: Connection, kept: Sequence[KeptCheckpoint]) ->
         elif roots[checkpoint.size] != checkpoint.root:
             problem = (
                 f"the first {checkpoint.size:,} entries are not those of then: runs were changed, exchanged or removed,"
-                " or the database was put back to an older state and used since"
+                " or the database was restored to an older state and used since"
             )
         if problem is not None:
             yield LogFault(place=each.place, problem=problem)
