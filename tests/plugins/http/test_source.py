@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,6 +151,16 @@ def test_pages_follow_a_cursor_in_the_body() -> None:
     with reading(*script, **options) as (plugin, server):
         assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
         assert paths(server) == ["?limit=1&after=", "?limit=1&after=a%26b%3Dc%3F"]
+
+
+def test_the_deadline_is_for_the_server_and_not_for_what_is_done_with_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (linked("?page=2"), sends([{"id": 2}]))
+    with reading(*script, next_page="link", deadline_seconds=60) as (plugin, _):
+        rows = plugin.read()
+        assert next(rows) == {"id": 1}
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 10_000)
+        assert list(rows) == [{"id": 2}]
 
 
 def test_a_parameter_counts_until_a_page_has_no_rows() -> None:

@@ -109,7 +109,7 @@ class SourceCalls:
         while not wait([future], _GLANCE).done:
             self._check()
             if deadline is not None and time.monotonic() > deadline:
-                raise CallError(f"no answer within {within:g} seconds, all attempts included", is_retryable=False)
+                raise CallError(f"no answer within {within:.3g} seconds, all attempts included", is_retryable=False)
 
 
 def _answer(exchange: Exchange) -> JsonObject:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from elspeth.contracts.plugins import JsonObject, PluginError
@@ -15,7 +17,7 @@ from elspeth.plugins.http.pages import shown_url
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["ReceivedFile", "as_response", "content_of", "headers_of", "require_all_rows"]
+__all__ = ["Page", "ReceivedFile", "as_response", "content_of"]
 
 _BUFFER = 65_536  # bytes
 _TEXT, _BYTES = "body", "body_base64"
@@ -37,6 +39,41 @@ def as_response(status: int, headers: Mapping[str, str], content: bytes) -> Json
         return answer | {_BYTES: base64.b64encode(content).decode()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page that was received whole.
+
+    `name` is its URL without secrets, `sha256` the hash of its bytes in hex.
+    """
+
+    name: str
+    headers: Mapping[str, str]
+    content: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, url: str, response: JsonObject) -> Page:
+        """Return the page in an answer, recorded or not."""
+        content = content_of(response)
+        digest = hashlib.sha256(content).hexdigest()
+        headers = cast("Mapping[str, str]", response["headers"])
+        return cls(name=shown_url(url), headers=headers, content=content, sha256=digest)
+
+    def require_all_rows(self, form: str) -> None:
+        """Raise PluginError if rows may be missing.
+
+        The end of a connection ends an answer without a length (RFC 9112, section 6.3), even if the connection broke.
+        In JSON the end of the array would be missing. Pages for people are those of logins and errors.
+        """
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind in _PAGES_FOR_PEOPLE:
+            problem = f"is a page for people ({kind}): expected {form}; is the URL right, and the api_key?"
+            raise PluginError(f"{self.name} {problem}")
+        if form != "json" and not {"content-length", "transfer-encoding"} & set(self.headers):
+            problem = "has no length, so that rows might be missing at its end: expected Content-Length, or chunks"
+            raise PluginError(f"{self.name} {problem}")
+
+
 def content_of(response: JsonObject) -> bytes:
     """Return the bytes of an answer."""
     if _BYTES in response:
@@ -44,42 +81,19 @@ def content_of(response: JsonObject) -> bytes:
     return str(response[_TEXT]).encode()
 
 
-def headers_of(response: JsonObject) -> Mapping[str, str]:
-    """Return the headers of an answer."""
-    return cast("Mapping[str, str]", response["headers"])
-
-
-def require_all_rows(response: JsonObject, name: str, form: str) -> None:
-    """Raise PluginError for an answer that may lack rows.
-
-    The end of a connection ends an answer without a length (RFC 9112, section 6.3), even if the connection broke. In
-    JSON the end of the array would be missing. Pages for people are those of logins and errors.
-    """
-    headers = headers_of(response)
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in _PAGES_FOR_PEOPLE:
-        raise PluginError(f"{name} is a page for people ({kind}): expected {form}; is the URL right, and the api_key?")
-    if form != "json" and not {"content-length", "transfer-encoding"} & set(headers):
-        raise PluginError(
-            f"{name} has no length, so that rows might be missing at its end: expected Content-Length, or chunks"
-        )
-
-
 class ReceivedFile(InputFile):
-    """A page that was received whole.
+    """A page that is read like a file.
 
-    It is named by its URL, without secrets. Compressed content is unpacked to at most `limit` bytes.
+    Compressed content is unpacked to at most `limit` bytes.
     """
 
-    def __init__(self, url: str, response: JsonObject, encoding: str, *, is_only: bool, limit: int) -> None:
+    def __init__(self, page: Page, encoding: str, *, is_only: bool, limit: int) -> None:
         super().__init__(None, encoding, is_only=is_only)
-        self._content, self._limit = content_of(response), limit
-        self._type, self._uri = "http", shown_url(url)
-        headers = headers_of(response)
-        version = headers.get("etag") or headers.get("last-modified") or ""
+        self._page, self._limit = page, limit
+        self._type, self._uri, self.name = "http", page.name, page.name
+        version = page.headers.get("etag") or page.headers.get("last-modified") or ""
         self._version = version if _VERSION.fullmatch(version) else None
         self._unpacked: _Limited | None = None
-        self.name = self._uri
 
     @property
     def unpacked(self) -> int:
@@ -87,7 +101,7 @@ class ReceivedFile(InputFile):
         return 0 if self._unpacked is None else self._unpacked.read_so_far
 
     def _open_raw(self) -> io.BufferedReader:
-        self._hashed = HashedBytes(io.BytesIO(self._content))
+        self._hashed = HashedBytes(io.BytesIO(self._page.content))
         return io.BufferedReader(self._hashed, _BUFFER)
 
     def _decompressed(self, raw: io.BufferedReader) -> io.BufferedReader:

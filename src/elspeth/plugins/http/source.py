@@ -26,7 +26,7 @@ from elspeth.plugins.http.addresses import AddressGuard, address_problem
 from elspeth.plugins.http.answers import parse_json
 from elspeth.plugins.http.options import ServerOptions, Timeout, check_parameter, refuse_secrets, split_url
 from elspeth.plugins.http.pages import Pages, PagesOptions, shown_url, with_parameters
-from elspeth.plugins.http.received import ReceivedFile, as_response, content_of, headers_of, require_all_rows
+from elspeth.plugins.http.received import Page, ReceivedFile, as_response, content_of
 from elspeth.plugins.input_files import TextSource
 from elspeth.plugins.json import JsonlSource, JsonSource
 
@@ -64,7 +64,7 @@ class HttpSourceOptions(PagesOptions, ServerOptions, SourceOptions):
         default=100_000_000,
         description="The most bytes of all pages, as they are received and unpacked. A page is held in memory.",
     )
-    deadline_seconds: Timeout = Field(default=3_600.0, description="For all pages and all attempts together.")
+    deadline_seconds: Timeout = Field(default=3_600.0, description="For waiting for all pages, with all attempts.")
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
@@ -120,7 +120,7 @@ class HttpSource(CallingSource):
         self._file: ReceivedFile | None = None
         self._read: list[ReadInput] = []
         self._left = options.max_bytes
-        self._unpacked = 0
+        self._unpacked, self._waited = 0, 0.0
         self._endpoint = Endpoint(
             api_key=None if options.api_key is None else options.api_key.get_secret_value(),
             key_header=options.api_key_header,
@@ -140,24 +140,46 @@ class HttpSource(CallingSource):
 
         Raises PluginError with the URL of the page, without secrets.
         """
-        self._read, self._left, self._unpacked = [], self.options.max_bytes, 0
-        until = time.monotonic() + self.options.deadline_seconds
+        self._read, self._left, self._unpacked, self._waited = [], self.options.max_bytes, 0, 0.0
         pages, before = Pages(self._url, self.options), ""
         url: str | None = pages.first()
         try:
             while url is not None:
-                response = self._receive(url, until)
-                digest = hashlib.sha256(content_of(response)).hexdigest()
-                if self.options.counts_pages and digest == before:
-                    problem = "is the same as the page before: does the server know page_parameter?"
-                    raise PluginError(f"{shown_url(url)} {problem}")
-                file = self._file = self._open(url, response)
+                page = self._receive(url)
+                if self.options.counts_pages and page.sha256 == before:
+                    raise PluginError(
+                        f"{page.name} is the same as the page before: does the server know page_parameter?"
+                    )
+                file = self._file = self._open(page)
                 yield from self._rows_of(file)
                 self._read.append(file.describe())
                 self._file, self._unpacked = None, self._unpacked + file.unpacked
-                url, before = self._following(pages, url, response, file.rows), digest
+                url, before = self._following(pages, page, file.rows), page.sha256
         finally:
             self.close()
+
+    def _receive(self, url: str) -> Page:
+        """Return the page at a URL.
+
+        Only waiting for the server counts for the deadline: what is done with the rows may take longer.
+        """
+        request: dict[str, object] = {"method": "GET", "url": url}
+        if self.options.headers:
+            request["headers"] = dict(self.options.headers)
+        began = time.monotonic()
+        try:
+            response = self.ask(request, within=max(self.options.deadline_seconds - self._waited, 0.0))
+        except CallError as error:
+            raise PluginError(f"{shown_url(url)} cannot be read: {error}") from error
+        self._waited += time.monotonic() - began
+        page = Page.of(url, response)
+        page.require_all_rows(self.options.format)
+        self._left -= len(page.content)
+        return page
+
+    def _open(self, page: Page) -> ReceivedFile:
+        limit = self.options.max_bytes - self._unpacked
+        return ReceivedFile(page, self._encoding, is_only=not self.options.has_pages, limit=limit)
 
     def _rows_of(self, file: ReceivedFile) -> Iterator[RowData | InvalidRow]:
         with file.opened(newline=self._reader.newline) as text:
@@ -166,38 +188,18 @@ class HttpSource(CallingSource):
                 yield row
             file.finish()
 
-    def _following(self, pages: Pages, url: str, response: JsonObject, rows: int) -> str | None:
+    def _following(self, pages: Pages, page: Page, rows: int) -> str | None:
         def body() -> object:
-            with self._open(url, response).opened(newline="") as text:
+            with self._open(page).opened(newline="") as text:
                 try:
                     return parse_json(text.read())
                 except ValueError as error:
                     raise PluginError("the next page cannot be read: it is not JSON that Python reads") from error
 
         try:
-            return pages.following(rows=rows, headers=headers_of(response), body=body)
+            return pages.following(rows=rows, headers=page.headers, body=body)
         except PluginError as error:
-            raise PluginError(f"{shown_url(url)}: {error}") from error
-
-    def _open(self, url: str, response: JsonObject) -> ReceivedFile:
-        limit = self.options.max_bytes - self._unpacked
-        return ReceivedFile(url, response, self._encoding, is_only=not self.options.has_pages, limit=limit)
-
-    def _receive(self, url: str, until: float) -> JsonObject:
-        """Return the answer to the request for a page."""
-        request: dict[str, object] = {"method": "GET", "url": url}
-        if self.options.headers:
-            request["headers"] = dict(self.options.headers)
-        try:
-            response = self.ask(request, within=max(until - time.monotonic(), 0.0))
-        except CallError as error:
-            raise PluginError(f"{shown_url(url)} cannot be read: {error}") from error
-        require_all_rows(response, shown_url(url), self.options.format)
-        self._left -= len(content_of(response))
-        if time.monotonic() > until:
-            seconds = f"{self.options.deadline_seconds:g}"
-            raise PluginError(f"{shown_url(url)} was not complete within {seconds} seconds: raise deadline_seconds")
-        return response
+            raise PluginError(f"{page.name}: {error}") from error
 
     def send(self, request: JsonObject) -> JsonObject:
         """Send the request; return status, some headers and body."""
