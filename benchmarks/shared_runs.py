@@ -78,6 +78,25 @@ def _measure_apart(number: int, rows: int, workers: int) -> float:
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603  this program
 
 
+def measure_option(rows: int) -> tuple[float, float]:
+    """Return the seconds without, and with, `--workers 1`.
+
+    Its rows need nothing but recording.
+    """
+    from benchmarks.measuring import alternate, timed  # noqa: PLC0415
+    from benchmarks.workers import run_command  # noqa: PLC0415
+
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "settings.yaml").write_text(_SETTINGS.format(directory=directory, plugin=""))
+        (directory / "input.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(rows)))
+        run = ("run", "-s", str(directory / "settings.yaml"), "--execute", "--no-dotenv")
+        plain, one = alternate(
+            lambda _: timed(lambda: run_command(*run)), lambda _: timed(lambda: run_command(*run, "--workers", "1"))
+        )
+    return plain.seconds, one.seconds
+
+
 def main() -> None:
     """Print a table of all cases."""
     from benchmarks.measuring import machine  # noqa: PLC0415
@@ -106,6 +125,8 @@ def main() -> None:
             case.wanted,
         ]
         print(f"| {' | '.join(map(str, cells))} |")  # noqa: T201
+    plain, one = measure_option(max(1, int(20_000 * part)))
+    print(f"\n--workers 1 takes {one:.2f} s, {one / plain:.2f} times as long as no option (at most 1.05)")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from benchmarks.pipeline import engine_ratio
 from benchmarks.recording import RECORDS_PER_ROUTED_ROW, record_rows
 from benchmarks.sizes import Breakdown, sizes
 from benchmarks.startup import Start, starts
-from benchmarks.workers import Shared, shared_work
+from benchmarks.workers import ONE_WORKER, TWO_WORKERS, Shared, shared_work
 from tests.fixtures.postgres import find_binaries, launch
 
 SUBJECTS = ("sqlite", "postgresql", "evidence", "engine", "earlier", "start", "workers", "growth", "bytes")
@@ -139,8 +139,11 @@ def _printed(each: Found) -> Found:
         )
         line += "".join(_printed_parts(each))
     else:
-        times = f"one worker {each.one.seconds:>6.2f} s  two {each.two.seconds:>6.2f} s"
-        line = f"{each.work:<20} {times}  {each.one.seconds / each.two.seconds:.2f} times (reach 1.50)"
+        seconds = (("", each.plain), ("--workers 1", each.one), ("--workers 2", each.two))
+        times = "  ".join(f"{what} {timing.seconds:>6.2f} s".lstrip() for what, timing in seconds)
+        cost, speed = each.one.seconds / each.plain.seconds, each.plain.seconds / each.two.seconds
+        ratios = f"{cost:.2f} times as long (at most {ONE_WORKER}), {speed:.2f} times as fast (reach {TWO_WORKERS})"
+        line = f"{each.work:<20} {times}  {ratios}"
     print(f"  {line}", flush=True)
     return each
 

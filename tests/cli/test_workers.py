@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.api.workers import ProcessWorkers, run_workers
+from elspeth.api.workers import ProcessWorkers, run_workers, start_workers
 from elspeth.cli import execution, main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -52,6 +54,34 @@ def test_workers_are_processes_that_are_stopped_whatever_they_do(monkeypatch: py
     endless = workers.submit(sleep, b"", b"")
     workers.stop()
     assert endless.cancelled() or isinstance(endless.exception(), BrokenExecutor)
+
+
+def test_workers_start_meanwhile_if_there_is_more_than_little_to_do() -> None:
+    with start_workers(2, "os") as workers:
+        assert workers is not None
+        assert not any(workers.start_meanwhile() for _ in range(8))
+        assert not workers_of(os.getpid())
+        while not workers.start_meanwhile():
+            time.sleep(0.01)
+        assert workers.submit(os.getpid).result() in workers_of(os.getpid())
+
+
+def test_what_a_killed_command_had_in_files_is_removed_by_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = (
+        "import time; from elspeth.api.workers import ProcessWorkers; workers = ProcessWorkers(1, 'os');"
+        " left = workers.submit(bytes, 1 << 20); left._sent.result(); print(flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (spool,) = tmp_path.glob("elspeth-*")
+        assert [path.stat().st_size > 1 << 20 for path in spool.iterdir()] == [True]
+        process.kill()
+    while spool.exists():
+        time.sleep(0.01)
 
 
 def test_one_worker_is_the_process_of_the_run() -> None:

@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
-__all__ = ["ProcessWorkers", "prepare_workers", "run_workers", "start_workers"]
+__all__ = ["ProcessWorkers", "run_workers", "start_importing", "start_workers"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_WORKSHOP = "elspeth.engine.workshop"
 
-def prepare_workers(count: int, module: str) -> None:
-    """Let the workers' module be imported meanwhile.
+_FEW = 8
+"""Pieces of work, some ranges or blocks of records, that are done before workers would have started."""
 
-    `start_workers` with the same arguments comes later.
+
+def start_importing(module: str) -> None:
+    """Let a process import the workers' module meanwhile.
+
+    Workers that start later need not wait for it.
     """
-    if count > 1:
-        _prepare_server(module)
+    _prepare_server(module)
 
 
 @contextmanager
@@ -53,7 +57,9 @@ def start_workers(count: int, module: str) -> Iterator[ProcessWorkers | None]:
 
 def run_workers(count: int) -> AbstractContextManager[ProcessWorkers | None]:
     """Return what starts the workers of a run."""
-    return start_workers(count, "elspeth.engine.workshop")
+    if count > 1:
+        start_importing(_WORKSHOP)
+    return start_workers(count, _WORKSHOP)
 
 
 class ProcessWorkers(Executor):
@@ -66,7 +72,8 @@ class ProcessWorkers(Executor):
 
     def __init__(self, count: int, module: str) -> None:
         self.count = count
-        self._context = _prepare_server(module)
+        self._module = module
+        self._asked = 0
         self._executor: Executor | None = None
         self._starting: threading.Thread | None = None
         self._lifelines: tuple[Connection, Connection] | None = None
@@ -78,8 +85,12 @@ class ProcessWorkers(Executor):
         return self
 
     def start_meanwhile(self) -> bool:
-        """Let the workers start, and return whether they have."""
-        if self._executor is None and self._starting is None:
+        """Let the workers start, and return whether they have.
+
+        They do not start for the first few pieces of work, which may be all.
+        """
+        self._asked += 1
+        if self._asked > _FEW and self._executor is None and self._starting is None:
             self._starting = threading.Thread(target=self._start_in_thread, name="workers", daemon=True)
             self._starting.start()
         return self._executor is not None
@@ -138,11 +149,12 @@ class ProcessWorkers(Executor):
     def _start(self) -> Executor:
         from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415  start time
 
-        reading, writing = self._context.Pipe(duplex=False)
+        context = _prepare_server(self._module)
+        reading, writing = context.Pipe(duplex=False)
         self._lifelines = reading, writing
         self._spool = Spool.new()
         arguments = (reading, dict(os.environ), self._spool)
-        return ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_initialize, initargs=arguments)
+        return ProcessPoolExecutor(self.count, mp_context=context, initializer=_initialize, initargs=arguments)
 
 
 def _prepare_server(module: str) -> ForkServerContext:

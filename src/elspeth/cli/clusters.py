@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from elspeth.api.workers import start_workers
+from elspeth.api.workers import start_importing, start_workers
 from elspeth.cli.failures import UsageError
 from elspeth.contracts.environment import missing_package
 from elspeth.objects.address import ObjectPath, Place, place_of
@@ -29,6 +29,7 @@ __all__ = [
     "ClusterWorkers",
     "cluster_workers",
     "database_files",
+    "prepare_workers",
     "require_runnable",
     "share_work",
     "shared_places",
@@ -39,6 +40,9 @@ T = TypeVar("T")
 
 READING = "elspeth.core.landscape.sealing.scope"
 """The module of what workers do that read an audit database."""
+
+_LARGE = 4 << 20
+"""Bytes of a file whose records are worth starting workers for."""
 
 _PATIENCE_S = 10
 """How long to wait for the scheduler, and for its first worker."""
@@ -188,6 +192,18 @@ def cluster_workers(address: str, files: Sequence[Path] = (), places: Sequence[P
             yield workers
         finally:
             workers.close()
+
+
+def prepare_workers(count: int, module: str, records: str) -> None:
+    """Let the module of workers be imported meanwhile.
+
+    `records` is a path or URL of a database, or a path of a bag. One small file is done with before workers would have
+    started; anything else may be large.
+    """
+    path = Path(records.removeprefix("sqlite:///"))
+    is_large = not path.is_file() or path.stat().st_size >= _LARGE
+    if count > 1 and is_large:
+        start_importing(module)
 
 
 @contextmanager

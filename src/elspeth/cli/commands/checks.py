@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.api.workers import prepare_workers
 from elspeth.cli.access import database_url
-from elspeth.cli.clusters import READING, database_files, share_work
+from elspeth.cli.clusters import READING, database_files, prepare_workers, share_work
 from elspeth.cli.failures import ExitCode
 from elspeth.cli.options import ClusterOption, DatabaseOption, JsonOption, WorkersOption, require_only_one
 from elspeth.cli.progress import record_display
@@ -62,7 +61,7 @@ def check(
     """
     require_only_one({"--key": key is not None, "--no-seals": not seals})
     require_only_one({"--workers": workers > 1, "--cluster": cluster is not None})
-    prepare_workers(workers, READING)
+    prepare_workers(workers, READING, database_url(database))
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from elspeth.api.workers import prepare_workers
 from elspeth.cli.access import (
     database_url,
     default_database,
@@ -21,7 +20,7 @@ from elspeth.cli.access import (
     protected_files,
     signing_key,
 )
-from elspeth.cli.clusters import READING, database_files, share_work
+from elspeth.cli.clusters import READING, database_files, prepare_workers, share_work
 from elspeth.cli.commands._export_rules import (
     check_options,
     check_sharing,
@@ -260,7 +259,7 @@ class _Options:
 
 
 def _export_run(run: str, database: str, output: str, options: _Options, *, include_withheld: bool, json: bool) -> None:
-    prepare_workers(options.workers, READING)
+    prepare_workers(options.workers, READING, database)
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.api.workers import prepare_workers
 from elspeth.cli.access import checking_key
-from elspeth.cli.clusters import share_work
+from elspeth.cli.clusters import prepare_workers, share_work
 from elspeth.cli.commands.run_log import verify_log_proof
 from elspeth.cli.failures import ExitCode, UsageError
 from elspeth.cli.objects import fetch
@@ -36,6 +35,8 @@ __all__ = ["verify"]
 
 _VERIFYING = "elspeth.evidence.verifier.verify"
 """The module of what workers do."""
+
+_RECORDS = "data/records.jsonl"
 
 
 def verify(
@@ -94,7 +95,7 @@ def verify(
         )
         verify_log_proof(path, policy, json=json)
         return
-    prepare_workers(workers, _VERIFYING)
+    prepare_workers(workers, _VERIFYING, str(path / _RECORDS if path.is_dir() else path))
     from elspeth.core.landscape.exporting.format import ExportFormat, guess_form  # noqa: PLC0415  start time
     from elspeth.evidence.format.export_lines import looks_like_export  # noqa: PLC0415
 
