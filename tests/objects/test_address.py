@@ -9,7 +9,7 @@ from elspeth.objects.address import ObjectPath, address_problem, is_address, pla
 
 @pytest.mark.parametrize(
     "text",
-    ["s3://b/k", "s3://b/a/b c.csv", "s3://b/{date}/*.csv", "gs://b/k", "az://c/k", "abfs://c@account/k", "s3://b/é"],
+    ["s3://b/k", "s3://b/a/b c.csv", "s3://b/{date}/*.csv", "gs://b-1.x_y/k", "az://$web/k", "s3://b/é", "s3://b/a\\b"],
 )
 def test_an_address_names_an_object(text: str) -> None:
     assert address_problem(text) is None
@@ -37,8 +37,29 @@ def test_any_other_text_is_a_local_path(text: str) -> None:
         ("s3://b/k?versionId=1", "'s3://b/k?versionId=1' names a version: expected the address of the object, whose "),
         (
             "s3://id:secret@b/k",
-            "an address s3:// has a user or a port: give credentials and servers in the environment",
+            "an address s3:// has a user, an account or a port: give these in the environment",
         ),
+        ("s3://secret@b/k", "an address s3:// has a user, an account or a port: give these in the environment"),
+        ("abfs://c@account/k", "an address abfs:// has a user, an account or a port: give these in the environment"),
+        ("s3://b:9000/k", "an address s3:// has a user, an account or a port: give these in the environment"),
+        ("s3://", "'s3://' names no object: expected s3://bucket/key"),
+        ("s3://b/", "'s3://b/' names no object: expected s3://bucket/key"),
+        ("gcs://b/k", "unknown scheme 'gcs': expected one of s3://, gs://, az://, abfs://, or a local path"),
+        ("s3://../k", "'s3://../k' has no valid name of a bucket: expected letters and digits, with '.', '_' or '-' "),
+        ("s3://b*/k", "'s3://b*/k' has no valid name of a bucket: expected letters and digits, with '.', '_' or '-' "),
+        (
+            "gs://a b/k",
+            "'gs://a b/k' has no valid name of a bucket: expected letters and digits, with '.', '_' or '-' ",
+        ),
+        (
+            "s3://b?x=y/k",
+            "'s3://b?x=y/k' has no valid name of a bucket: expected letters and digits, with '.', '_' or ",
+        ),
+        ("s3://b%2f/k", "'s3://b%2f/k' has no valid name of a bucket: expected letters and digits, with '.', '_' or "),
+        ("s3://b/a\nb", r"'s3://b/a\nb' has a key with a character that Amazon S3 does not keep: choose another key"),
+        ("gs://b/\x7f", r"'gs://b/\x7f' has a key with a character that Google Cloud Storage does not keep: choose "),
+        ("s3://b/\ud800", r"'s3://b/\ud800' has a key with a character that Amazon S3 does not keep: choose another"),
+        ("az://b/a\\b", r"'az://b/a\\b' has a key with a character that Azure Blob Storage does not keep: choose "),
         (f"s3://b/{'é' * 513}", "the key of 's3://b/éé"),
     ],
 )
@@ -47,3 +68,8 @@ def test_what_cannot_name_an_object_is_said(text: str, problem: str) -> None:
     assert found is not None
     assert found.startswith(problem)
     assert "secret" not in found
+
+
+def test_an_object_of_azure_has_one_address() -> None:
+    assert place_of("abfs://container/name") == place_of("az://container/name")
+    assert str(place_of("abfs://container/name")) == "az://container/name"

@@ -7,13 +7,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from elspeth.contracts.input_paths import find_files
 from elspeth.objects import azure, base, google, s3
-from elspeth.objects.address import ObjectPath
+from elspeth.objects.address import ObjectPath, address_problem
 from elspeth.objects.base import ObjectState, ObjectStore
 from elspeth.objects.errors import ObjectChangedError, ObjectExistsError, ObjectMissingError, ObjectStoreError
 from elspeth.objects.stores import size_and_hash, store_of
@@ -253,6 +254,22 @@ def test_small_objects_are_written_listed_read_and_deleted(bucket: Bucket, store
         store.read(one)
 
 
+def test_a_key_is_taken_as_it_is(bucket: Bucket, tmp_path: Path) -> None:
+    keys = ["a b.csv", "a%20b.csv", "a#1.csv", "a+b&c=d.csv", "ü☃😀.csv", "e\u0301.csv", "~'q\".csv", "{}", "%2e%2e/x"]
+    keys += ["x?generation=1", "x#1", "AbC", " a", "a ", "a|b<c>^`", "a:b@c", "x" * 300, "x.", "a\u2028b"]
+    for key in keys:
+        path = ObjectPath(bucket.url(key))
+        assert address_problem(str(path)) is None
+        put(store_of(path), path, key, tmp_path, None)
+        assert bucket.get(key) == store_of(path).read(path) == key.encode()
+        assert size_and_hash(path)[1] == sha256(key)
+    assert (
+        sorted(each.key for each in store_of(path).find(ObjectPath(bucket.url("**"))))
+        == bucket.listed()
+        == sorted(keys)
+    )
+
+
 # -- problems --------------------------------------------------------------------------------------------------------
 
 
@@ -281,3 +298,54 @@ def test_a_denial_is_one_message(
     assert path.service is not None
     assert str(caught.value) == f"{path}: {path.service.name} {DENIED}"
     assert bucket.get(path.key) == b"one"
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (401, "needs credentials, and none that are valid were found: see how"),
+        (503, "answers: "),
+    ],
+)
+def test_an_error_of_the_server_is_one_message(
+    bucket: Bucket, path: ObjectPath, store: ObjectStore, status: int, problem: str
+) -> None:
+    fail(bucket, path, "state", status=status, code="AsTheTestWants", times=9)
+    with pytest.raises(ObjectStoreError) as caught:
+        store.require(path)
+    assert path.service is not None
+    assert str(caught.value).startswith(f"{path}: {path.service.name} {problem}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bucket_of_another_region_is_named(bucket: Bucket, path: ObjectPath, store: ObjectStore) -> None:
+    if path.scheme != "s3":
+        pytest.skip("only S3 has a server for each region")
+    bucket.put(path.key, "one")
+    fail(bucket, path, "state", status=301, code="PermanentRedirect", times=9)
+    with pytest.raises(ObjectStoreError, match="has this bucket in another region: name it in AWS_DEFAULT_REGION"):
+        store.require(path)
+    bucket.server.failures.clear()
+    fail(bucket, path, "state", status=301, code="PermanentRedirect")
+    assert store.require(path).size == 3  # the client asks for the region, and asks there
+
+
+def test_a_server_that_is_not_there_is_named(
+    path: ObjectPath, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if path.scheme != "gs":
+        pytest.skip("the client of another store keeps its first address")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    with pytest.raises(
+        ObjectStoreError, match="cannot be reached: check the network, and the address in STORAGE_EMULA"
+    ):
+        store.require(path)
+
+
+def test_no_account_of_azure_is_a_message(monkeypatch: pytest.MonkeyPatch, path: ObjectPath) -> None:
+    if path.scheme != "az":
+        pytest.skip("only Azure has accounts in addresses")
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "nonsense")
+    import_module("adlfs").AzureBlobFileSystem.clear_instance_cache()
+    with pytest.raises(ObjectStoreError, match="needs the name of an account: set AZURE_STORAGE_ACCOUNT_NAME, or a"):
+        store_of(path)

@@ -11,6 +11,8 @@ __all__ = ["SERVICES", "ObjectPath", "Place", "Service", "address_problem", "is_
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _MAX_KEY_BYTES = 1024  # of S3, Google Cloud Storage and Azure alike
+_BUCKET = re.compile(r"\$?[A-Za-z0-9]([._-]?[A-Za-z0-9])*")
+_NOT_KEPT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _VERSION = re.compile(r"\?versionid=", re.IGNORECASE)
 
 
@@ -39,6 +41,9 @@ SERVICES: Mapping[str, Service] = {
     "abfs": _AZURE,
 }
 """The schemes of addresses, named as in fsspec."""
+
+_ALIASES = {"abfs": "az"}
+"""Other schemes of the same objects. Addresses are compared, so that each object has only one."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,7 +96,10 @@ def is_address(text: str) -> bool:
 
 def place_of(text: str) -> Place:
     """Return a text as a path or as an address."""
-    return ObjectPath(text) if is_address(text) else Path(text)
+    if not is_address(text):
+        return Path(text)
+    scheme, mark, rest = text.partition("://")
+    return ObjectPath(f"{_ALIASES.get(scheme, scheme)}{mark}{rest}")
 
 
 def address_problem(text: str) -> str | None:
@@ -107,10 +115,20 @@ def address_problem(text: str) -> str | None:
         known = ", ".join(f"{scheme}://" for scheme in SERVICES)
         return f"unknown scheme {found[1]!r}: expected one of {known}, or a local path"
     path = ObjectPath(text)
-    if ":" in path.bucket:  # the whole text may hold a secret
-        return f"an address {path.scheme}:// has a user or a port: give credentials and servers in the environment"
+    if ":" in path.bucket or "@" in path.bucket:  # the whole text may hold a secret
+        return f"an address {path.scheme}:// has a user, an account or a port: give these in the environment"
     if not path.bucket or not path.key:
         return f"{text!r} names no object: expected {path.scheme}://bucket/key"
+    if not _BUCKET.fullmatch(path.bucket):
+        return f"{text!r} has no valid name of a bucket: expected letters and digits, with '.', '_' or '-' between them"
+    return _key_problem(path, service)
+
+
+def _key_problem(path: ObjectPath, service: Service) -> str | None:
+    """Return why a key is refused, or None."""
+    text = path.text
+    if _NOT_KEPT.search(path.key) or (service is _AZURE and "\\" in path.key):
+        return f"{text!r} has a key with a character that {service.name} does not keep: choose another key"
     if path.key.endswith("/"):
         return f"{text!r} names a directory: expected the key of an object, without a slash at its end"
     if any(part in ("", ".", "..") for part in path.key.split("/")):

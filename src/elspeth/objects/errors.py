@@ -34,6 +34,8 @@ _REQUEST_ID = "RequestId:"
 """The text after the message of an error of Azure."""
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
+_ELSEWHERE = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+"""Codes of S3 for a bucket in another region than the one that was asked."""
 
 
 class ObjectStoreError(OSError):
@@ -93,10 +95,12 @@ def _problem_of(error: Exception, path: ObjectPath) -> str:
     what = path.scheme if service is None else service.name
     if isinstance(error, ImportError):
         return f"{what} needs {_module(path)}, which is not installed"
-    status = _status(error)
+    status, code = _status(error), response_code(error)
+    if code in _ELSEWHERE:
+        return f"{what} has this bucket in another region: name it in AWS_DEFAULT_REGION"
     if isinstance(error, PermissionError) or (status == _FORBIDDEN and name != _UNAUTHENTICATED):
         return f"{what} denies access: check the credentials, and what they are allowed to do"
-    if "Credential" in name or name == _UNAUTHENTICATED or status == _UNAUTHORIZED:
+    if "Credential" in name or name == _UNAUTHENTICATED or status == _UNAUTHORIZED or code == str(_UNAUTHORIZED):
         return f"{what} needs credentials, and none that are valid were found: see how {_module(path)} finds them"
     if isinstance(error, TimeoutError) or name in _TIMEOUTS:
         return f"{what} did not answer in time: try again"
