@@ -71,6 +71,37 @@ def test_what_cannot_be_read_or_written_is_named(  # noqa: PLR0917
     assert (bucket.listed(), bucket.get("taken.zip"), copies()) == (["taken.zip"], b"mine", [])
 
 
+def test_lineage_events_are_exported_to_a_bucket(
+    bucket: Bucket, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = ["export", "latest", "-d", database, "--format", "openlineage", "-o", bucket.url("events.ndjson")]
+    assert main(events) == 0
+    assert json.loads((bucket.get("events.ndjson") or b"").splitlines()[0])["eventType"] == "START"
+    assert main(events) == 1
+    assert "events.ndjson: is there already: name another key, or use --force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["landscape", "prune", "-d", "audit.db", "--before", "2100-01-01", "--archive", "s3://b/bags"],
+        ["keys", "generate", "-o", "s3://b/keys"],
+        ["prove", "bag.zip", "row", "x", "-o", "s3://b/proof.json"],
+        ["settings", "convert", "-s", "settings.yaml", "-o", "s3://b/new.yaml"],
+        ["verify", "bag.zip", "--key", "s3://b/key.pem"],
+        ["run", "-s", "s3://b/settings.yaml"],
+    ],
+)
+def test_an_address_where_a_local_path_is_expected_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    address = next(each for each in arguments if each.startswith("s3://"))
+    (tmp_path / "settings.yaml").touch()
+    assert main(arguments) == 2
+    assert f"expected a local path, got the address of an object: {address}" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["settings.yaml"]
+
+
 def test_force_replaces_an_export(bucket: Bucket, database: str, capsys: pytest.CaptureFixture[str]) -> None:
     bucket.put("run.jsonl", "mine")
     assert main(["export", "latest", "-d", database, "-o", bucket.url("run.jsonl"), "--force"]) == 0

@@ -6,6 +6,7 @@ goes to standard output; progress, verdicts and errors go to standard error.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,9 +29,10 @@ from elspeth.cli.commands import (
     settings,
     verify,
 )
-from elspeth.cli.examples import show_examples
+from elspeth.cli.examples import leaves, show_examples
 from elspeth.cli.failures import expect_json, report_failures
 from elspeth.cli.logs import LogFormat, LogLevel, shown_log
+from elspeth.cli.objects import local_path
 from elspeth.cli.progress import progress_wanted
 from elspeth.contracts.environment import LOG_FORMAT, LOG_LEVEL, NO_PROGRESS
 
@@ -128,5 +130,15 @@ def _root(
         ctx.with_resource(shown_log(log_level or LogLevel.INFO, log_format or LogFormat.TEXT))
 
 
+def _keep_local(leaf: Any) -> None:  # noqa: ANN401  a command of a private type
+    """Make a command's parameters that are local paths refuse addresses."""
+    for parameter in leaf.params:
+        descriptor = getattr(parameter, "type_descriptor", None)
+        if descriptor is not None and descriptor.annotation in {Path, list[Path]}:
+            descriptor.parameter_info.parser = descriptor.parameter_info.parser or local_path
+
+
 command = typer.main.get_command(app)
 show_examples(command)
+for _, each in leaves(command):
+    _keep_local(each)

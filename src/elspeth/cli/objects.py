@@ -17,7 +17,7 @@ import typer
 from elspeth.cli.failures import UsageError
 from elspeth.objects.address import ObjectPath, Place, is_address, place_of
 
-__all__ = ["fetch", "fetch_text", "require_place", "uploading"]
+__all__ = ["fetch", "fetch_text", "local_path", "require_local", "require_place", "uploading"]
 
 _BLOCK = 1 << 20
 
@@ -36,6 +36,25 @@ def fetch(ctx: typer.Context, given: Place | list[Place] | None) -> Path | list[
 def fetch_text(ctx: typer.Context, text: str) -> str:
     """Return the path of a copy, or the text."""
     return str(fetch(ctx, place_of(text))) if is_address(text) else text
+
+
+def require_local(text: str) -> str:
+    """Return the text of a local path, as a callback of typer.
+
+    Raises UsageError for an address.
+    """
+    local_path(text)
+    return text
+
+
+def local_path(text: str | Path) -> Path:
+    """Return a local path, as a parser of typer.
+
+    As a path, an address would lead to a directory such as `s3:`. Raises UsageError for an address.
+    """
+    if isinstance(text, str) and is_address(text):
+        raise UsageError(f"expected a local path, got the address of an object: {text}")
+    return Path(text)
 
 
 def require_place(text: str | None) -> str | None:

@@ -11,10 +11,12 @@ import typer
 
 from elspeth.cli.access import default_database, open_landscape, protected_files
 from elspeth.cli.failures import UsageError, use_stderr_for_json
+from elspeth.cli.objects import uploading
 from elspeth.cli.options import STANDARD_OUTPUT
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.objects.address import ObjectPath, place_of
 
 if TYPE_CHECKING:
     from elspeth.openlineage.records import LineageRecords
@@ -55,8 +57,11 @@ def export_events(
         stream = binary_stdout()
         count = write_events(run_events(records), stream)
         stream.flush()
+    elif isinstance(place := place_of(output), ObjectPath):
+        with uploading(place, force=force) as path:
+            count = write_events(run_events(records), path)
     else:
-        count = write_events(run_events(records), Path(output), protected=protected, force=force)
+        count = write_events(run_events(records), place, protected=protected, force=force)
     if json:
         facts = {"run_id": run_id, "path": output, "format": ExportFormat.OPENLINEAGE.value, "events": count}
         typer.echo(jsonlib.dumps(facts, indent=2), err=output == STANDARD_OUTPUT)

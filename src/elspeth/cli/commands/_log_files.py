@@ -11,6 +11,7 @@ import typer
 
 from elspeth.cli.access import database_url, key_passphrase, protected_files
 from elspeth.cli.failures import UsageError, use_stderr_for_json
+from elspeth.cli.objects import require_local
 from elspeth.cli.options import STANDARD_OUTPUT
 from elspeth.cli.terminal import aligned, binary_stdout
 
@@ -45,7 +46,8 @@ _TAKEN = "exists already: name another file, or use --force"
 
 
 def _choose_stream(output: str) -> str:
-    """Keep JSON away from the stream of the output."""
+    """Keep JSON away from the stream of the output, a local file."""
+    require_local(output)
     if output == STANDARD_OUTPUT:
         use_stderr_for_json()
     return output

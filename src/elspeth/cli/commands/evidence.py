@@ -10,6 +10,7 @@ import typer
 
 from elspeth.cli.access import protected_files
 from elspeth.cli.failures import UsageError, use_stderr_for_json
+from elspeth.cli.objects import require_local
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     ForceOption,
@@ -46,7 +47,14 @@ def prove(
         ),
     ],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="PATH", help="The file to write, or - for standard output.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            callback=require_local,
+            help="The file to write, or - for standard output.",
+        ),
     ],
     force: ForceOption = False,
     json: JsonOption = False,

@@ -26,6 +26,7 @@ from elspeth.cli.commands._log_files import (
     write_file,
 )
 from elspeth.cli.failures import ExitCode, UsageError
+from elspeth.cli.objects import fetch
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     DatabaseOption,
@@ -40,6 +41,7 @@ from elspeth.cli.options import (
 from elspeth.cli.terminal import aligned, ask_secret, printable
 from elspeth.contracts.environment import DEFAULT_SETTINGS
 from elspeth.contracts.errors import format_count
+from elspeth.objects.address import place_of
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.sealing.log_proofs import LogState
@@ -104,7 +106,13 @@ def check(
     database: DatabaseOption,
     against: Annotated[
         list[Path],
-        typer.Option("--against", metavar="PATH", help="A kept checkpoint or proof, or a directory of them."),
+        typer.Option(
+            "--against",
+            metavar="PATH",
+            parser=place_of,
+            callback=fetch,
+            help="A kept checkpoint or proof: a file, a directory of them, or an object.",
+        ),
     ],
     key: Annotated[
         Path | None,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from elspeth.cli.failures import UsageError
+from elspeth.cli.objects import require_local
 from elspeth.cli.options import STANDARD_OUTPUT, JsonOption, NoDotenvOption, SettingsOption
 from elspeth.cli.terminal import printable
 from elspeth.contracts.environment import DEFAULT_SETTINGS
@@ -35,7 +36,14 @@ def convert(
     *,
     settings: SettingsOption = DEFAULT_SETTINGS,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE|-", help="The file to create; - is standard output.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|-",
+            callback=require_local,
+            help="The file to create; - is standard output.",
+        ),
     ] = STANDARD_OUTPUT,
     no_dotenv: NoDotenvOption = False,
     json: JsonOption = False,
