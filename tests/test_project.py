@@ -438,7 +438,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
                 "terminal",
             ),
         },
-        "app": {"commands", "examples", "failures", "logs", "progress"},
+        "app": {"commands", "examples", "failures", "logs", "objects", "progress"},
         "program": {"app", "logs", "signals", "terminal"},
     },
 }

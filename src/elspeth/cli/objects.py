@@ -39,7 +39,7 @@ def fetch_text(ctx: typer.Context, text: str) -> str:
 
 
 def require_local(text: str) -> str:
-    """Return the text of a local path, as a callback of typer.
+    """Require a local path, as a callback of typer.
 
     Raises UsageError for an address.
     """

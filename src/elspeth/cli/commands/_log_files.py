@@ -46,7 +46,7 @@ _TAKEN = "exists already: name another file, or use --force"
 
 
 def _choose_stream(output: str) -> str:
-    """Keep JSON away from the stream of the output, a local file."""
+    """Keep JSON away from the stream of a local output."""
     require_local(output)
     if output == STANDARD_OUTPUT:
         use_stderr_for_json()
