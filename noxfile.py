@@ -16,6 +16,7 @@ LOCK = "requirements.lock"
 PROJECT = ".[postgres,parquet,timestamp,llm,zstd,openlineage,s3,gcs,mcp]"  # with all extras that tests use
 WORKERS = str((os.cpu_count() or 1) + 1)  # one more than cores: tests wait for databases, browsers and clocks
 AXE = "axe-core@4.14.1"
+YAML_SERVER = "yaml-language-server@2.0.0"
 AZURITE = "azurite@3.35.0"  # later ones need Node.js 21
 COVERAGE_FLOOR = 96.0  # percent of lines and branches that the tests of CI reach
 DEFAULT = ["tests(current)", "lint", "typecheck", "drift", "schema_lint"]
@@ -194,6 +195,17 @@ def clouds(session: nox.Session) -> None:
     install(session, "test", project=("-e", f"{PROJECT.removesuffix(']')},azure]"))
     azurite = npm_install(session, AZURITE) / ".bin" / "azurite-blob"
     session.run("pytest", "tests/objects", *session.posargs, env={"ELSPETH_TEST_AZURITE": str(azurite)})
+
+
+@nox.session(reuse_venv=True)
+def editors(session: nox.Session) -> None:
+    """Test what editors know about settings; needs npm.
+
+    Arguments go to pytest.
+    """
+    install(session, "test", project=("-e", PROJECT))
+    server = npm_install(session, YAML_SERVER) / ".bin" / "yaml-language-server"
+    session.run("pytest", "tests/cli/test_editors.py", *session.posargs, env={"ELSPETH_TEST_YAML_SERVER": str(server)})
 
 
 def npm_install(session: nox.Session, package: str) -> Path:
