@@ -28,7 +28,7 @@ def accepted(
 ) -> list[tuple[Value, ...]]:
     """Return the rows that a table with these checks accepts."""
     clauses = "".join(f", CONSTRAINT {check.name} CHECK ({check.condition})" for check in found)
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection, connection:
         connection.execute(f"CREATE TABLE t ({names}{clauses})")
         taken = []
         for row in rows:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
@@ -160,7 +161,7 @@ def test_a_second_run_replaces_the_files_and_adds_to_the_audit_database(tmp_path
     run(tmp_path, csv_settings(tmp_path))
     assert (tmp_path / "out" / "rest.csv").read_text() == "id,kind\n9,y\n"
     assert (tmp_path / "out" / "x.csv").read_text() == ""
-    with sqlite3.connect(tmp_path / "audit.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as connection, connection:
         assert connection.execute("SELECT count(*) FROM runs WHERE status = 'completed'").fetchone() == (2,)
     connection.close()
 

@@ -6,6 +6,7 @@ import io
 import shutil
 import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def crashed(tmp_path: Path) -> Path:
     """Copy a database and its write-ahead log while open."""
     database = tmp_path / "open" / "x.db"
     database.parent.mkdir()
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE t (a)")
         connection.commit()

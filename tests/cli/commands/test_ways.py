@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from elspeth.cli import main
 from elspeth_schema import EPOCH
@@ -56,7 +56,7 @@ def predecessor() -> None:
 
 def newer() -> None:
     copy_of(f"epoch{EPOCH}-rich")
-    with create_engine("sqlite:///audit.db").begin() as connection:
+    with create_engine("sqlite:///audit.db", poolclass=NullPool).begin() as connection:
         say_epoch(connection, EPOCH + 1)
 
 

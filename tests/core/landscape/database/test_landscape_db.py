@@ -4,7 +4,7 @@ import shlex
 import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -118,7 +118,7 @@ def test_a_sqlite_that_does_not_take_a_setting_is_refused(sqlite_url: str, monke
 
 def test_a_sqlite_without_write_ahead_logging_is_refused(tmp_path: Path) -> None:
     LandscapeDB(f"sqlite:///{tmp_path}/landscape.db").close()
-    with sqlite3.connect(tmp_path / "landscape.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "landscape.db")) as connection, connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     connection.close()
     message = refusal(f"sqlite:///file:{tmp_path}/landscape.db?vfs=unix-none&uri=true")
@@ -167,7 +167,7 @@ def test_a_database_with_other_tables_is_refused(database_url: str) -> None:
 
 def test_a_refused_sqlite_file_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "customers.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY)")
     connection.close()
     before = path.read_bytes()
@@ -235,7 +235,7 @@ def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
     LandscapeDB(f"sqlite:///{tmp_path}/landscape.db").close()
-    with sqlite3.connect(tmp_path / "landscape.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "landscape.db")) as connection, connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     connection.close()
     url = f"sqlite:///file:{tmp_path}/landscape.db?mode=ro&uri=true"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import NullPool, create_engine, make_url
 
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting.format import ExportFormat
@@ -39,7 +39,7 @@ def some_url(database_url: str) -> str:
         "CREATE TABLE u (x TEXT)",
         "INSERT INTO u VALUES ('same'), ('same'), ('other')",
     ]
-    with create_engine(database_url).begin() as connection:
+    with create_engine(database_url, poolclass=NullPool).begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
     connection.engine.dispose()
