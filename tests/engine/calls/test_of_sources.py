@@ -65,10 +65,17 @@ def paths(server: LlmServer) -> list[str]:
     return [each.path.removeprefix("/v1/orders") for each in server.received]
 
 
-def test_each_page_is_a_recorded_call_and_an_input(tmp_path: Path, server: LlmServer) -> None:
-    result, records = run_graph(tmp_path, settings(tmp_path, server))
+def test_pages_are_recorded_as_calls_and_inputs_and_a_replay_asks_nobody(
+    tmp_path: Path, server: LlmServer, database_url: str
+) -> None:
+    late = answers(429, headers={"Retry-After": "0"})
+    server.script = deque([late, answers(503), page(1), hangs_up, page(2), page(3)])
+    chosen = settings(tmp_path, server, landscape={"url": database_url})
+    result, records = run_graph(tmp_path, chosen)
     assert written(tmp_path, "out") == ROWS
-    assert calls(records) == [(0, "success"), (1, "success"), (2, "success")]
+    statuses = ["error", "error", "success", "error", "success", "success"]
+    assert calls(records) == list(enumerate(statuses))
+    assert (result.calls, result.retries) == (6, 3)
     inputs = sorted(records["source_input"], key=lambda each: each["ordinal"])
     assert [(each["input_type"], each["object_version"], each["row_count"]) for each in inputs] == [
         ("http", '"1"', 2),
@@ -76,16 +83,10 @@ def test_each_page_is_a_recorded_call_and_an_input(tmp_path: Path, server: LlmSe
         ("http", None, 2),
     ]
     assert inputs[2]["path_or_uri"] == f"{server.url}/orders?page=3"
-    assert (result.calls, result.retries) == (3, 0)
-
-
-def test_failed_attempts_are_repeated_and_recorded(tmp_path: Path, server: LlmServer) -> None:
-    late = answers(429, headers={"Retry-After": "0"})
-    server.script = deque([late, answers(503), page(1), hangs_up, page(2), page(3)])
-    result, records = run_graph(tmp_path, settings(tmp_path, server))
-    assert written(tmp_path, "out") == ROWS
-    assert [status for _, status in calls(records)] == ["error", "error", "success", "error", "success", "success"]
-    assert (result.calls, result.retries) == (6, 3)
+    output = (tmp_path / "out.jsonl").read_bytes()
+    again, records = run_graph(tmp_path, {**chosen, "run_mode": "replay", "replay_source_run_id": result.run_id})
+    assert (calls(records), (tmp_path / "out.jsonl").read_bytes()) == (list(enumerate(statuses)), output)
+    assert (again.calls, again.retries, len(server.received)) == (6, 3, 6)
 
 
 def test_what_ended_a_run_is_recorded(tmp_path: Path, server: LlmServer) -> None:
@@ -112,17 +113,6 @@ def test_what_a_run_whose_store_failed_had_received_is_stored_when_it_is_recorde
     assert named <= {key.rpartition("/")[2] for key in bucket.listed()}
 
 
-def test_a_replay_asks_nobody(tmp_path: Path, server: LlmServer, database_url: str) -> None:
-    server.script.appendleft(answers(503))
-    chosen = settings(tmp_path, server, landscape={"url": database_url})
-    result, records = run_graph(tmp_path, chosen)
-    before, output = calls(records), (tmp_path / "out.jsonl").read_bytes()
-    again, records = run_graph(tmp_path, {**chosen, "run_mode": "replay", "replay_source_run_id": result.run_id})
-    assert (again.calls, again.retries) == (result.calls, result.retries) == (4, 1)
-    assert (calls(records), (tmp_path / "out.jsonl").read_bytes()) == (before, output)
-    assert len(server.received) == 4
-
-
 def test_answers_that_are_not_the_recorded_ones_end_a_run(tmp_path: Path, server: LlmServer) -> None:
     result, _ = run_graph(tmp_path, settings(tmp_path, server))
     verify = settings(tmp_path, server, run_mode="verify", replay_source_run_id=result.run_id)
@@ -132,7 +122,9 @@ def test_answers_that_are_not_the_recorded_ones_end_a_run(tmp_path: Path, server
         execute(build(tmp_path, replay))
     assert len(server.received) == 3
     server.script = deque([page(1), page(2), page(3)])
-    run_graph(tmp_path, verify)
+    execute(build(tmp_path, verify), workers=InlineWorkers())
+    assert written(tmp_path, "out") == ROWS
+    assert calls(trail(tmp_path)) == [(0, "success"), (1, "success"), (2, "success")]
     server.script = deque([page(1), page(3)])
     with pytest.raises(
         PluginError, match="page=2 cannot be read: the answer is not the recorded one: expected SHA-256 "
@@ -181,12 +173,6 @@ def test_all_attempts_together_have_a_deadline(tmp_path: Path, server: LlmServer
     chosen["datasource"]["options"]["deadline_seconds"] = 0.1
     with pytest.raises(PluginError, match=r"orders cannot be read: no answer within 0\.\d+ seconds, all attempts incl"):
         execute(build(tmp_path, chosen))
-
-
-def test_workers_get_the_rows_of_pages_that_one_process_asks_for(tmp_path: Path, server: LlmServer) -> None:
-    execute(build(tmp_path, settings(tmp_path, server)), workers=InlineWorkers())
-    assert written(tmp_path, "out") == ROWS
-    assert calls(trail(tmp_path)) == [(0, "success"), (1, "success"), (2, "success")]
 
 
 def test_settings_are_validated_without_asking_the_server(
