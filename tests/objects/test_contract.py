@@ -322,11 +322,11 @@ def test_a_bucket_of_another_region_is_named(bucket: Bucket, path: ObjectPath, s
     if path.scheme != "s3":
         pytest.skip("only S3 has a server for each region")
     bucket.put(path.key, "one")
-    fail(bucket, path, "state", status=301, code="PermanentRedirect", times=9)
+    fail(bucket, path, "state", part=path.key, status=301, code="PermanentRedirect", times=9)
     with pytest.raises(ObjectStoreError, match="has this bucket in another region: name it in AWS_DEFAULT_REGION"):
         store.require(path)
     bucket.server.failures.clear()
-    fail(bucket, path, "state", status=301, code="PermanentRedirect")
+    fail(bucket, path, "state", part=path.key, status=301, code="PermanentRedirect")
     assert store.require(path).size == 3  # the client asks for the region, and asks there
 
 
