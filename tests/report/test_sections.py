@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
 
 from elspeth.core.landscape.queries.problems import FailedRows, FailureReason
+from elspeth.report import slow
 from elspeth.report.markup import command, duration, shown, size
 from elspeth.report.overview import Overview, read_overview
 from elspeth.report.records import open_database_records
@@ -47,6 +49,43 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+class Tables(HTMLParser):
+    """The cells of each table, by caption, and of facts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: dict[str, list[list[str]]] = {"": []}
+        self._caption, self._text = "", ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002  the parser's
+        if tag in {"caption", "td", "th", "dt", "dd"}:
+            self._text = ""
+        if tag in {"tr", "dt"}:
+            self.rows[self._caption].append([])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "caption":
+            self._caption = self._text
+            self.rows[self._caption] = []
+        elif tag in {"td", "th", "dt", "dd"}:
+            self.rows[self._caption][-1].append(self._text)
+        elif tag == "table":
+            self._caption = ""
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+
+@pytest.fixture(scope="module")
+def rich() -> Overview:
+    with in_memory() as database:
+        recorded(database, rich_run())
+        with open_database_records(database, "run-1") as records:
+            return read_overview(records)
 
 
 @pytest.fixture(scope="module")
@@ -140,18 +179,120 @@ def test_colours_tell_nothing_alone(told: Overview) -> None:
         assert "✕" in text or re.search(r"[a-z]{4}", text)
 
 
-def test_secrets_settings_and_withheld_columns_are_shown() -> None:
-    with in_memory() as database:
-        run = rich_run()
-        recorded(database, run)
-        with open_database_records(database, "run-1") as records:
-            overview = read_overview(records)
+def test_secrets_settings_and_withheld_columns_are_shown(rich: Overview) -> None:
+    overview = rich
     text = parse(overview).text
     assert all(each.fingerprint in text for each in overview.secrets)
     assert all(each.why in text for each in overview.withheld)
     assert all(output.content_hash is None or output.content_hash in text for output in overview.outputs)
-    assert sum(isinstance(each, Node) for each in run) == len(overview.flow.nodes)
+    assert sum(isinstance(each, Node) for each in rich_run()) == len(overview.flow.nodes)
     assert '"number": 1.5' in text
+
+
+OF_NODE, QUOTED = "--run run-1 --step node-1", """'"\\u0000"'"""
+
+TABLES = {
+    "What was read": [
+        [
+            "node-1",
+            "file",
+            "in\\u0000 →.csv867dfb63a674907ea9af2f7d415e32325bac29097aa144e044ea1af4dadfcf0d",
+            "0 bytes",
+            "2",
+        ]
+    ],
+    "Tokens at each node": [
+        ["node-1", "source", "csv 1.0", "4", "2", "2", "1 completed, 1 failed", "2", "1"],
+        ["node-2", "aggregation", "=SUM(A1) 1.0", "0", "0", "0", "0", "0", "0"],
+        ["node-3", "sink", "json 1.0", "0", "0", "0", "0", "0", "0"],
+    ],
+    "Tokens by outcome and sink": [
+        ["• completed written by the output sink", "", "1", "1", ""],
+        ["✕ failed could not be processed", "", "1", "1", ""],
+    ],
+    "The slowest work, in the order in which it began, over 9 s": [
+        ["node-1", "source load", "0 ms", "", ""],
+        ["node-3", "sink write", "0 ms", "", ""],
+        ["node-1", "4 visits", "0.3 ms", "0.1 ms", ""],
+    ],
+    "Failed visits by reason, the most frequent first": [
+        [
+            "1",
+            "node-1",
+            '✕ "\\u0000"',
+            "1",
+            f"elspeth rows {OF_NODE} --reason {QUOTED}elspeth explain --run run-1 --row 1",
+        ]
+    ],
+    "The longest visits": [
+        ["1", "node-1", "0", "token-1", "0.1 ms"],
+        ["1", "node-1", "0", "token-2", "0.1 ms"],
+        ["0", "node-1", "0", "token-4", "0.1 ms"],
+    ],
+    "2 tokens without an end, by last node": [["node-1", "2"]],
+    "Batches that were not processed": [["node-2", "draft", "1"]],
+    "Sources and sinks that had not finished": [["node-3", "sink write", "2026-02-01 00:00:02.999 UTC"]],
+    "Visits that have not ended": [
+        ["0", "node-1", "pending", "token-4", "2026-02-01 00:00:03.999 UTC"],
+        ["1", "node-1", "open", "token-3", "2026-02-01 00:00:03.999 UTC"],
+    ],
+}
+
+
+def test_the_tables_have_the_values_of_the_records(rich: Overview) -> None:
+    found = Tables(render_sections(rich)).rows
+    assert {caption: found[caption][1:] for caption in TABLES} == TABLES
+    ran = dict(found[""])
+    assert (ran["status"], ran["repository is dirty"], ran["packages"]) == ("completed", "no", "none")
+    assert ran["labels"] == "=1+1 😀"
+    assert not {"attempt", "settings json"} & ran.keys()
+    assert "1 row failed or was quarantined; 1 visit to nodes failed" in parse(rich).text
+    assert "further reason" not in parse(rich).text
+    several = replace(rich.failures, count=2, visits_by_node={"node-1": 3}, all_reasons=2)
+    text = parse(replace(rich, failures=several)).text
+    assert "2 rows failed or were quarantined; 3 visits to nodes failed" in text
+    assert "Not shown: 1 further reason. elspeth rows lists all of them." in text
+
+
+def test_a_bar_reaches_from_the_beginning_to_the_end() -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def drawn(first_s: int, last_s: int | None, busy_s: float, *, has_failed: bool = False) -> str:
+        bar = slow._Bar(
+            name="a",
+            what="b",
+            started_at=begin + timedelta(seconds=first_s),
+            ended_at=None if last_s is None else begin + timedelta(seconds=last_s),
+            busy_ms=1000 * busy_s,
+            longest_ms=None,
+            has_failed=has_failed,
+        )
+        return slow._draw(bar, begin, begin + timedelta(seconds=10))
+
+    assert 'class="waterfall"' in drawn(2, 7, 2.5)
+    assert re.findall(r'(x|width)="([\d.]+)"', drawn(2, 7, 2.5)) == [
+        *(("x", "20.00"), ("width", "50.00")),
+        *(("x", "20.00"), ("width", "25.00")),
+    ]
+    assert 'class="waterfall bad open"' in drawn(4, None, 99, has_failed=True)
+    assert re.findall(r'width="([\d.]+)"', drawn(4, None, 99)) == ["60.00", "60.00"]
+
+
+def test_who_ran_a_run_and_what_it_read_is_told(rich: Overview) -> None:
+    overview = rich
+    process, source = overview.processes[0], overview.inputs[0]
+    processes = tuple(replace(process, attempt=attempt) for attempt in range(3))
+    counts = {**overview.counts, "source_input": 1_003}
+    text = parse(replace(overview, processes=processes, inputs=(source,) * 3, counts=counts)).text
+    heads = [
+        f"Who {what}" for what in ("ran it, where and with what", "resumed it, process 2", "resumed it, process 3")
+    ]
+    places = [text.index(head) for head in heads]
+    assert places == sorted(places)
+    assert text.count("Who ") == len(heads)
+    assert "What was read, without 1,000 further inputs" in text
+    assert "further inputs" not in parse(overview).text
+    assert str(source.content_hash) in text
 
 
 @pytest.mark.parametrize(

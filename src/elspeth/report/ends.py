@@ -102,7 +102,7 @@ def render_failures(overview: Overview, names: Mapping[str, str]) -> Iterator[st
     )
     more = failures.all_reasons - len(failures.reasons)
     if more > 0:
-        yield f"<p>There are {format_count(more, 'further reason')}: elspeth rows lists them all.</p>"
+        yield f"<p>Not shown: {format_count(more, 'further reason')}. elspeth rows lists all of them.</p>"
     yield "<p><small>Tell the commands where the run is: -d DATABASE, or --from with the bag or export.</small></p>"
 
 

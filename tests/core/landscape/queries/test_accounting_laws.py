@@ -23,6 +23,7 @@ from tests.fixtures.broken_laws import EXAMPLES, broken, drop_states, drop_token
 from tests.fixtures.effort import law
 from tests.fixtures.every_kind import run_every_kind
 from tests.fixtures.landscapes import in_memory
+from tests.fixtures.other_runs import record_other_run
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,15 @@ def laws_of_database(db: LandscapeDB, records: Records, run_id: str) -> set[Law 
 
 
 def test_a_run_names_the_laws_that_the_verifier_names(landscape: LandscapeDB, trail: Records) -> None:
+    """All runs are in one database, with the same ids."""
+    assert laws_of_database(landscape, trail, "sound") == set()
+    record_other_run(landscape, "sound")
     found = {
         case: laws_of_database(landscape, broken(trail, case), f"run-{number}") for number, case in enumerate(EXAMPLES)
     }
     proved = {law for law, facts in LAWS.items() if facts.proved_by_run}
     assert found == {case: laws & proved for case, (_, laws) in EXAMPLES.items()}
+    assert account_for(landscape, "sound").breaches == ()
 
 
 GROUPS = ("fork_group_id", "expand_group_id", "join_group_id")

@@ -13,7 +13,7 @@ from elspeth.core.landscape.queries.runs import AmbiguousRunError, list_runs, re
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema.contracts import Run
 from tests.fixtures.corruption import edit_unseen
-from tests.fixtures.rich_run import rich_run
+from tests.fixtures.rich_run import recorded, rich_run
 
 
 def begin(db: LandscapeDB, run_id: str, *, after: int) -> None:
@@ -82,3 +82,10 @@ def test_an_unknown_run_is_refused(landscape: LandscapeDB, name: str, problem: s
     with pytest.raises(RunNotFoundError) as refused:
         resolve_run(landscape, name)
     assert str(refused.value) == f"audit database {landscape.url} {problem}"
+
+
+def test_each_run_is_listed_with_its_own_rows(database_url: str) -> None:
+    with LandscapeDB.from_url(database_url) as db:
+        recorded(db, rich_run("run-1"))
+        begin(db, "run-2", after=1)
+    assert [(run.run_id, run.rows) for run in list_runs(database_url)] == [("run-1", 2), ("run-2", 0)]

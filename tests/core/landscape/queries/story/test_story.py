@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, insert
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
 from elspeth.core.landscape.exporting.format import READABLE
 from elspeth.core.landscape.queries.story._index import LOOKUPS
@@ -23,12 +24,14 @@ from elspeth.core.landscape.queries.story.model import RowStory, StepStory, Toke
 from elspeth.core.landscape.queries.story.reader import NotRecordedError, row_story, token_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail, Trail, open_export
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row, RowOutcome
 from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import token_parents_table
 from elspeth_strategies import whole_runs
+from tests.core.landscape.queries.story.test_trail import ListTrail
 from tests.fixtures import told_run
 from tests.fixtures.effort import law, some_of
 from tests.fixtures.landscapes import in_memory
@@ -60,6 +63,37 @@ def test_explain_database_equals_explain_export(landscape: LandscapeDB, form: Ex
             assert story_json(told) == story_json(row_story(export, index))
         for token_id in run.tokens.values():
             assert token_story(database, token_id) == token_story(export, token_id)
+
+
+def renamed(record: Mapping[str, object], names: Mapping[object, object]) -> dict[str, object]:
+    """Return a record or a story with other ids."""
+    return {
+        name: names.get(value, value) if isinstance(value, str) and name.endswith("_id") else renamed_in(value, names)
+        for name, value in record.items()
+    }
+
+
+def renamed_in(value: object, names: Mapping[object, object]) -> object:
+    if isinstance(value, list):
+        return [renamed_in(each, names) for each in value]
+    return renamed(value, names) if isinstance(value, dict) else value
+
+
+def test_a_story_is_in_the_order_of_what_happened_not_of_ids(told: LandscapeDB, run: ToldRun) -> None:
+    records = list(LandscapeExporter(told, include_payloads=True).export_run(run.run_id))
+    names: dict[object, object] = {}
+    for name, record_type in RECORD_TYPES.items():
+        *_, key = record_type.key
+        if key.endswith("_id") and len(record_type.key) == 2 and name != "batch_output":
+            ids = [each[key] for each in records if each["record_type"] == name]
+            names |= dict(zip(ids, reversed(ids), strict=True))
+    trails = [
+        ListTrail(mapper(RECORD_TYPES[str(each["record_type"])]).from_record(each) for each in some)
+        for some in (records, [renamed(each, names) for each in reversed(records)])
+    ]
+    for index in range(ROWS):
+        one, other = (json.loads(story_json(row_story(trail, index))) for trail in trails)
+        assert renamed(other, names) == one
 
 
 class RecordingTrail:
