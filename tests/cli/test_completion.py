@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,3 +125,15 @@ def test_the_program_prints_the_script_of_each_shell(
     main([])
     assert "_ELSPETH_COMPLETE=complete_" + shell in capsys.readouterr().out
     assert list(own_directory.iterdir()) == []
+
+
+def test_bash_completes_commands(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setenv("_ELSPETH_COMPLETE", "source_bash")
+    main([])
+    script = capsys.readouterr().out
+    monkeypatch.delenv("_ELSPETH_COMPLETE")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    pressed = "COMP_WORDS=(elspeth landscape s); COMP_CWORD=2; _elspeth_completion elspeth s landscape"
+    asking = f"{script}\ncomplete -p elspeth\n{pressed}\necho ${{COMPREPLY[@]}}"
+    told = subprocess.run(["bash", "--norc", "-c", asking], check=True, capture_output=True, text=True).stdout
+    assert told == "complete -o default -F _elspeth_completion elspeth\nstatus send-events\n"

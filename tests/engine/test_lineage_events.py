@@ -145,13 +145,17 @@ def test_a_server_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     _assert_unsent(tmp_path, result, "2 of 2 lineage events were not sent: ConnectionError: Connection refused")
 
 
-def test_an_entry_about_a_run_that_never_began_is_a_fault(tmp_path: Path) -> None:
+def test_entries_about_a_run_that_never_began_are_faults(tmp_path: Path) -> None:
     with LandscapeDB.from_url(_url(tmp_path)) as db:
         with db.write_transaction() as connection:
             append_entry(connection, Happening.NOT_SENT, problem="late", run_id="ghost", what="openlineage")
+            append_entry(connection, Happening.SENT, run_id="ghost", what="openlineage")
         with db.connection() as connection:
-            [fault] = check_log(connection).faults
-    assert str(fault) == "log of runs: entry 1: something of run 'ghost' was not sent, but it had not begun"
+            faults = check_log(connection).faults
+    assert list(map(str, faults)) == [
+        "log of runs: entry 1: something of run 'ghost' was not sent, but it had not begun",
+        "log of runs: entry 2: something of run 'ghost' was sent, but it had not begun",
+    ]
 
 
 def test_a_failed_run_notes_what_was_not_sent(tmp_path: Path) -> None:
