@@ -152,6 +152,15 @@ def test_a_run_of_an_earlier_version_has_events_without_datasets(records: Lineag
             assert (event["inputs"], event["outputs"]) == ([], [])
 
 
+def test_a_database_to_which_rows_are_added_has_no_version(records: LineageRecords) -> None:
+    artifacts = [dataclasses.replace(each, artifact_type="database") for each in records.artifacts]
+    end = events_of(dataclasses.replace(records, artifacts=artifacts))[-1]
+    assert_valid(end)
+    for each in end["outputs"]:
+        assert "version" not in each["facets"]
+        assert "fileCount" not in each["outputFacets"]["outputStatistics"]
+
+
 def test_files_are_told_apart_by_the_order_of_reading_and_tables_share_no_rows(records: LineageRecords) -> None:
     (source,) = [node for node in records.nodes if node.node_type == "source"]
     others = [node for node in records.nodes if node is not source]

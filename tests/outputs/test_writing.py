@@ -77,6 +77,36 @@ def test_a_directory_replaces_the_one_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_file, write_directory])
+def test_content_and_names_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
+) -> None:
+    synced: dict[int, int] = {}
+
+    def note(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        synced[found.st_ino] = found.st_size
+
+    monkeypatch.setattr(os, "fsync", note)
+    path = tmp_path / "export"
+    write(path, b"content")
+    for each in (path, *path.glob("*"), tmp_path):
+        assert each.stat().st_ino in synced, each
+        assert each.is_dir() or synced[each.stat().st_ino] == len(b"content"), each
+
+
+def test_a_directory_is_removed_only_after_the_name_of_its_successor_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_directory(tmp_path / "export", b"first")
+    synced: list[list[str]] = []
+    monkeypatch.setattr(writing, "sync_directory", lambda path: synced.append(list_names(path)))
+    write_directory(tmp_path / "export", b"second")
+    assert any("export" in names and any(name.endswith(".replaced") for name in names) for names in synced), (
+        "both were there when the names were synced"
+    )
+
+
+@pytest.mark.parametrize("write", [write_file, write_directory])
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
 def test_a_name_may_be_as_long_as_the_system_allows(
     tmp_path: Path, write: Callable[[Path, bytes], None], name: str

@@ -124,6 +124,21 @@ def test_options_that_do_not_fit_the_form(capsys: Captured, options: tuple[str, 
 
 
 @pytest.mark.usefixtures("project")
+def test_terms_begin_with_the_base(capsys: Captured) -> None:
+    options = ("-d", "audit.db", "-o", "run.nt", "--base", "https://example.org/runs/")
+    assert run_export(capsys, "run-1", *options)[0] == 0
+    assert Path("run.nt").read_text().startswith("<https://example.org/runs/run/run-1> ")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_bag_is_not_written_without_the_time_stamp_that_it_should_have(capsys: Captured) -> None:
+    assert main(["keys", "generate", "-o", "keys"]) == 0
+    options = ("-o", "late", "--format", "bag", "--key", "keys/elspeth.key.pem", "--tsa", "http://127.0.0.1:1")
+    code, _, err = run_export(capsys, "run-1", "-d", "audit.db", *options)
+    assert (code, "http://127.0.0.1:1" in err, Path("late").exists()) == (1, True, False)
+
+
+@pytest.mark.usefixtures("project")
 def test_latest_is_the_run_that_began_last(capsys: Captured) -> None:
     code, out, _ = run_export(capsys, "latest", "-d", "audit.db", "-o", "export.jsonl")
     assert (code, out) == (0, "run     run-2\nexport  export.jsonl (jsonl, 37 records, not signed)\n")

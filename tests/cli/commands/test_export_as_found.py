@@ -7,12 +7,13 @@ import re
 import shlex
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 
 from elspeth.cli import main
+from elspeth.cli.commands import exports
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import READABLE
 from tests.cli.messages import NO_DATABASE
@@ -75,7 +76,12 @@ def test_a_bag_is_signed_and_verified_with_a_key(capsys: Captured) -> None:
     assert code == 0
     assert "11 verdict                 VERIFIED  states every record of the sqlite database 'old.db'" in err
     assert run(capsys, "export", "--as-found", "old.db", "-o", "bag.zip", "--key", "keys/elspeth.key.pem")[0] == 0
+    assert Path("bag.zip").is_file()
     assert run(capsys, "verify", "bag.zip", "--key", "keys/elspeth.pub.pem")[0] == 0
+    code, _, err = run(
+        capsys, "export", "--as-found", "old.db", "-o", "late", *arguments, "--tsa", "http://127.0.0.1:1"
+    )
+    assert (code, "http://127.0.0.1:1" in err, Path("late").exists()) == (1, True, False)
     code, out, _ = run(capsys, "prove", "bag", "row", "main/t/2", "-o", "proof.json")
     assert (code, "row main/t/2" in out) == (0, True)
     assert run(capsys, "verify", "proof.json", "--key", "keys/elspeth.pub.pem")[0] == 0
@@ -115,6 +121,14 @@ def test_the_instructions_in_a_bag_check_it(project: Path, capsys: Captured) -> 
     commands = [line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ")]
     script = "\n".join(["set -e", *commands]).replace("/path/to/PUBLIC.pem", str(project / "keys" / "elspeth.pub.pem"))
     subprocess.run(["bash", "-c", script], cwd=project / "bag", check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("project")
+def test_progress_is_told(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(exports, "record_display", lambda *_: nullcontext(told.append))
+    assert run(capsys, "export", "--as-found", "old.db", "-o", "x.jsonl")[0] == 0
+    assert told[-1] > 0
 
 
 def test_lines_are_signed_with_hmac(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
