@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from elspeth.cli import main
-from elspeth.engine import orchestrator as orchestrator_module
+from elspeth.engine import run_export
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys
 
 Captured = pytest.CaptureFixture[str]
@@ -96,7 +96,7 @@ def test_the_summary_is_printed_even_if_the_export_fails(
     def fail(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "bags/new")
 
-    monkeypatch.setattr(orchestrator_module, "write_export", fail)
+    monkeypatch.setattr(run_export, "write_export", fail)
     assert run(settings, *more) == 1
     captured = capsys.readouterr()
     run_id = json.loads(captured.out)["run_id"] if more else captured.out.split()[1]
@@ -111,7 +111,7 @@ def test_a_run_whose_export_is_interrupted_is_complete(
     def interrupt(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(orchestrator_module, "write_export", interrupt)
+    monkeypatch.setattr(run_export, "write_export", interrupt)
     assert run(settings) == 1
     captured = capsys.readouterr()
     assert "rows in         2\n" in captured.out

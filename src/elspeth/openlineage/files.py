@@ -16,7 +16,7 @@ from elspeth.core.landscape.sealing.seal import read_seals
 from elspeth.openlineage.events import Event
 from elspeth.openlineage.facets import PRODUCER
 from elspeth.openlineage.records import RECORDS, LineageRecords, read_records
-from elspeth.outputs.policy import Kind, OutputPolicy, Protected
+from elspeth.outputs.policy import Kind, OutputPolicy, Protected, foreign_objection
 from elspeth.outputs.writing import hold
 
 __all__ = ["database_records", "export_records", "write_events"]
@@ -75,4 +75,4 @@ def _objection(path: Path) -> str | None:
         event = None
     if isinstance(event, dict) and event.get("producer") == PRODUCER:
         return None
-    return "is not a file of lineage events, which a new one may replace: name another file, or use --force"
+    return foreign_objection("a file of lineage events")

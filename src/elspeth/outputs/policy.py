@@ -27,6 +27,7 @@ __all__ = [
     "Protected",
     "check_output",
     "file_state",
+    "foreign_objection",
     "identity_of",
     "is_within",
     "problem_with",
@@ -95,6 +96,15 @@ def is_within(path: Path, directory: Path) -> bool:
     """Return whether the path is the directory or below it."""
     identity, real = identity_of(directory), real_path(path)
     return any(identity_of(each) == identity for each in (real, *real.parents))
+
+
+def foreign_objection(kind: str, *, is_directory: bool = False) -> str:
+    """Return the objection to replacing something other than `kind`.
+
+    `kind` names the earlier outputs that may be replaced, such as "a proof". `--force` replaces no directories.
+    """
+    remedy = "name another directory" if is_directory else "name another file, or use --force"
+    return f"is not {kind}, which a new one may replace: {remedy}"
 
 
 def file_state(path: Path) -> FileState | None:

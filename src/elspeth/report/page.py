@@ -17,6 +17,7 @@ from elspeth.core.landscape.queries.story.trail import LOOKUPS
 from elspeth.evidence.format import bag
 from elspeth.objects.address import Place
 from elspeth.objects.stores import open_place
+from elspeth.outputs.policy import foreign_objection
 from elspeth.report.blocks import packed_element, packed_text
 from elspeth.report.scripts import read_asset, script_of
 from elspeth.report.sections import section_styles
@@ -101,7 +102,7 @@ def page_objection(path: Place, pattern: re.Pattern[bytes], what: str) -> str | 
         return f"cannot be read, so nothing shows whether it is {what}: {error.strerror}"
     if pattern.match(start):
         return None
-    return f"is not {what}, which a new one may replace: name another file, or use --force"
+    return foreign_objection(what)
 
 
 def _hash(text: str) -> str:

@@ -261,11 +261,11 @@ def line_3(change: Callable[[bytes], bytes]) -> list[bytes]:
 STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "spaces": (
         lambda line: line.replace(b":10", b": 10"),
-        'is not canonical JSON: expected b\'10,"run_id":"run-1"}\' at byte 162, got b\' 10,"run_id":"run-1"}\'',
+        'is not canonical JSON: expected \'10,"run_id":"run-1"}\' at byte 162, got \' 10,"run_id":"run-1"}\'',
     ),
     "number": (
         lambda line: line.replace(b":10", b":10.0"),
-        'is not canonical JSON: expected b\',"run_id":"run-1"}\' at byte 164, got b\'.0,"run_id":"run-1"}\'',
+        'is not canonical JSON: expected \',"run_id":"run-1"}\' at byte 164, got \'.0,"run_id":"run-1"}\'',
     ),
     "not UTF-8": (
         lambda line: line.replace("\u20ac".encode(), b"\xff"),
@@ -277,11 +277,14 @@ STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "no JSON": (
         lambda line: line[1:],
-        'expected JSON, got b\'"digest":"0123456789abcd\': unexpected content after document: line 1 column 9 (char 8)',
+        (
+            'expected JSON, got \'"digest":"0123456789abcdef0123\'...: unexpected content after document: line 1 '
+            "column 9 (char 8)"
+        ),
     ),
     "an array": (
         lambda line: b"[" + line + b"]",
-        'expected a JSON object, got b\'[{"digest":"0123456789ab\'',
+        'expected a JSON object, got \'[{"digest":"0123456789abcdef01\'...',
     ),
 }
 

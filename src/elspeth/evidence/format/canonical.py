@@ -13,13 +13,14 @@ from typing import TypeAlias, cast
 import orjson
 import rfc8785
 
-from elspeth.evidence.format.errors import EvidenceError, printable, shown
+from elspeth.evidence.format.errors import EvidenceError, excerpt, printable, shown
 
 __all__ = [
     "Json",
     "Members",
     "canonical",
     "decode_base64",
+    "describe_difference",
     "parse_canonical",
     "parse_json",
     "parse_object",
@@ -28,9 +29,6 @@ __all__ = [
 ]
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
-
-_CONTEXT = 24
-"""Bytes of a text that a message shows."""
 
 _LONGEST_SHOWN = 200
 """Characters of a value in JSON that a message shows."""
@@ -62,7 +60,7 @@ def parse_json(data: bytes, place: str) -> Json:
     try:
         return cast("Json", orjson.loads(data))
     except orjson.JSONDecodeError as error:
-        raise EvidenceError(place, f"expected JSON, got {shown(data[:_CONTEXT])}: {error}") from error
+        raise EvidenceError(place, f"expected JSON, got {excerpt(data)}: {error}") from error
 
 
 def parse_object(data: bytes, place: str) -> Mapping[str, Json]:
@@ -72,7 +70,7 @@ def parse_object(data: bytes, place: str) -> Mapping[str, Json]:
     """
     value = parse_json(data, place)
     if not isinstance(value, dict):
-        raise EvidenceError(place, f"expected a JSON object, got {shown(data[:_CONTEXT])}")
+        raise EvidenceError(place, f"expected a JSON object, got {excerpt(data)}")
     return value
 
 
@@ -90,7 +88,7 @@ def parse_canonical(data: bytes, place: str) -> Mapping[str, Json]:
     except (ValueError, RecursionError) as error:
         raise EvidenceError(place, f"has no canonical JSON: {error}") from error
     if expected != data:
-        raise EvidenceError(place, f"is not canonical JSON: {_difference(expected, data)}")
+        raise EvidenceError(place, f"is not canonical JSON: {describe_difference(expected, data)}")
     return value
 
 
@@ -104,7 +102,7 @@ def parse_unambiguous(data: bytes, place: str) -> Mapping[str, Json]:
     except (ValueError, RecursionError) as error:
         raise EvidenceError(place, f"expected JSON without names that occur twice: {error}") from error
     if not isinstance(value, dict):
-        raise EvidenceError(place, f"expected a JSON object, got {shown(data[:_CONTEXT])}")
+        raise EvidenceError(place, f"expected a JSON object, got {excerpt(data)}")
     return value
 
 
@@ -300,9 +298,8 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(message)
 
 
-def _difference(expected: bytes, got: bytes) -> str:
-    """Describe the first place where two texts differ."""
+def describe_difference(expected: bytes, got: bytes) -> str:
+    """Describe the first place where two lines differ."""
     pairs = enumerate(zip(expected, got, strict=False))
     start = next((number for number, (left, right) in pairs if left != right), min(len(expected), len(got)))
-    end = start + _CONTEXT
-    return f"expected {shown(expected[start:end])} at byte {start + 1}, got {shown(got[start:end])}"
+    return f"expected {excerpt(expected[start:])} at byte {start + 1}, got {excerpt(got[start:])}"

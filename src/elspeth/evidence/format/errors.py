@@ -6,10 +6,13 @@ EvidenceError       a bag, envelope, statement, proof or export is not what it m
 
 from __future__ import annotations
 
-__all__ = ["EvidenceError", "KeyFileError", "printable", "shown"]
+__all__ = ["EXCERPT", "EvidenceError", "KeyFileError", "excerpt", "printable", "shown"]
 
 _LONGEST = 80
 """Characters of a value that a message shows."""
+
+EXCERPT = 30
+"""How much of a line a message shows, in bytes."""
 
 
 class EvidenceError(Exception):
@@ -36,6 +39,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def excerpt(data: bytes) -> str:
+    """Return the beginning of bytes as text, for a message."""
+    text = shown(data[:EXCERPT].decode(errors="replace"))
+    return text + ("..." if len(data) > EXCERPT else "")
 
 
 def shown(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.compression import open_decompressed
-from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.errors import EXCERPT, EvidenceError, excerpt
 from elspeth.evidence.format.limits import MAX_LINE
 from elspeth.outputs.compression import find_compression
 
@@ -27,10 +27,6 @@ MANIFEST_FILE = "manifest.json"
 
 
 _BLOCK = 1 << 20
-
-
-_TAIL = 30
-"""How much of a line a message shows, in bytes."""
 
 
 _RUN = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"(?:run|database)"')
@@ -87,7 +83,7 @@ def read_lines(path: Path) -> Iterator[ExportLine]:
                 yield from chain([first], lines)
                 return
             if first.line != b"[":
-                problem = f"expected '[' and a record on each following line, got {_shown_bytes(first.line)}"
+                problem = f"expected '[' and a record on each following line, got {excerpt(first.line)}"
                 raise EvidenceError(first.place, problem)
             yield from _array_elements(lines)
     except OSError as error:
@@ -100,7 +96,7 @@ def _complete_lines(file: BinaryIO) -> Iterator[ExportLine]:
         if len(line) > MAX_LINE:
             raise EvidenceError(f"line {number}", f"expected at most {MAX_LINE:,} bytes, got more")
         if not line.endswith(b"\n"):
-            problem = f"expected a line feed at its end, got the end of the file after {_shown_bytes(line[-_TAIL:])}"
+            problem = f"expected a line feed at its end, got the end of the file after {excerpt(line[-EXCERPT:])}"
             raise EvidenceError(f"line {number}", f"{problem}: the file is truncated")
         yield ExportLine(number, position, line[:-1])
         position += len(line)
@@ -116,12 +112,7 @@ def _array_elements(lines: Iterator[ExportLine]) -> Iterator[ExportLine]:
     if end is None:
         raise EvidenceError(f"line {number + 1}", "expected ']', got the end of the file: it is truncated")
     if end.line != b"]":
-        problem = f"expected ']' after a record without comma, got {_shown_bytes(end.line)}"
+        problem = f"expected ']' after a record without comma, got {excerpt(end.line)}"
         raise EvidenceError(end.place, problem)
     for after in lines:
-        raise EvidenceError(after.place, f"expected the end of the file, got {_shown_bytes(after.line)}")
-
-
-def _shown_bytes(line: bytes) -> str:
-    text = shown(line[:_TAIL].decode(errors="replace"))
-    return text + ("..." if len(line) > _TAIL else "")
+        raise EvidenceError(after.place, f"expected the end of the file, got {excerpt(after.line)}")

@@ -28,7 +28,7 @@ from elspeth.evidence.verifier.procedure import Step, Steps, Verdict, Verificati
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
 from elspeth.evidence.verifier.signer import Trusted, check_signer
 from elspeth.evidence.verifier.statements import leaf_hashes, read_statement
-from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, Protected
+from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, Protected, foreign_objection
 from elspeth.outputs.writing import hold
 
 __all__ = ["FORMATS", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
@@ -192,7 +192,7 @@ def _objection(path: Path) -> str | None:
         found = {}
     if found.get("format") in FORMATS.values():
         return None
-    return "is not a proof, which a new one may replace: name another file, or use --force"
+    return foreign_objection("a proof")
 
 
 def verify_proof(path: Path, *, key: PublicKey | None = None, certified_by: CertifiedBy = ANYBODY) -> Verification:

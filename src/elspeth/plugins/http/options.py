@@ -13,7 +13,7 @@ from elspeth.contracts.environment import missing_package
 from elspeth.contracts.plugins import PluginOptions
 from elspeth.contracts.secret_names import is_secret_key, is_secret_parameter
 
-__all__ = ["ApiKey", "ServerOptions", "ServiceName", "Timeout", "check_parameter", "refuse_secrets", "split_url"]
+__all__ = ["ApiKey", "ServerOptions", "ServiceName", "Timeout", "check_parameter", "check_recordable", "split_url"]
 
 _DAY = 86_400.0  # seconds; timeouts of sockets are limited
 _VISIBLE = re.compile(r"[!-~]+")
@@ -54,11 +54,13 @@ ServiceName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """The name of a service, as `rate_limit` names it."""
 
 
-def refuse_secrets(parts: SplitResult) -> None:
-    """Raise ValueError for a URL with a secret parameter.
+def check_recordable(parts: SplitResult) -> None:
+    """Raise ValueError for a fragment, or a secret parameter.
 
-    What a row gives in braces is none.
+    A value that a row gives, in braces, is no secret.
     """
+    if parts.fragment:
+        raise ValueError("must not have a fragment, which is never sent")
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if "{" not in value:
             check_parameter(name)

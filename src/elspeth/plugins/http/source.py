@@ -24,7 +24,7 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.plugins.csv import CsvSource
 from elspeth.plugins.http.addresses import AddressGuard, address_problem
 from elspeth.plugins.http.answers import parse_json
-from elspeth.plugins.http.options import ServerOptions, Timeout, check_parameter, refuse_secrets, split_url
+from elspeth.plugins.http.options import ServerOptions, Timeout, check_parameter, check_recordable, split_url
 from elspeth.plugins.http.pages import Pages, PagesOptions, shown_url, with_parameters
 from elspeth.plugins.http.received import Page, ReceivedFile, as_response, content_of
 from elspeth.plugins.input_files import TextSource
@@ -40,9 +40,7 @@ _NOT_OF_READERS = ("format", "on_validation_failure", "path", "schema")
 
 def _check_url(text: str) -> str:
     parts = split_url(text, _EXAMPLE)
-    if parts.fragment:
-        raise ValueError("must not have a fragment, which is never sent")
-    refuse_secrets(parts)
+    check_recordable(parts)
     return text
 
 

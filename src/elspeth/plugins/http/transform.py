@@ -15,7 +15,7 @@ from elspeth.contracts.values import plain_row
 from elspeth.plugins.field_paths import FieldPath, taken_field_error
 from elspeth.plugins.http.addresses import AddressGuard, address_problem
 from elspeth.plugins.http.answers import read_json
-from elspeth.plugins.http.options import ServerOptions, refuse_secrets, split_url
+from elspeth.plugins.http.options import ServerOptions, check_recordable, split_url
 from elspeth.plugins.http.templates import BodyTemplate, RowValueError, UrlTemplate
 
 __all__ = ["HttpOptions", "HttpTransform"]
@@ -26,9 +26,7 @@ _DEFAULT_RESPONSE_FIELD = "http_response"
 
 def _check_url(text: str) -> str:
     parts = _split(text)
-    if parts.fragment:
-        raise ValueError("must not have a fragment, which is never sent")
-    refuse_secrets(parts)
+    check_recordable(parts)
     UrlTemplate(text)
     return text
 

@@ -18,7 +18,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
 from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
-from elspeth.evidence.verifier import export as export_module
+from elspeth.evidence.format import export_lines
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
@@ -331,7 +331,7 @@ AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": l
         (replaced(LINES, 0, b"[]"), 1, "expected '[' and a record on each following line, got '[]'"),
         (replaced(LINES, 3, b"[]"), 4, "expected a JSON object, got '[]'"),
         (replaced(LINES, 3, b""), 4, f"expected a record in canonical JSON, got no JSON: {NO_JSON}"),
-        (replaced(LINES, 3, b'{"a": 1}'), 4, "expected canonical JSON, at byte 6 '1}', got ' 1}'"),
+        (replaced(LINES, 3, b'{"a": 1}'), 4, "is not canonical JSON: expected '1}' at byte 6, got ' 1}'"),
         (replaced(LINES, 3, b'{"a":9007199254740992}'), 4, f"expected a record in canonical JSON: {BEYOND}"),
         (
             edited(LINES, NUMBERS["token"] + 1, signature="0" * 64),
@@ -425,9 +425,9 @@ def test_an_array_that_was_not_written_so_is_refused(
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = export_to(tmp_path / "export", ExportFormat.JSONL)
     longest = max(map(len, path.read_bytes().splitlines(keepends=True)))
-    monkeypatch.setattr(export_module, "MAX_LINE", longest)
+    monkeypatch.setattr(export_lines, "MAX_LINE", longest)
     list(read_export(path))
-    monkeypatch.setattr(export_module, "MAX_LINE", longest - 1)
+    monkeypatch.setattr(export_lines, "MAX_LINE", longest - 1)
     with pytest.raises(ExportError, match=rf"line \d+: expected at most {longest - 1:,} bytes, got more$"):
         list(read_export(path))
 

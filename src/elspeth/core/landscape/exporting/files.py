@@ -27,7 +27,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.export_lines import MANIFEST
 from elspeth.evidence.format.found import DATABASE
 from elspeth.outputs.compression import SUFFIXES, Compression, compressing
-from elspeth.outputs.policy import Kind, OutputPolicy, Protected
+from elspeth.outputs.policy import Kind, OutputPolicy, Protected, foreign_objection
 from elspeth.outputs.writing import Output, hold
 from elspeth_schema.records import RECORD_TYPES, RUN
 
@@ -45,7 +45,7 @@ _OUR_FILES = frozenset(
     {MANIFEST_FILE, PACKAGE_FILE, *(f"{name}.{ending}" for name in RECORD_TYPES for ending in _ENDINGS)}
 )
 
-_NO_EXPORT = {False: "is not an export", True: "is not an export of a database as found"}
+_KINDS = {False: "an export", True: "an export of a database as found"}
 
 _LONGEST = 1 << 24
 """How much of a file is read for its first record, in bytes; that holds the settings of a run."""
@@ -169,7 +169,7 @@ def _objection_to_file(path: Path, *, as_found: bool) -> str | None:
         return f"cannot be read, so nothing shows whether it is an export: {error.problem}"
     if _is_record(line, DATABASE, "engine") if as_found else _begins_run(line):
         return None
-    return f"{_NO_EXPORT[as_found]}, which a new one may replace: name another file, or use --force"
+    return foreign_objection(_KINDS[as_found])
 
 
 def _objection_to_directory(path: Path, *, as_found: bool) -> str | None:
@@ -184,7 +184,7 @@ def _objection_to_directory(path: Path, *, as_found: bool) -> str | None:
         return f"cannot be read, so nothing shows whether it is an export: {error.strerror}"
     if _is_record(line, MANIFEST, "kind" if as_found else "run_id"):
         return None
-    return f"{_NO_EXPORT[as_found]}, which a new one may replace: name another directory"
+    return foreign_objection(_KINDS[as_found], is_directory=True)
 
 
 def _first_line(path: Path) -> bytes:

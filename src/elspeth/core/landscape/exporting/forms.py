@@ -13,7 +13,8 @@ import orjson
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting._record_rules import RecordForm
-from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.canonical import describe_difference
+from elspeth.evidence.format.errors import EvidenceError, excerpt
 from elspeth.evidence.format.export_lines import MANIFEST_FILE
 
 __all__ = [
@@ -39,9 +40,6 @@ FOUND_FILE = re.compile(rf"{re.escape(MANIFEST_FILE)}|tables\.jsonl|table-[1-9][
 
 _MAX_MANIFEST = 1 << 20
 """The largest manifest that is read, in bytes."""
-
-_SHOWN = 30
-"""How much of a line a message shows, in bytes."""
 
 
 ExportGroups = Iterable[tuple[str, Iterator[Mapping[str, object]]]]
@@ -150,7 +148,7 @@ def parse_object(path: Path, where: str, line: bytes) -> dict[str, object]:
     except orjson.JSONDecodeError as error:
         raise ExportError(path, where, f"expected a record in canonical JSON, got no JSON: {error}") from error
     if not isinstance(record, dict):
-        raise ExportError(path, where, f"expected a JSON object, got {_shown(line)}")
+        raise ExportError(path, where, f"expected a JSON object, got {excerpt(line)}")
     return record
 
 
@@ -161,17 +159,4 @@ def check_canonical(path: Path, where: str, record: dict[str, object], line: byt
     except CanonicalError as error:
         raise ExportError(path, where, f"expected a record in canonical JSON: {error}") from error
     if canonical != line:
-        raise ExportError(path, where, f"expected canonical JSON, {_difference(canonical, line)}")
-
-
-def _difference(expected: bytes, got: bytes) -> str:
-    """Return where two lines differ, and what follows there."""
-    pairs = enumerate(zip(expected, got, strict=False))
-    position = next((number for number, (left, right) in pairs if left != right), min(len(expected), len(got)))
-    start = slice(position, position + _SHOWN)
-    return f"at byte {position + 1} {_shown(expected[start])}, got {_shown(got[start])}"
-
-
-def _shown(line: bytes) -> str:
-    text = line[:_SHOWN].decode(errors="replace")
-    return repr(text) + ("..." if len(line) > _SHOWN else "")
+        raise ExportError(path, where, f"is not canonical JSON: {describe_difference(canonical, line)}")
