@@ -57,7 +57,7 @@ def test_a_run_that_had_ended_is_not_sealed_again(process: OneProcess) -> None:
     expected = (
         f"run {process.run_id} has the status interrupted, yet all of its outputs are published, as after its end: its"
         " seal was removed, and its status changed. It is not resumed, so that no altered record is sealed: find"
-        " out who did that"
+        " out who changed it"
     )
     for attempt in (process.resume, process.abandon):
         with pytest.raises(ResumeError) as caught:

@@ -257,7 +257,7 @@ def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
         ),
         (
             answers(307, headers={"Location": "http://127.0.0.1:1/"}),
-            "the server answered 307 Temporary Redirect",
+            "the server answered 307 Temporary Redirect: redirects are not followed, so name the URL that it leads to",
             False,
             None,
             {"status": 307},
