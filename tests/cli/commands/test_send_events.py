@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import insert
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.run_log import read_log
 from elspeth.core.landscape.queries.unsent import read_unsent_events
 from elspeth.core.landscape.sealing.log_check import check_log
+from elspeth_schema.tables import run_log_table
 from tests.fixtures.landscapes import NewLandscape
 from tests.openlineage.receiver import Receiver, receiving
 from tests.openlineage.test_events import events_in
@@ -120,5 +122,7 @@ def test_runs_whose_events_were_sent_or_that_are_gone_are_not_listed(new_landsca
             ):
                 more = {"problem": f'{run_id}: "entry":"sent"'} if happening is Happening.NOT_SENT else {}
                 append_entry(connection, happening, run_id=run_id, what="openlineage", **more)
+            altered = '{"entry":"not_sent", "run_id":'
+            connection.execute(insert(run_log_table).values(position=99, entry_json=altered))
         with db.connection() as connection:
             assert [each.run_id for each in read_unsent_events(connection)] == ["unsent", "again"]

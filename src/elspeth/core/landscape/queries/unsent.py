@@ -13,6 +13,8 @@ from elspeth_schema.tables import run_log_table, runs_table
 
 __all__ = ["UnsentEvents", "read_unsent_events"]
 
+_OF_EVENTS = (Happening.NOT_SENT, Happening.SENT)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsentEvents:
@@ -38,8 +40,7 @@ def read_unsent_events(connection: Connection) -> Sequence[UnsentEvents]:
     wanted = or_(*(text.contains(f'"entry":"{each}"', autoescape=True) for each in _OF_EVENTS))
     unsent: dict[str, UnsentEvents] = {}
     for entry_json in connection.scalars(select(text).where(wanted).order_by(run_log_table.c.position)):
-        # `landscape check` reports entries that were altered.
-        match json.loads(entry_json):
+        match _parse(entry_json):
             case {"entry": Happening.NOT_SENT, "run_id": str(run_id), "problem": str(problem), "time": str(time)}:
                 unsent[run_id] = UnsentEvents(run_id=run_id, problem=problem, noted_at=time)
             case {"entry": Happening.SENT, "run_id": str(run_id)}:
@@ -48,7 +49,15 @@ def read_unsent_events(connection: Connection) -> Sequence[UnsentEvents]:
     return [each for run_id, each in unsent.items() if run_id in kept]
 
 
-_OF_EVENTS = (Happening.NOT_SENT, Happening.SENT)
+def _parse(entry_json: str) -> object:
+    """Return an entry, or None for one that was altered.
+
+    `landscape check` reports those.
+    """
+    try:
+        return json.loads(entry_json)
+    except ValueError:
+        return None
 
 
 def _recorded(connection: Connection) -> frozenset[str]:
