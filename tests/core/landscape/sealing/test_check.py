@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from sqlalchemy import Connection, delete, insert, make_url, update
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.lines.reading import TypedChunk
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.sealing.check import SealReport, check_seals
+from elspeth.core.landscape.sealing.check import AlteredRunError, SealReport, check_seals, sealed_lines_of_run
+from elspeth.core.landscape.sealing.scope import SealedLines
 from elspeth.core.landscape.sealing.seal import read_seals, seal_run
 from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate_keys, load_signer
@@ -181,11 +183,13 @@ def test_a_signed_seal_that_was_written_over(
 
 
 def test_a_record_of_a_type_that_is_newer_than_the_seal_is_found(landscape: LandscapeDB) -> None:
+    """Another run has no such record, and is unchanged."""
     finish(landscape, "a", None)
+    finish(landscape, "b", None)
     newer = RECORD_TYPES["adopted_value"].table
     with landscape.write_transaction() as connection:
         drop_guards(connection)
-        (seal,) = read_seals(connection)
+        seal, _ = read_seals(connection)
         scope = [each for each in json.loads(seal.scope_json) if each["table"] != newer.name]
         connection.execute(update(seals_table).values(scope_json=json.dumps(scope)))
     assert faults_of(landscape) == []
@@ -213,6 +217,25 @@ def test_a_run_that_never_had_a_seal_is_told_and_with_a_key_refused(landscape: L
     assert (report.faults, report.unsealed, report.sealed) == ((), ("old",), 0)
     problem = "expected a seal, got none: it was imported, or is older than seals, or the seal was removed"
     assert faults_of(landscape, key) == [f"run old is not what was sealed: seals run_id='old': {problem}"]
+
+
+def test_runs_with_and_without_seals_are_told_apart(landscape: LandscapeDB) -> None:
+    recorded(landscape, rich_run("old"))
+    finish(landscape, "a", None)
+    finish(landscape, "b", None)
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        connection.execute(delete(seals_table).where(seals_table.c.run_id == "b"))
+    report = report_of(landscape)
+    assert ([fault.run_id for fault in report.faults], report.unsealed) == (["b"], ("old",))
+    with landscape.snapshot() as connection:
+        assert list(sealed_lines_of_run(connection, "old", landscape.url, no_lines())) == []
+        with pytest.raises(AlteredRunError, match="run b is not what was sealed"):
+            list(sealed_lines_of_run(connection, "b", landscape.url, no_lines()))
+
+
+def no_lines() -> Generator[TypedChunk[SealedLines[bytes]], None, None]:
+    yield from ()
 
 
 def test_a_run_that_goes_on_needs_no_seal(landscape: LandscapeDB, key: PublicKey) -> None:
