@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,30 @@ def test_force_replaces_an_export(bucket: Bucket, database: str, capsys: pytest.
     bucket.put("run.jsonl", "SQLite format 3\0")
     assert main(["export", "latest", "-d", database, "-o", bucket.url("run.jsonl"), "--force"]) == 1
     assert "is a SQLite database, which --force does not replace: move it away" in capsys.readouterr().err
+
+
+def test_versions_are_shown_beside_hashes(tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None:
+    bucket.keep_versions()
+    bucket.put("in.csv", "id,kind\n1,x\n")
+    settings = csv_settings(tmp_path)
+    settings["datasource"]["options"]["path"] = bucket.url("in.csv")
+    settings["sinks"]["x"]["options"]["path"] = bucket.url("x.csv")
+    run(tmp_path, settings)
+    read, written = bucket.version("in.csv"), bucket.version("x.csv")
+
+    def shown(*arguments: str) -> str:
+        assert main([*arguments, "-d", "audit.db"]) == 0
+        return capsys.readouterr().out
+
+    listed = json.loads(shown("outputs", "latest", "--json"))["outputs"]
+    assert {each["sink"]: each["object_version"] for each in listed}["x"] == written
+    assert f" {written}" in shown("outputs", "latest")
+    assert f"version {read}" in shown("explain", "--row", "0")
+    assert read in shown("explain", "--row", "0", "--json")
+    shown("report", "latest", "-o", "run.html")
+    page = Path("run.html").read_text(encoding="utf-8")
+    assert re.search(rf"version <code[^>]*>{re.escape(read)}</code>", page)
+    assert re.search(rf"version <code[^>]*>{re.escape(written)}</code>", page)
 
 
 def test_an_output_of_a_run_is_checked_and_found_in_its_bucket(

@@ -122,6 +122,7 @@ def _input_branch(each: SourceInput) -> Branch:
     size = "" if each.size_bytes is None else f", {each.size_bytes:,} bytes"
     facts = {
         "SHA-256": each.content_hash and _hash(each.content_hash),
+        "version": each.object_version,
         "asked": each.query_text and _shorten(each.query_text),
     }
     return Branch(f"{each.input_type}{what}: {each.row_count:,} rows{size}{_facts(facts)}")

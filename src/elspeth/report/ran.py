@@ -97,6 +97,8 @@ def _input_row(source: SourceInput, node: str) -> list[str]:
     what = [code(text, 2000) for text in (source.path_or_uri, source.query_text) if text is not None]
     if source.content_hash is not None:
         what.append(f"<small>{code(source.content_hash)}</small>")
+    if source.object_version is not None:
+        what.append(f"<small>version {code(source.object_version)}</small>")
     exact = (
         ""
         if source.size_bytes is None

@@ -203,6 +203,8 @@ def _artifacts(overview: Overview) -> Iterator[str]:
 
 def _artifact_row(output: RecordedOutput) -> list[str]:
     content = "no rows, so that no hash is recorded" if output.content_hash is None else code(output.content_hash)
+    if output.object_version is not None:
+        content += f", version {code(output.object_version)}"
     exact = (
         ""
         if output.size_bytes is None

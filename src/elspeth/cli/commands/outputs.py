@@ -80,10 +80,20 @@ def _why_unchecked() -> str:
 
 
 def _table(found: list[RecordedOutput], states: Mapping[RecordedOutput, str]) -> str:
-    heading = ["run", "sink", "path", "size", "sha256", *(["state"] if states else [])]
+    versions = any(each.object_version for each in found)
+    heading = [
+        "run",
+        "sink",
+        "path",
+        "size",
+        "sha256",
+        *(["version"] if versions else []),
+        *(["state"] if states else []),
+    ]
     rows = []
     for each in found:
         size = "0 rows" if each.size_bytes is None else f"{each.size_bytes:,}"
         state = [states[each]] if states else []
-        rows.append([each.run_id, each.sink, each.path, size, each.content_hash or "", *state])
+        version = [each.object_version or ""] if versions else []
+        rows.append([each.run_id, each.sink, each.path, size, each.content_hash or "", *version, *state])
     return aligned([heading, *rows])

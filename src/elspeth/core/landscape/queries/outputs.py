@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -55,7 +55,7 @@ class RecordedOutput:
     """What a sink of a run published.
 
     An output without rows has neither hash nor size of its own: its `summary_hash` is the hash of what its operation
-    recorded, which the file alone can tell.
+    recorded, which the file alone can tell. `object_version` is what an object store called the output.
     """
 
     run_id: str
@@ -66,6 +66,7 @@ class RecordedOutput:
     size_bytes: int | None
     recorded_at: str
     summary_hash: str | None
+    object_version: str | None = None
 
 
 def recorded_outputs(connection: Connection, run_id: str) -> list[RecordedOutput]:
@@ -73,12 +74,16 @@ def recorded_outputs(connection: Connection, run_id: str) -> list[RecordedOutput
     names = step_names(connection, run_id)
     statement = mapper(ARTIFACT).select().where(_artifacts.run_id == run_id)
     artifacts = [mapper(ARTIFACT).from_row(tuple(row)) for row in connection.execute(statement)]
-    found = [_of_artifact(each, names) for each in artifacts]
+    published = select(_operations.node_id, _operations.object_version).where(
+        _operations.run_id == run_id, _operations.object_version.is_not(None)
+    )
+    versions = {row.node_id: row.object_version for row in connection.execute(published)}
+    found = [_of_artifact(each, names, versions) for each in artifacts]
     found += _without_rows(connection, run_id, names, {each.sink_node_id for each in artifacts})
     return sorted(found, key=lambda each: (each.sink, each.path))
 
 
-def _of_artifact(artifact: Artifact, names: dict[str, str]) -> RecordedOutput:
+def _of_artifact(artifact: Artifact, names: Mapping[str, str], versions: Mapping[str, str]) -> RecordedOutput:
     return RecordedOutput(
         run_id=artifact.run_id,
         sink=names.get(artifact.sink_node_id, artifact.sink_node_id),
@@ -88,6 +93,7 @@ def _of_artifact(artifact: Artifact, names: dict[str, str]) -> RecordedOutput:
         size_bytes=artifact.size_bytes,
         recorded_at=timestamp_text(artifact.created_at),
         summary_hash=None,
+        object_version=versions.get(artifact.sink_node_id),
     )
 
 
@@ -127,6 +133,7 @@ def _without_rows(
                 size_bytes=None,
                 recorded_at=timestamp_text(operation.completed_at),
                 summary_hash=operation.output_data_hash,
+                object_version=operation.object_version,
             )
 
 
