@@ -19,7 +19,7 @@ from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
-from elspeth.core.landscape.lines import reading as lines_module
+from elspeth.core.landscape.lines import ranges, reading
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES, Kind
 from tests.fixtures.every_type import with_every_type
@@ -101,7 +101,7 @@ def test_times_are_times_and_null_is_not_empty(parquet: Path) -> None:
 def test_files_do_not_depend_on_the_number_of_rows_written_at_once_as_to_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines_module, "_FETCH", 1)
+    monkeypatch.setattr(reading, "_FETCH", 1)
     monkeypatch.setattr(parquet_form, "_GROUP_ROWS", 3)
     in_threes = export_to(tmp_path / "threes", ExportFormat.PARQUET)
     assert pq.ParquetFile(in_threes / "token.parquet").num_row_groups == 2
@@ -114,7 +114,7 @@ def test_files_do_not_depend_on_the_number_of_rows_written_at_once_as_to_content
 
 
 def test_processes_that_share_the_reading_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines_module, "_PART", 1)
+    monkeypatch.setattr(ranges, "_PART", 1)
     executor = InlineExecutor()
     with LandscapeDB(f"sqlite:///{tmp_path / 'audit.db'}") as db:
         run_id = recorded(db, rich_run())
