@@ -287,11 +287,15 @@ def test_a_finished_run_that_is_made_to_look_unfinished_is_found(
     assert report_of(landscape).unfinished == {"a": "interrupted"}
 
 
-def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(landscape: LandscapeDB, key: PublicKey) -> None:
-    recorder = LandscapeRecorder(landscape)
+def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(
+    landscape: LandscapeDB, signer: Signer, key: PublicKey
+) -> None:
+    recorder = LandscapeRecorder(landscape, seal_signer=signer)
     work(recorder, "a")
     work(recorder, "b", OperationStatus.COMPLETED, OperationStatus.OPEN)
     recorder.update_run_status("b", RunStatus.INTERRUPTED)
+    work(recorder, "finished", *[OperationStatus.COMPLETED] * 2)
+    recorder.complete_run("finished", RunStatus.COMPLETED)
     for report in (report_of(landscape), report_of(landscape, key)):
         assert (report.faults, report.unfinished) == ((), {"a": "running", "b": "interrupted"})
 
@@ -302,9 +306,10 @@ def test_what_was_recorded_elsewhere_may_have_stopped_anywhere(landscape: Landsc
     The predecessor recorded its outputs before it ended a run, and kept no secrets.
     """
     work(LandscapeRecorder(landscape), "a", OperationStatus.COMPLETED)
+    LandscapeRecorder(landscape).begin_run({}, "v1", run_id="of today")
     with landscape.write_transaction() as connection:
         drop_guards(connection)
-        connection.exec_driver_sql("DELETE FROM run_secrets")
+        connection.exec_driver_sql("DELETE FROM run_secrets WHERE run_id = 'a'")
     assert faults_of(landscape, key) == []
 
 
