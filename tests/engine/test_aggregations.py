@@ -133,7 +133,10 @@ class Faulty(Aggregation):
 
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
         """Return an error, raise one, or return a wrong answer."""
-        match rows[0]["fault"]:
+        fault = rows[0]["fault"]
+        for row in rows:
+            row["fault"] = "spoilt"  # of its copy, which nobody sees
+        match fault:
             case "refuse":
                 return RowError(message="refused")
             case "raise":

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from elspeth.cli import main
-from elspeth.contracts.plugins import PluginError
+from elspeth.contracts.plugins import PluginError, RowError
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.endings import ended_tokens
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.resuming import get_stopped_run
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys
+from elspeth.plugins.transforms.dedupe import DedupeTransform
 from tests.engine.killing import begin_killed_run, work
 from tests.engine.pipelines import GivenSource, build, graph_settings, groups_of, outcomes, run_graph, trail, written
 
@@ -109,6 +110,25 @@ def test_rows_with_equal_canonical_json_have_one_key(tmp_path: Path) -> None:
     result, _ = run_graph(tmp_path, graph_settings(tmp_path, rows, row_plugins=[DEDUPE]))
     assert written(tmp_path, "out") == [{"k": {"a": 1, "b": 2}}, {"k": "1"}, {"k": 1}]
     assert (result.dropped, result.failed) == (1, 1)
+
+
+class Spoiling(DedupeTransform):
+    """A transform that changes the row while making its key."""
+
+    name = "spoiling"
+
+    def key(self, row: RowData) -> object | RowError:
+        """Return the key, and change the row."""
+        found = super().key(dict(row))
+        row["k"] = "spoilt"
+        return found
+
+
+def test_what_a_plugin_does_to_the_row_of_a_key_is_not_seen(tmp_path: Path) -> None:
+    rows: list[RowData] = [{"k": "a"}, {"k": "b"}, {"k": "a"}]
+    part = {"plugin": "spoiling", "options": {"key": ["k"]}}
+    result, _ = run_graph(tmp_path, graph_settings(tmp_path, rows, row_plugins=[part]), Spoiling)
+    assert (written(tmp_path, "out"), result.dropped) == (rows[:2], 1)
 
 
 def test_rows_have_one_key_if_they_are_equal_in_the_types_of_the_schema(tmp_path: Path) -> None:
