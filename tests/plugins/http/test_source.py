@@ -65,7 +65,7 @@ def failure(*script: Answer, **options: object) -> str:
         (b'{"id": "1"}\n{"id": "2"}\n', {"format": "jsonl"}),
         (b"id\n1\n2\n", {"format": "csv"}),
         ("id;ö\n1;\n2;\n".encode("cp1252"), {"format": "csv", "format_options": GERMAN}),
-        (gzip.compress(b"id\n1\n2\n"), {"format": "csv"}),
+        (gzip.compress(b"id\n1\n2\n", mtime=0), {"format": "csv"}),
     ],
 )
 def test_rows_are_those_of_the_source_of_the_format(content: bytes, options: Mapping[str, object]) -> None:
@@ -304,7 +304,7 @@ def test_a_page_that_unpacks_to_more_than_the_limit_is_not_read_on(encoding: str
         (b"", "expected an array at line 1, column 1"),
         (b'[{"id": 1}, ', ", element 1: expected an element at line 1, column 13"),
         (b"PK\x03\x04", " begins like a zip archive"),
-        (gzip.compress(b"[{}]")[:-9], " is truncated: its compressed data have no end"),
+        (gzip.compress(b"[{}]", mtime=0)[:-9], " is truncated: its compressed data have no end"),
     ],
 )
 def test_other_content_is_an_error_of_the_page(content: bytes, problem: str) -> None:
