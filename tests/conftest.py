@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from tests.fixtures.effort import ESSENTIAL, SLOW, THOROUGH, is_below
 from tests.fixtures.memory import keep_files_in_memory
+from tests.fixtures.statements import share_compiled_statements
 
 pytest_plugins = (
     "tests.fixtures.browser",
@@ -28,6 +29,7 @@ pytest_plugins = (
 )
 
 keep_files_in_memory()
+share_compiled_statements()
 
 # A slow machine is not a counterexample, and half of Hypothesis's examples suffice between two long sessions. Its other
 # settings differ in CI.

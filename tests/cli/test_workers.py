@@ -8,10 +8,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -66,10 +68,14 @@ def test_workers_start_meanwhile_if_there_is_more_than_little_to_do() -> None:
         assert workers.submit(os.getpid).result() in workers_of(os.getpid())
 
 
-def test_what_a_killed_command_had_in_files_is_removed_by_its_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_what_a_killed_command_had_in_files_is_removed_by_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The directory has a socket, too, whose path must be short.
+    with tempfile.TemporaryDirectory(prefix="w") as directory:
+        monkeypatch.setenv("TMPDIR", directory)
+        kill_a_command_with_files(Path(directory))
+
+
+def kill_a_command_with_files(directory: Path) -> None:
     program = (
         "import time; from elspeth.api.workers import ProcessWorkers; workers = ProcessWorkers(1, 'os');"
         " left = workers.submit(bytes, 1 << 20); left._sent.result(); print(flush=True); time.sleep(60)"
@@ -77,11 +83,27 @@ def test_what_a_killed_command_had_in_files_is_removed_by_its_workers(
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        (spool,) = tmp_path.glob("elspeth-*")
+        (spool,) = directory.glob("elspeth-*")
         assert [path.stat().st_size > 1 << 20 for path in spool.iterdir()] == [True]
         process.kill()
     while spool.exists():
         time.sleep(0.01)
+
+
+def test_workers_without_a_place_for_their_socket_are_one_problem(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bind() -> None:
+        message = "AF_UNIX path too long"
+        raise OSError(message)
+
+    monkeypatch.setattr(forkserver, "ensure_running", bind)
+    write_rows(2)
+    assert main([*RUN, "--workers", "2"]) == 1
+    assert capsys.readouterr().err == (
+        "error: worker processes cannot start: AF_UNIX path too long; they need a socket in "
+        f"{tempfile.gettempdir()}: set TMPDIR to a directory with a short path, or use one worker\n"
+    )
 
 
 def test_one_worker_is_the_process_of_the_run() -> None:

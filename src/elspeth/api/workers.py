@@ -161,8 +161,10 @@ def _prepare_server(module: str) -> ForkServerContext:
     """Start the process that imports a module, and forks workers.
 
     There is one for each process that has workers. A terminal or a service manager sends signals to all processes. They
-    are meant for the command, so that they stay blocked in that process; it ends with this one.
+    are meant for the command, so that they stay blocked in that process; it ends with this one. Raises OSError if it
+    cannot start.
     """
+    import tempfile  # noqa: PLC0415  start time
     from multiprocessing import forkserver, get_context  # noqa: PLC0415  start time
 
     context = get_context("forkserver")
@@ -170,6 +172,10 @@ def _prepare_server(module: str) -> ForkServerContext:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         forkserver.ensure_running()
+    except OSError as error:
+        advice = "set TMPDIR to a directory with a short path, or use one worker"
+        message = f"worker processes cannot start: {error}; they need a socket in {tempfile.gettempdir()}: {advice}"
+        raise OSError(message) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
