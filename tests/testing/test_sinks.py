@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.plugins import (
+    Dataset,
     JsonObject,
+    RowRejectedError,
     StagedOutput,
 )
 from elspeth.contracts.rows import RowData
@@ -81,10 +83,81 @@ class Greedy(Lines):
         super().write({**row, "id": 7})
 
 
+class Changing(Lines):
+    """Changes the rows that it takes."""
+
+    def write(self, row: RowData) -> None:
+        super().write(row)
+        row.clear()
+
+
+class Republishing(Lines):
+    """Changes what is published already."""
+
+    def publish(self) -> None:
+        path = Path(self.options.path)
+        if path.exists():
+            path.write_text("again")
+        else:
+            super().publish()
+
+
+class Resized(Lines):
+    """Describes an output of another size."""
+
+    def finish(self) -> StagedOutput | None:
+        output = super().finish()
+        return output and replace(output, size_bytes=output.size_bytes + 1)
+
+
+class Telling(Lines):
+    """Repeats the value that it rejects."""
+
+    def write(self, row: RowData) -> None:
+        try:
+            super().write(row)
+        except RowRejectedError as error:
+            raise RowRejectedError(f"got {row['id']}") from error
+
+
+class Denying(Lines):
+    """Confirms nothing."""
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:  # noqa: ARG002
+        return False
+
+
+class Renaming(Lines):
+    """Gives its output another name each time."""
+
+    names = iter(map(str, range(1_000)))
+
+    def dataset(self) -> Dataset:
+        return Dataset(namespace="file", name=next(self.names))
+
+
+class Leading(Lines):
+    """Leaves a file when it names its output."""
+
+    def dataset(self) -> Dataset | None:
+        Path(self.options.path).with_name("named").touch()
+        return super().dataset()
+
+
+DATASET = "it_names_its_dataset_before_it_writes"
+
+
 @pytest.mark.parametrize(
     ("plugin", "expected"),
     [
         (Lines, []),
+        (Changing, []),
+        (Republishing, ["nothing_is_seen_before_it_is_published"]),
+        (Resized, ["the_finished_output_is_described_as_it_is"]),
+        (Telling, ["a_rejected_row_leaves_nothing"]),
+        (Denying, ["it_confirms_what_was_published"]),
+        (Renaming, [DATASET]),
+        (Leading, [DATASET]),
         (
             Early,
             [

@@ -9,6 +9,7 @@ from typing import ClassVar, cast
 import pytest
 from pydantic import ConfigDict
 
+from elspeth.contracts.enums import Determinism
 from elspeth.contracts.plugins import (
     Aggregation,
     DistinctTransform,
@@ -99,6 +100,32 @@ class Hiding(Sound):
         return RowError(message="no", details={"got": [row["no"]]}) if "no" in row else row
 
 
+class Changing(Sound):
+    """Changes the row that it gets."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+        row["count"] = cast(int, row.get("count", 0)) + 1
+        return super().process(row)
+
+
+def _refusing(message: str, **details: object) -> type[Transform]:
+    """Return a transform that refuses rows so."""
+
+    def process(_: Transform, row: RowData) -> RowData | RowError:
+        return RowError(message=message, details=details) if "no" in row else row
+
+    return type("Refusing" + "".join(details), (Sound,), {"process": process})
+
+
+class Vanishing(Sound):
+    """Makes no rows of one."""
+
+    expands = True
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+        return super().process(row) if "no" in row else []
+
+
 class Raising(Sound):
     """Raises instead of returning an error."""
 
@@ -144,6 +171,7 @@ class Renumbering(Lengthening):
 ORIGINS = "fields_have_the_origins_that_it_names"
 INPUT = "the_same_input_has_the_same_result_after_a_resume"
 ERRORS = "what_it_refuses_gets_an_error_that_repeats_no_value"
+NAMES = "it_has_a_name_a_version_and_a_description"
 ROWS = "rows_that_it_accepts_become_rows"
 
 
@@ -151,10 +179,16 @@ ROWS = "rows_that_it_accepts_become_rows"
     ("plugin", "expected"),
     [
         (Sound, []),
-        (type("Nameless", (Sound,), {"name": ""}), ["it_has_a_name_a_version_and_a_description"]),
-        (type("Undescribed", (Sound,), {"__doc__": None}), ["it_has_a_name_a_version_and_a_description"]),
-        (type("Lax", (Sound,), {"options_model": LaxOptions, "__doc__": "Lax."}), ["its_options_refuse_unknown_ones"]),
+        (type("Nameless", (Sound,), {"name": ""}), [NAMES]),
+        (type("Unversioned", (Sound,), {"plugin_version": ""}), [NAMES]),
+        (type("Undescribed", (Sound,), {"__doc__": ""}), [NAMES]),
+        (type("Lax", (Sound,), {"options_model": LaxOptions}), ["its_options_refuse_unknown_ones"]),
+        (Changing, []),
         (Counting, [INPUT]),
+        (type("Varying", (Counting,), {"determinism": Determinism.NON_DETERMINISTIC}), []),
+        (_refusing(""), [ERRORS]),
+        (_refusing("no", seen={1}), [ERRORS]),
+        (Vanishing, [ROWS]),
         (Repeating, [ERRORS]),
         (Hiding, [ERRORS]),
         (Raising, [INPUT, ERRORS]),
@@ -166,8 +200,22 @@ ROWS = "rows_that_it_accepts_become_rows"
 def test_of_a_transform_exactly_the_tests_of_what_it_breaks_fail(
     plugin: type[Transform], expected: list[str], tmp_path: Path
 ) -> None:
+    if plugin.__doc__ is None:
+        plugin.__doc__ = "A transform."
     contract = type("Contract", (SoundContract,), {"plugin": plugin})
     assert failing(contract, tmp_path) == expected
+
+
+def test_an_error_may_repeat_an_option(tmp_path: Path) -> None:
+    class Contract(SoundContract):
+        plugin = _refusing("forbidden as an option")
+        refused = ({"no": "forbidden"},)
+
+        def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+            return {"on_error": "forbidden"}
+
+    Contract.plugin.__doc__ = "Refuses what an option names."
+    assert failing(Contract, tmp_path) == []
 
 
 @pytest.mark.parametrize("is_sound", [True, False])
@@ -243,21 +291,37 @@ def test_a_request_that_varies_cannot_be_replayed(tmp_path: Path) -> None:
     assert failing(Contract, tmp_path) == ["requests_and_answers_can_be_recorded"]
 
 
-def test_keys_must_tell_rows_apart(tmp_path: Path) -> None:
-    class Alike(DistinctTransform):
-        """Takes all rows for one."""
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_keys_must_tell_rows_apart(*, is_repeated: bool, tmp_path: Path) -> None:
+    class Keyed(DistinctTransform):
+        """Takes all rows for one, or for different ones."""
 
-        name = "alike"
+        name = "keyed"
         plugin_version = "1.0.0"
 
-        def key(self, row: RowData) -> object | RowError:  # noqa: ARG002
-            return 1
+        def key(self, row: RowData) -> object | RowError:
+            return row["id"] if is_repeated else 1
 
     class Contract(DistinctTransformContract):
-        plugin = Alike
+        plugin = Keyed
         rows = ({"id": 1}, {"id": 2})
+        repeated = ({"id": 1}, {"id": 2}) if is_repeated else ()
 
     assert failing(Contract, tmp_path) == ["its_keys_tell_rows_apart"]
+
+
+def test_a_calling_transform_needs_a_service(tmp_path: Path) -> None:
+    class Contract(CallingTransformContract):
+        plugin = type("Unnamed", (LlmTransform,), {"service": "", "__doc__": "Has no service."})
+        rows = ({"id": 1},)
+
+        def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+            return {"base_url": "http://127.0.0.1:1", "model": "m", "prompt": "p"}
+
+        def answer(self, request: JsonObject) -> JsonObject:  # noqa: ARG002
+            return {"status": 200, "body": {"choices": [{"message": {"content": "text"}}]}}
+
+    assert failing(Contract, tmp_path) == ["it_names_the_service_that_it_calls"]
 
 
 def test_what_is_read_besides_rows_must_be_the_same_again(tmp_path: Path) -> None:
@@ -309,3 +373,20 @@ def test_an_aggregation_that_remembers_batches_fails(tmp_path: Path) -> None:
         batches = ([{"id": 1}], [{"id": 2}])
 
     assert failing(Contract, tmp_path) == [INPUT]
+
+
+def test_rows_of_a_batch_must_be_recordable(tmp_path: Path) -> None:
+    class Unrecordable(Aggregation):
+        """Makes a row with a value that rows cannot hold."""
+
+        name = "unrecordable"
+        plugin_version = "1.0.0"
+
+        def process(self, rows: list[RowData]) -> list[RowData] | RowError:
+            return [{"ids": {row.pop("id") for row in rows}}]
+
+    class Contract(AggregationContract):
+        plugin = Unrecordable
+        batches = ([{"id": 1}], [{"id": 2}])
+
+    assert failing(Contract, tmp_path) == ["batches_that_it_accepts_become_rows"]
