@@ -37,6 +37,7 @@ PLUS_ONE = dt.timezone(dt.timedelta(hours=1))
         ("duration", 90, dt.timedelta(seconds=90)),
         ("duration", 0.000001, dt.timedelta(microseconds=1)),
         ("float", Decimal("12.30"), 12.3),
+        ("bool", 0, False),
     ],
 )
 def test_values_become_the_type(field_type: str, value: object, expected: object) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from elspeth.contracts.database_urls import (
     HARMLESS_PARAMETERS,
+    database_server,
     database_url_problem,
     find_url_secrets,
     hide_secrets_of,
@@ -100,6 +101,24 @@ def test_the_message_of_a_driver_does_not_tell_the_secrets_that_it_was_given() -
     url = f"{URL}u:p%40ss word@h/db?options=-csecret&passfile=abc"
     message = "invalid: p@ss word, -csecret, abc"
     assert hide_secrets_of(url, message) == "invalid: ***, ***, abc"
+    assert hide_secrets_of(f"{URL}u:abcd@h/db?sslpassword=abcdef", "abcdef or abcd") == "*** or ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (f"{URL}/db", "postgresql://LOCALHOST:5432/db"),
+        (f"{URL}me@h", f"{URL}h/me"),
+        (f"{URL}h/db?options=b&options=a", f"{URL}u:x@h/db?options=a&sslmode=require&options=b"),
+    ],
+)
+def test_a_database_of_a_server_is_known_by_what_leads_to_it(text: str, same: str) -> None:
+    assert database_server(text) == database_server(same) != database_server(f"{URL}h/other")
+
+
+@pytest.mark.parametrize("text", ["sqlite:///db", "sqlite+pysqlite:///db", "db"])
+def test_a_file_is_no_database_of_a_server(text: str) -> None:
+    assert database_server(text) is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.errors import RecordableError, describe_kind, driver_message, recordable_message
 from elspeth.contracts.plugins import CallError, PluginError, RowRejectedError
+from elspeth.core.payload_store import relative_path
 
 VALUE = "Zqxjkv"
 MAY = ", whose message may hold values of rows"
@@ -43,6 +44,11 @@ def test_of_other_errors_the_last_places_in_foreign_code_are_kept() -> None:
     assert re.fullmatch(rf"raised at {place}(, {place})+", recordable_message(raised_by(lambda: raise_deeply(1))))
     assert recordable_message(raised_by(lambda: raise_deeply(50))).count(" line ") == 3
     assert recordable_message(ValueError(VALUE)) == "raised at an unknown place"
+    error = raised_by(lambda: relative_path(VALUE))
+    for _ in range(2):  # without the frames of this module
+        assert error.__traceback__ is not None
+        error.__traceback__ = error.__traceback__.tb_next
+    assert re.fullmatch(r"raised at elspeth\.core\.payload_store line \d+", recordable_message(error))
 
 
 def test_the_message_of_an_os_error_comes_from_its_number() -> None:

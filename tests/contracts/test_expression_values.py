@@ -31,6 +31,7 @@ ROW: dict[str, object] = {
     [
         ("row['line']['taxes'][0]['rate']", 0.077),
         ("row['tags'][-1]", "b"),
+        ("row['tags'][-2]", "a"),
         ("row.get('line').get('taxes')[0].get('code', 'none')", "none"),
         ("row['line'].get('none', 1)", None),
         ("row.get('gone').get('deeper', 'default')", "default"),
@@ -41,10 +42,14 @@ ROW: dict[str, object] = {
         ("round(row['x']) + round(3.5)", 6),
         ("round(1.005 * 100, 1)", 100.5),
         ("round(row['paid'], 1)", Decimal("12.3")),
+        ("round(row['x'], 18)", 2.5),
+        ("floor(9007199254740991.0)", 9007199254740991),
+        ("9007199254740990 + 1", 9007199254740991),
         ("round(row['paid'], -1)", Decimal(10)),
         ("round(row['paid']) + floor(row['paid']) + ceil(row['paid'])", 37),
         ("floor(-2.5) + ceil(-2.5)", -5),
         ("abs(row['n']) + abs(-0.5)", 7.5),
+        ("abs(duration('-PT1H'))", dt.timedelta(hours=1)),
         ("min(row['n'], 3, row['x'])", -7),
         ("max(row['tags'])", "b"),
         ("max(row['paid'], 12.31)", 12.31),
@@ -73,6 +78,7 @@ ROW: dict[str, object] = {
         ("weekday(row['day'])", 7),
         ("hour(row['at']) * 10000 + minute(row['at']) * 100 + second(row['at'])", 123045),
         ("decimal('1.5', 2)", Decimal("1.50")),
+        ("decimal('7.0', 0)", Decimal(7)),
     ],
 )
 def test_values(source: str, value: object) -> None:
@@ -85,6 +91,7 @@ def test_values(source: str, value: object) -> None:
     [
         ("row['line']['gone']", "line", "there is no 'gone'"),
         ("row['tags'][2]", "tags", "there is no item 2 in a list of 2 items"),
+        ("row['tags'][-3]", "tags", "there is no item -3 in a list of 2 items"),
         ("row['tags']['a']", "tags", "expected an object, got a list of 2 items"),
         ("row['name'][0]", "name", "expected a list, got text of 5 characters"),
         ("row['none']['a']", "none", "expected an object, got null"),

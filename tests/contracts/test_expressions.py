@@ -230,6 +230,22 @@ def test_a_refusal_says_what_where_and_what_was_expected(source: str, message: s
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("largest", "more"),
+    [
+        (f"'{'a' * 1998}'", f"'{'a' * 1999}'"),
+        (f"{'not ' * 39}True", f"{'not ' * 40}True"),
+        (f"[{'1,' * 499}]", f"[{'1,' * 500}]"),
+        (f"min({'1,' * 100})", f"min({'1,' * 101})"),
+    ],
+    ids=["characters", "levels", "parts", "arguments"],
+)
+def test_an_expression_may_be_as_large_as_the_limit(largest: str, more: str) -> None:
+    compile_expression(largest)
+    with pytest.raises(ExpressionError):
+        compile_expression(more)
+
+
 @given(st.text(max_size=60))
 def test_arbitrary_text_is_compiled_or_refused(source: str) -> None:
     try:

@@ -53,6 +53,15 @@ def test_other_files_do_not_match(path: str, pattern: str) -> None:
     assert not matches_pattern(Path(path), pattern)
 
 
+def test_what_cannot_be_listed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_: str) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("elspeth.contracts.input_paths.is_pattern", denied)
+    paths = ["in/*.csv", "in/a.csv"]
+    assert find_all_files(paths) == ([], [f"{each} cannot be listed: Permission denied" for each in paths])
+
+
 def test_every_problem_of_the_files_is_named() -> None:
     Path("in/link.csv").symlink_to("a9.csv")
     Path("in/[1].csv").touch()

@@ -35,6 +35,8 @@ def test_a_dynamic_schema_leaves_the_row_alone() -> None:
         ("int", " -7 ", -7),
         ("int", "+7", 7),
         ("int", 7, 7),
+        ("int", str(MAX_INTEGER), MAX_INTEGER),
+        ("int", -MAX_INTEGER, -MAX_INTEGER),
         ("int?", "", None),
         ("int?", None, None),
         ("float", "2.5", 2.5),

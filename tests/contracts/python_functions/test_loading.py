@@ -87,6 +87,8 @@ def test_modules_beside_the_settings_need_a_directory(
     assert str(caught.value) == f"function 'rules:double': there is no module 'rules' in the environment: {advice}"
     assert load_function("rules:double", ".").function(1) == 2
     assert str(directory) == sys.path[-1], "it shadows nothing that is installed"
+    load_function("rules:triple", ".")
+    assert sys.path.count(str(directory)) == 1
 
 
 @pytest.mark.parametrize(
