@@ -48,6 +48,10 @@ def test_a_payload_is_stored_by_one_request_in_one_process(bucket: Bucket) -> No
     assert (bucket.listed(), requests(bucket)) == ([KEY], ["PUT"])
     assert opened(bucket).retrieve(CONTENT_HASH) == CONTENT
     assert requests(bucket) == ["PUT", "GET"]
+    store.delete(CONTENT_HASH)
+    store.store(CONTENT)
+    store.sync()
+    assert bucket.listed() == [KEY], "what was deleted is stored again"
 
 
 def test_the_age_of_a_payload_counts_from_its_last_use(bucket: Bucket) -> None:
@@ -165,6 +169,7 @@ def test_only_payloads_unused_since_a_moment_are_deleted(bucket: Bucket, monkeyp
     moment = LONG_AGO + timedelta(days=1)
     assert sorted(store.last_used_before(moment)) == sorted((each, 1) for each in hashes[:4])
     bucket.date(keys[0], moment)
+    assert hashes[0] not in dict(store.last_used_before(moment))
     store.delete_unused([*hashes[:4], CONTENT_HASH], moment)
     assert store.find(hashes) == [hashes[0], hashes[4]]
     assert len(bucket.listed()) == 5

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elspeth.core import payload_store
 from elspeth.core.payload_store import FilesystemPayloadStore, IntegrityError
 
 CONTENT = b"what was read"
@@ -62,6 +63,36 @@ def test_the_age_of_a_payload_counts_from_its_last_use(store: FilesystemPayloadS
     store.store(CONTENT)
     assert not store.delete_unless_used(CONTENT_HASH, datetime(2001, 1, 1, tzinfo=UTC))
     assert store.exists(CONTENT_HASH)
+
+
+def test_a_payload_used_at_a_moment_was_not_last_used_before_it(store: FilesystemPayloadStore, base: Path) -> None:
+    store.store(CONTENT)
+    for path in (base / CONTENT_HASH[:2] / CONTENT_HASH, base / CONTENT_HASH[:2] / "readme"):
+        path.touch()
+        os.utime(path, (5, 5))
+    moment, later = (datetime.fromtimestamp(second, UTC) for second in (5, 6))
+    assert list(store.last_used_before(moment)) == []
+    assert not store.delete_unless_used(CONTENT_HASH, moment)
+    assert list(store.last_used_before(later)) == [(CONTENT_HASH, len(CONTENT))]
+    assert store.delete_unless_used(CONTENT_HASH, later)
+
+
+def test_the_name_of_a_payload_is_durable_whoever_wrote_it(
+    store: FilesystemPayloadStore, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.store(b"the first")
+    synced: list[Path] = []
+    monkeypatch.setattr(payload_store, "sync_directory", synced.append)
+    for _ in range(2):
+        store.store(CONTENT)
+        assert synced.pop() == base / CONTENT_HASH[:2]
+
+
+def test_no_file_stays_open(store: FilesystemPayloadStore) -> None:
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208  names only
+    store.store(CONTENT)
+    store.delete_unless_used(CONTENT_HASH, datetime.max.replace(tzinfo=UTC))
+    assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
 
 
 def test_a_payload_is_not_deleted_while_it_is_stored_again(

@@ -48,6 +48,10 @@ def test_an_unknown_placeholder_is_a_problem(path: str, problem: str) -> None:
     assert (placeholder_problem(path) or "").startswith(problem)
 
 
+def test_a_placeholder_that_is_almost_known_is_suggested() -> None:
+    assert (placeholder_problem("{dates}") or "").endswith("; did you mean 'date'?")
+
+
 @given(st.text())
 def test_any_text_can_be_written_with_doubled_braces(text: str) -> None:
     written = text.replace("{", "{{").replace("}", "}}")

@@ -15,6 +15,7 @@ from elspeth.core.secrets import (
     mask_text,
     redact,
     secret_mask,
+    secrets_in,
     without_secrets,
 )
 
@@ -88,7 +89,12 @@ def test_a_fingerprint_is_an_hmac_that_anybody_with_the_key_can_repeat() -> None
 def test_without_variables_there_is_no_mask() -> None:
     assert secret_mask({}) is None
     assert secret_mask({"ELSPETH_FINGERPRINT_KEY": "", "ELSPETH_ALLOW_RAW_SECRETS": "false"}) is None
-    assert secret_mask({"ELSPETH_ALLOW_RAW_SECRETS": "true"}) is redact
+    for yes in ("true", "YES", "1"):
+        assert secret_mask({"ELSPETH_ALLOW_RAW_SECRETS": yes}) is redact
+
+
+def test_a_mask_gets_the_secrets_of_web_addresses_without_percent_encoding() -> None:
+    assert secrets_in({"url": "https://u:P%40ss@h/x?sig=a%2Bb", "api_key": "k%20"}) == {"P@ss", "a+b", "k%20"}
 
 
 @given(
@@ -113,6 +119,7 @@ def test_a_masked_secret_is_not_left_in_the_text(secret: str, key: str) -> None:
         ),
         ("https://u:my secret@h/x?api_key=my secret&page=2", "https://u:[redacted]@h/x?api_key=[redacted]&page=2"),
         ("https://h:8080/x?page=2", "https://h:8080/x?page=2"),
+        ("https://h/x?SIG=1", "https://h/x?SIG=[redacted]"),
         ("row['n'] % 2 == 1", "row['n'] % 2 == 1"),
     ],
 )
@@ -123,12 +130,12 @@ def test_secrets_in_texts_are_masked(text: str, masked: str) -> None:
 def test_settings_without_secrets_do_not_depend_on_them() -> None:
     before: dict[str, object] = {
         "url": "postgresql://u:first@h/db?sslmode=require&sslpassword=x",
-        "options": {"api_key": "first", "items": [{"x_token": 1}]},
+        "options": {"api_key": "first", "items": [{"x_token": 1}, "postgresql://u:first@h/db"]},
         "hook": "https://u:first@h/x?page=1",
     }
     after: dict[str, object] = {
         "url": "postgresql://v:second@h/db?sslmode=require",
-        "options": {"api_key": "second", "items": [{"x_token": 2}]},
+        "options": {"api_key": "second", "items": [{"x_token": 2}, "postgresql://v@h/db"]},
         "hook": "https://u:second@h/x?page=1",
     }
     mask = secret_mask({"ELSPETH_FINGERPRINT_KEY": "operator"})

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import PluginKind, PluginOptions, SourceOptions, TransformOptions
-from elspeth.core.settings import Settings, SettingsError, load_settings
-from elspeth.core.settings._yaml_file import read_settings_file
-from elspeth.core.settings.loading import read_dotenv
+from elspeth.contracts.schema import MAX_INTEGER
+from elspeth.core.settings import Settings, SettingsError, _yaml_file, load_settings
+from elspeth.core.settings._yaml_file import read_settings_file, read_settings_mapping
+from elspeth.core.settings.loading import load_landscape, read_dotenv
 from elspeth.plugins.csv import CsvSinkOptions
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -285,6 +286,11 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
             ["sinks.other.options.table: the table 'people' is also that of sinks.out: give each its own"],
         ),
         (
+            "plugin: csv\n    options: {path: out.csv}\n  other:\n    plugin: csv\n    options: {path: other.csv}",
+            TWO_TABLES.replace("sqlite:///a", "postgresql://u:x@h/a", 1).replace("sqlite:///a", "postgresql://v@h/a"),
+            ["sinks.other.options.table: the table 'people' is also that of sinks.out: give each its own"],
+        ),
+        (
             "path: out.csv",
             "path: in.csv",
             ["sinks.out.options.path: the file 'in.csv' is also that of datasource: give each its own"],
@@ -550,6 +556,40 @@ def test_assignments_in_dotenv_are_read(tmp_path: Path) -> None:
 
 def test_a_dotenv_that_does_not_exist_has_no_assignments(tmp_path: Path) -> None:
     assert read_dotenv(tmp_path / ".env") == {}
+
+
+def test_a_dotenv_that_is_no_text_file_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "bytes"
+    path.write_bytes(b"A=\xff\n")
+    for place in (tmp_path, path):
+        with pytest.raises(SettingsError, match="cannot be read: "):
+            read_dotenv(place)
+
+
+def test_the_audit_trail_is_found_whatever_else_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("landscape: {url: 'sqlite:///${NAME}.db'}\nsinks: '${OTHER}'\nretry: 3\n")
+    assert load_landscape(path, {"NAME": "audit"}).url == "sqlite:///audit.db"
+    with pytest.raises(SettingsError) as caught:
+        load_landscape(path, {})
+    assert [each.location for each in caught.value.problems] == [("landscape", "url")]
+
+
+def test_settings_may_be_as_large_as_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deepest: list[object] = []
+    for _ in range(49):
+        deepest = [deepest]
+    assert read_settings_mapping({"a": deepest, "b": [-MAX_INTEGER, MAX_INTEGER]})["b"] == [-MAX_INTEGER, MAX_INTEGER]
+    for more in ([deepest], MAX_INTEGER + 1):
+        with pytest.raises(SettingsError):
+            read_settings_mapping({"a": more})
+    path = tmp_path / "settings.yaml"
+    path.write_text("a: 1\n")
+    monkeypatch.setattr(_yaml_file, "_MAX_BYTES", 5)
+    assert read_settings_file(path) == {"a": 1}
+    path.write_text("a: 11\n")
+    with pytest.raises(SettingsError, match="is too large for a settings file: expected at most 5 bytes"):
+        read_settings_file(path)
 
 
 def test_every_other_line_of_dotenv_is_reported(tmp_path: Path) -> None:
