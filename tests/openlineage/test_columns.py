@@ -114,6 +114,11 @@ def test_of_rows_with_further_fields_those_are_known_that_a_step_names(records: 
     assert _traced(records, *steps, fields=[], mode="dynamic") == {"b": "a:I", "e": "c:T"}
 
 
+@pytest.mark.parametrize(("mode", "more"), [("strict", {}), ("fixed", {}), ("free", {"c": "b:I"})])
+def test_rows_of_a_closed_schema_have_no_further_fields(records: LineageRecords, mode: str, more: Json) -> None:
+    assert _traced(records, ("rename", {"fields": {"b": "c"}}), fields=["a"], mode=mode) == {"a": "a:I", **more}
+
+
 def test_origins_recorded_in_another_form_are_not_known(records: LineageRecords) -> None:
     (node,) = records.nodes_of(NodeType.TRANSFORM)
     assert records.field_origins(node) is not None
@@ -139,6 +144,13 @@ def test_fields_that_come_several_ways_have_several_origins(records: LineageReco
     found = trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges))["sink"]
     assert [each["name"] for each in found["id"]] == ["/x", "/y"], "rows that failed are not followed"
     assert sorted(found) == ["id", "x", "y"]
+    changed = dataclasses.replace(records, nodes=[*nodes[:3], _node("unknown", NodeType.TRANSFORM, "any", like, {})])
+    ends = [dataclasses.replace(edge, from_node_id="z", to_node_id="unknown", default_mode=RoutingMode.MOVE)]
+    ends += [way("unknown"), way("x")]
+    assert trace_columns(dataclasses.replace(changed, nodes=[*changed.nodes, nodes[3]], edges=ends)) == {}
+    two = json.dumps({"datasets": [{"namespace": "file", "name": name} for name in "xy"]})
+    both = [dataclasses.replace(nodes[0], config_json=two), nodes[3]]
+    assert trace_columns(dataclasses.replace(records, nodes=both, edges=[way("x")])) == {}, "of which it is, is unknown"
 
 
 def test_the_facet_of_a_run_names_the_fields_of_its_input(records: LineageRecords) -> None:

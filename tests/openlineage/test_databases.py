@@ -46,7 +46,9 @@ def test_a_database_of_each_kind_keeps_what_events_need_and_what_was_not_sent(
         write_export(db, result.run_id, tmp_path / "bag", format=ExportFormat.BAG)
     assert main(["verify", str(tmp_path / "bag")]) == 1  # unsigned
     assert re.search(r"^10 log of runs +ok ", capsys.readouterr().err, re.MULTILINE)
-    events, exported = events_of(records), events_of(export_records(tmp_path / "bag"))
+    told: list[int] = []
+    events, exported = events_of(records), events_of(export_records(tmp_path / "bag", told.append))
+    assert told, "of the progress"
     for event in events:
         assert_valid(event)
     facets = [each[-1]["run"]["facets"]["elspeth_evidence"] for each in (events, exported)]

@@ -53,7 +53,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return where the run was that the tests read."""
     place = tmp_path_factory.mktemp("events")
     (place / "in.csv").write_text("id,kind\n1,x\n2,y\n3,y\n")
-    execute(build(place, csv_settings(place)))
+    for _ in range(2):  # an earlier run is in the same database
+        execute(build(place, csv_settings(place)))
     return place
 
 
@@ -178,6 +179,15 @@ def test_files_are_told_apart_by_the_order_of_reading_and_tables_share_no_rows(r
     query = [dataclasses.replace(read[0], path_or_uri="postgresql://db/shop", input_type="query")]
     end = events_of(dataclasses.replace(changed, inputs=query))[-1]
     assert [each["inputFacets"] for each in end["inputs"]] == [{}, {}]
+    pattern = json.dumps({"datasets": [{"namespace": "s3://bucket", "name": "data"}]})
+    changed = dataclasses.replace(records, nodes=[dataclasses.replace(source, config_json=pattern), *others])
+    for size, more in ((5, {"size": 10, "fileCount": 2}), (None, {})):
+        files = [dataclasses.replace(read[0], size_bytes=5), dataclasses.replace(read[1], size_bytes=size)]
+        (found,) = events_of(dataclasses.replace(changed, inputs=files))[-1]["inputs"]
+        statistics = found["inputFacets"]["inputStatistics"]
+        assert {key: value for key, value in statistics.items() if key[0] != "_"} == {"rowCount": 12, **more}
+        assert "version" not in found["facets"], "no hash is that of all files"
+        assert found["facets"]["storage"]["storageLayer"] == "s3"
 
 
 def test_a_stop_is_that_of_the_process_in_which_operations_failed_last(records: LineageRecords) -> None:
@@ -210,6 +220,9 @@ def test_a_stop_is_that_of_the_process_in_which_operations_failed_last(records: 
     given_up = dataclasses.replace(changed, run=dataclasses.replace(run, status=RunStatus.FAILED, completed_at=at(30)))
     assert events_of(given_up)[-1]["run"]["facets"]["errorMessage"]["message"] == "again"
     assert events_of(given_up)[-1]["eventTime"] == timestamp_text(at(30))
+    silent = dataclasses.replace(failed(25, ""), error_message=None)
+    stopped = dataclasses.replace(given_up, operations=[silent])
+    assert events_of(stopped)[-1]["run"]["facets"]["errorMessage"]["message"] == "the run was stopped"
     unknown = dataclasses.replace(given_up, operations=[])
     assert events_of(unknown)[-1]["run"]["facets"]["errorMessage"]["message"] == "the run failed"
 

@@ -43,7 +43,9 @@ def project(ran: Path, capsys: Captured) -> Iterator[Path]:
 
 
 def exported(path: str) -> list[dict[str, Any]]:
-    events = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    text = Path(path).read_text(encoding="utf-8")
+    events = [json.loads(line) for line in text.splitlines()]
+    assert text == "".join(f"{json.dumps(each, sort_keys=True, separators=(',', ':'))}\n" for each in events)
     for event in events:
         assert_valid(event)
     return events
@@ -121,7 +123,9 @@ def test_only_a_file_of_events_is_replaced(capsys: Captured) -> None:
     for _ in range(2):
         assert main([*command, "4.ndjson"]) == 0
     Path("notes.txt").write_text("mine")
-    for name in ("notes.txt", "runs/audit.db"):
+    Path("other.ndjson").write_text('{"producer": "https://example.org"}\n')
+    Path("list.txt").write_text("[]\n")
+    for name in ("notes.txt", "other.ndjson", "list.txt", "runs/audit.db"):
         before = Path(name).read_bytes()
         capsys.readouterr()
         assert main([*command, name]) == 1

@@ -23,6 +23,7 @@ class _Kept(Transport):
     def __init__(self, *failures: BaseException | None) -> None:
         self.events: list[RunEvent] = []
         self.changed = threading.Condition()
+        self.is_closed = False
         self._failures = iter(failures)
 
     def emit(self, event: Any) -> None:  # noqa: ANN401  as the client has it
@@ -32,6 +33,10 @@ class _Kept(Transport):
         with self.changed:
             self.events.append(event)
             self.changed.notify_all()
+
+    def close(self, timeout: float = -1) -> bool:
+        self.is_closed = timeout == 0
+        return True
 
     def wait_for(self, count: int) -> list[str | None]:
         with self.changed:
@@ -61,6 +66,7 @@ def test_a_long_run_is_said_to_go_on_until_its_end() -> None:
     sender.send(event("COMPLETE"))
     assert sender.finish(30) is None
     assert transport.wait_for(4)[-1] == "COMPLETE"
+    assert transport.is_closed
 
 
 def test_nothing_goes_on_after_a_stop() -> None:
@@ -78,6 +84,13 @@ def test_one_failure_of_several_is_counted_and_described_without_its_message() -
     sender.send(event("START"))
     sender.send(event("COMPLETE"))
     assert sender.finish(30) == "1 of 2 lineage events was not sent: RuntimeError"
+
+
+def test_of_several_failures_the_first_is_told() -> None:
+    sender = Sender(_Kept(RuntimeError(), ValueError()))
+    sender.send(event("START"))
+    sender.send(event("COMPLETE"))
+    assert sender.finish(30) == "2 of 2 lineage events were not sent: RuntimeError"
 
 
 def test_a_sender_without_events_has_no_thread_and_no_problem() -> None:
