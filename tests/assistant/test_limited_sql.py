@@ -84,6 +84,9 @@ def test_values_that_json_does_not_have_are_shown_as_texts(db: LandscapeDB) -> N
 def test_rows_and_characters_are_limited(db: LandscapeDB) -> None:
     found = ask(db, COUNTING.format(" WHERE i < 9", "i"))
     assert ([row[0] for row in found.rows], found.is_cut) == ([1, 2, 3], True)
+    found = ask(db, COUNTING.format(" WHERE i < 3", "i"))
+    assert ([row[0] for row in found.rows], found.is_cut) == ([1, 2, 3], False)
+    assert not ask(db, f"SELECT '{'x' * 60}' UNION ALL SELECT '{'x' * 40}'").is_cut
     wide = ask(db, "SELECT '" + "x" * 60 + "' UNION ALL SELECT '" + "x" * 61 + "'")
     assert (len(wide.rows), wide.is_cut) == (1, True)
 
@@ -132,7 +135,10 @@ def test_the_connection_can_write_again_afterwards(db: LandscapeDB) -> None:
     if not db.url.startswith("sqlite"):
         return
     with db.snapshot() as connection:
-        query(connection, "SELECT 1", LIMITS)
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
+        longest = driver.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+        query(connection, "SELECT 1", QueryLimits(seconds=0, rows=1, characters=1))
+        assert driver.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == longest
+        assert driver.execute(COUNTING.format(" WHERE i < 9999", "count(*)")).fetchone() == (9999,)
         assert driver.execute("CREATE TEMP TABLE again (a)").fetchall() == []

@@ -15,13 +15,17 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.types import TextContent
 
 import elspeth
-from elspeth.api.reading import AuditTrail
+from elspeth.api.reading import AuditedRun, AuditTrail
 from elspeth.assistant import server
 from elspeth.assistant.server import build_server
 from elspeth.cli.program import main
+from elspeth.core.differences import Difference
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries import comparison
 from elspeth.core.landscape.queries.story.model import story_json
+from elspeth.evidence.format.signatures import PUBLIC_KEY
 from tests.fixtures.example_runs import ExampleRun
+from tests.fixtures.told_run import record_told_run
 
 TOOLS = [
     *("compare_runs", "describe_run", "describe_tables", "explain_row", "find_rows", "list_runs", "query"),
@@ -48,10 +52,15 @@ def place(request: pytest.FixtureRequest, database: Path, bag: Path) -> Path:
 
 def ask(place: Path, tool: str, **arguments: object) -> dict[str, Any]:
     """Return the answer of a tool, or its error."""
+    return answer_of(place, tool, arguments)
+
+
+def answer_of(place: Path, tool: str, arguments: dict[str, Any], key: Path | None = None) -> dict[str, Any]:
+    """Return what a server with a public key answers."""
 
     async def asking() -> dict[str, Any]:
         with elspeth.open(place) as trail:
-            async with Client(build_server(trail, bag=place)) as client:
+            async with Client(build_server(trail, bag=place, key=key)) as client:
                 result = await client.call_tool(tool, arguments)
         [content] = result.content
         assert isinstance(content, TextContent)
@@ -106,6 +115,8 @@ def test_the_newest_runs_are_listed_with_all_that_is_short(database: Path, monke
 def test_the_outputs_of_a_run_are_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     described = ask(place, "describe_run")
     assert (len(described["outputs"]) > 1, described["is_cut"]) == (True, False)
+    monkeypatch.setattr(server, "_MOST_PARTS", len(described["outputs"]))
+    assert not ask(place, "describe_run")["is_cut"]
     monkeypatch.setattr(server, "_MOST_PARTS", 1)
     assert ask(place, "describe_run")["outputs"] == described["outputs"][:1]
     assert ask(place, "describe_run")["is_cut"]
@@ -135,11 +146,54 @@ def test_failed_rows_and_their_reasons_are_told(place: Path) -> None:
     assert [each["message"] for each in told["reasons"]] == [each.message for each in failed.reasons]
     found = ask(place, "find_rows", outcome="failed", limit=1)
     assert ([each["row"] for each in found["rows"]], found["is_cut"]) == (rows[:1], len(rows) > 1)
+    assert not ask(place, "find_rows", outcome="failed", limit=len(rows))["is_cut"]
+
+
+@pytest.mark.parametrize("selection", [{"sink": "high"}, {"step": "field_mapper_1"}, {"reason": "confidential"}])
+def test_rows_are_found_by_sink_step_and_reason(database: Path, selection: dict[str, str]) -> None:
+    with elspeth.open(database) as trail:
+        every = len(list(trail.run().rows()))
+        expected = [each.row for each in trail.run().rows(**selection)]
+    assert 0 < len(expected) < every
+    assert [each["row"] for each in ask(database, "find_rows", **selection)["rows"]] == expected
+
+
+def test_reasons_that_are_not_told_are_counted(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with elspeth.open(database) as trail:
+        failed = trail.run().failures()
+    monkeypatch.setattr(AuditedRun, "failures", lambda _: dataclasses.replace(failed, all_reasons=1000))
+    assert ask(database, "why_rows_failed")["further_reasons"] == 1000 - len(failed.reasons)
+
+
+def test_each_tool_tells_of_the_run_that_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "audit.db"
+    with LandscapeDB(f"sqlite:///{place}") as db:
+        for run_id in ("first", "second"):
+            record_told_run(db, run_id)
+    for tool in ("why_rows_failed", "find_rows"):
+        assert ask(place, tool, run="first")["run_id"] == "first"
+    assert ask(place, "explain_row", run="first", row=0)["run_id"] == "first"
+    told = ask(place, "compare_runs", first="second", second="first")
+    assert (told["first"], told["second"]) == ("second", "first")
 
 
 def test_two_runs_are_compared(place: Path) -> None:
     told = ask(place, "compare_runs", first="latest")
     assert (told["settings"], told["counts"], told["rows"]) == ([], [], [])
+
+
+def test_differences_are_bounded(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = comparison.DifferingRow(row=7, differs=("content",), first=None, second=None, answers=())
+    monkeypatch.setattr(comparison, "compare_rows", lambda *_: iter([row] * 3))
+    for limit, is_cut in ((2, True), (3, False)):
+        told = ask(database, "compare_runs", first="latest", limit=limit)
+        assert (len(told["rows"]), told["is_cut"]) == (limit, is_cut)
+    monkeypatch.setattr(server, "_MOST_PARTS", 1)
+    for name in ("settings", "steps"):
+        with monkeypatch.context() as patch:
+            patch.setattr(comparison, f"compare_{name}", lambda *_: [Difference("a", 1, 2)] * 2)
+            told = ask(database, "compare_runs", first="latest")
+        assert (len(told[name]), told["is_cut"]) == (1, True)
 
 
 def test_tables_are_described_and_asked(place: Path) -> None:
@@ -148,10 +202,11 @@ def test_tables_are_described_and_asked(place: Path) -> None:
     assert (told["dialect"], told["columns"][0], told["rows"][0][1]) == ("sqlite", "number", 0)
 
 
-def test_evidence_is_verified(bag: Path) -> None:
+def test_evidence_is_verified(bag: Path, key_directory: Path) -> None:
     told = ask(bag, "verify_evidence")
     assert told["verdict"] == "CONSISTENT BUT UNSIGNED"
     assert len(told["steps"]) > 5
+    assert answer_of(bag, "verify_evidence", {}, key_directory / PUBLIC_KEY)["verdict"] == "NOT VERIFIED"
 
 
 @pytest.mark.parametrize(
