@@ -68,6 +68,24 @@ def test_every_form_answers_alike(run: AuditedRun, places: dict[str, Path]) -> N
             assert [*run.records(name)] == [*expected.records(name)]
 
 
+def test_rows_are_selected_by_sink_step_and_reason(example_run: ExampleRun) -> None:
+    with elspeth.open(example_run("error_routing").database) as trail:
+        run = trail.run()
+        every = list(run.rows())
+        for found, is_selected in (
+            (run.rows(sink="high"), lambda each: each.sink == "high"),
+            (run.rows(step="field_mapper_1"), lambda each: each.step == "field_mapper_1"),
+            (run.rows(reason="division"), lambda each: "division" in (each.reason or "")),
+        ):
+            expected = list(filter(is_selected, every))
+            assert 0 < len(expected) < len(every)
+            assert list(found) == expected
+        failed = run.failures()
+        html = run._repr_html_()
+        assert f"<td>rows with failures</td><td>{failed.count}</td>" in html
+        assert all(f"<td>{each.count} at {each.node_id}: {each.kind}: " in html for each in failed.reasons)
+
+
 def test_tables_have_the_types_of_the_schema_and_the_values_of_the_records(run: AuditedRun) -> None:
     for name, schema in SCHEMAS.items():
         table = run.records(name).to_arrow()
@@ -209,3 +227,4 @@ def test_runs_are_listed_by_when_they_began_whatever_their_ids(tmp_path: Path) -
     with elspeth.open(tmp_path / "audit.db") as trail:
         assert [run.run_id for run in trail.runs()] == ["b", "a"]
         assert trail.run_records() == [run.record for run in trail.runs()]
+        assert trail.run_records(newest=1) == [trail.run("a").record]

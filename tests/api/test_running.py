@@ -16,6 +16,7 @@ from elspeth.contracts.plugins import PluginError
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.settings import SettingsError
 from elspeth.engine.errors import ResumeError, RunInterruptedError
+from elspeth.outputs.policy import OutputRefusedError
 from tests.engine.pipelines import csv_settings
 from tests.fixtures.workers import InlineWorkers
 
@@ -53,6 +54,8 @@ def test_settings_that_are_wrong_are_refused_with_all_problems(tmp_path: Path) -
     with pytest.raises(SettingsError) as caught:
         elspeth.run(settings)
     assert [problem.path for problem in caught.value.problems] == ["concurrency.max_workers", "output_sink"]
+    with pytest.raises(SettingsError, match="limit: expected greater than 0, got 0"):
+        elspeth.run(csv_settings(tmp_path), limit=0)
 
 
 def test_what_a_run_would_replace_needs_force(tmp_path: Path) -> None:
@@ -90,6 +93,20 @@ def test_a_stopped_run_is_resumed_to_the_same_result(tmp_path: Path) -> None:
     assert {name: read_output(tmp_path, name) for name in expected} == expected
     with pytest.raises(ResumeError, match="is completed: only a run that has not ended"):
         elspeth.resume(settings, stopped[:8])
+
+
+def test_a_stopped_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path, checkpoint={"frequency": "every_row"})
+    with pytest.raises(RunInterruptedError):
+        elspeth.run(settings, limit=2, is_stopped=lambda: True)
+    with pytest.raises(LandscapeError, match="nowhere"):
+        elspeth.resume(settings, "nowhere", limit=2)
+    with pytest.raises(RunInterruptedError):
+        elspeth.resume(settings, limit=2, is_stopped=lambda: True)
+    (tmp_path / "out" / "x.csv").write_text("mine")
+    with pytest.raises(OutputRefusedError, match=r"x\.csv"):
+        elspeth.resume(settings, limit=2)
+    assert elspeth.resume(settings, limit=2, force=True).rows == 2
 
 
 def test_only_a_recorded_run_is_resumed(tmp_path: Path) -> None:
@@ -130,6 +147,11 @@ def test_a_report_is_left_if_the_settings_ask_for_it(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["landscape"]["report"] = {"path": "report.html"}
     result = elspeth.run(settings)
+    assert result.run_id in (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.warns(RuntimeWarning, match=r"report\.html: is not a report"):
+        elspeth.run(settings)
+    result = elspeth.run(settings, force=True)
     assert result.run_id in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

@@ -20,6 +20,8 @@ def test_only_large_results_come_in_files(tmp_path: Path, size: int, files: int)
     sent.set_result(Spool(directory=str(tmp_path)).do(bytes, size))
     assert len(list(tmp_path.iterdir())) == files
     assert received.result() == received.result() == bytes(size)
+    with pytest.raises(TimeoutError):
+        SpooledFuture(Future[Any]()).result(0)
     assert not list(tmp_path.iterdir())
 
 
