@@ -122,7 +122,9 @@ class TargetColumns:
                 raise PluginError("is a view, expected a table")
             return
         table = Table(self._table, MetaData(), autoload_with=connection)
-        column = next(iter(table.columns))
+        # A database refuses to be given a value for a column that makes its own, even for no row.
+        taking = (each for each in table.columns if each.identity is None and each.computed is None)
+        column = next(taking, table.columns[0])
         connection.execute(insert(table).from_select([column.name], select(null()).where(false())))
         connection.rollback()
 
