@@ -9,7 +9,16 @@ from elspeth.objects.address import ObjectPath, address_problem, is_address, pla
 
 @pytest.mark.parametrize(
     "text",
-    ["s3://b/k", "s3://b/a/b c.csv", "s3://b/{date}/*.csv", "gs://b-1.x_y/k", "az://$web/k", "s3://b/é", "s3://b/a\\b"],
+    [
+        "s3://b/k",
+        "s3://b/a/b c.csv",
+        "s3://b/{date}/*.csv",
+        "gs://b-1.x_y/k",
+        "az://$web/k",
+        "s3://b/é",
+        "s3://b/a\\b",
+        f"s3://b/{'é' * 512}",
+    ],
 )
 def test_an_address_names_an_object(text: str) -> None:
     assert address_problem(text) is None

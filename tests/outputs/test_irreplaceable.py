@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from elspeth.outputs.irreplaceable import content_problem
 from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
 
 OBJECTION = "is somebody's file"
@@ -177,6 +178,31 @@ def test_force_does_not_replace_keys_in_their_older_forms(tmp_path: Path) -> Non
     ):
         (tmp_path / "out").write_bytes(content)
         assert problem_with(tmp_path / "out", FORCED) == not_forced("a key")
+
+
+@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
+def test_force_does_not_replace_keys_of_an_unknown_kind(tmp_path: Path, encoding: Encoding) -> None:
+    key = KEYS["ed25519"]
+    private = key.private_bytes(encoding, PrivateFormat.PKCS8, NO_PASSWORD)
+    public = key.public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+    for content in (private, public):
+        (tmp_path / "out").write_bytes(content.replace(b"\x06\x03\x2b\x65\x70", b"\x06\x03\x2b\x65\x7f"))
+        assert problem_with(tmp_path / "out", FORCED) == not_forced("a key")
+
+
+def test_a_key_is_looked_for_in_the_first_16_kib(tmp_path: Path) -> None:
+    pem = b"-----BEGIN PRIVATE KEY-----"
+    store = pkcs12.serialize_key_and_certificates(
+        b"name", ec.generate_private_key(ec.SECP256R1()), None, None, PASSWORD
+    )
+    for size, problem in ((16 * 1024, not_forced("a key")), (16 * 1024 + 1, None)):
+        for content in (pem.rjust(size), store.ljust(size, b"\0")):
+            (tmp_path / "out").write_bytes(content)
+            assert problem_with(tmp_path / "out", FORCED) == problem, (size, content[:1])
+
+
+def test_what_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+    assert content_problem(tmp_path / "gone") == "cannot be read: No such file or directory"
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,8 @@ def test_a_database_is_protected_with_its_files(tmp_path: Path, name: str, exist
     if exists:
         path.write_bytes(b"content")
     assert problem_with(path, policy(Kind.FILE, database, force=True)) == f"is the audit database, {TOUCH}"
-    assert problem_with(tmp_path / f"other.db{name}", policy(Kind.FILE, database)) is None
+    for other in (tmp_path / f"other.db{name}", tmp_path / "elsewhere" / f"audit.db{name}"):
+        assert problem_with(other, policy(Kind.FILE, database)) is None
     assert problem_with(tmp_path / "audit.db.jsonl", policy(Kind.FILE, database)) is None
 
 
@@ -159,7 +160,8 @@ def test_nothing_is_added_to_a_bag(tmp_path: Path) -> None:
     (tmp_path / "bag" / "data").mkdir(parents=True)
     (tmp_path / "bag" / "bagit.txt").write_bytes(b"BagIt-Version: 1.0\n")
     expected = f"lies in the bag {tmp_path / 'bag'}, to which nothing may be added: name another path"
-    for name in ("proof.json", "data/proof.json", "data/new/proof.json"):
+    (tmp_path / "bag" / "empty").touch()
+    for name in ("proof.json", "data/proof.json", "data/new/proof.json", "bagit.txt", "empty"):
         assert problem_with(tmp_path / "bag" / name, policy(ours=True, force=True)) == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.outputs import writing
+from elspeth.outputs import locks, writing
+from elspeth.outputs.locks import hidden_sibling
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
-from elspeth.outputs.writing import hold, rename_noreplace
+from elspeth.outputs.writing import hold, make_directory, rename_noreplace
 from tests.fixtures.full_disk import largest_file
 
 ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
@@ -92,6 +94,15 @@ def test_content_and_names_are_synced(
     for each in (path, *path.glob("*"), tmp_path):
         assert each.stat().st_ino in synced, each
         assert each.is_dir() or synced[each.stat().st_ino] == len(b"content"), each
+
+
+def test_the_names_of_new_directories_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(writing, "sync_directory", synced.append)
+    make_directory(tmp_path / "a" / "b")
+    assert synced == [tmp_path.parent, tmp_path, tmp_path / "a"]
+    make_directory(tmp_path / "a" / "b")  # whose maker may have crashed before its sync
+    assert synced[3:] == [tmp_path / "a"]
 
 
 def test_a_directory_is_removed_only_after_the_name_of_its_successor_is_synced(
@@ -180,6 +191,11 @@ def test_an_unfinished_file_is_as_private_as_the_file_it_replaces(tmp_path: Path
     write_file(tmp_path / "export", b"first")
     (tmp_path / "export").chmod(0o600)
     with hold(tmp_path / "export", ANY_FILE) as output, output.file() as file:
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+
+
+def test_a_new_file_can_be_private(tmp_path: Path) -> None:
+    with hold(tmp_path / "export", ANY_FILE) as output, output.file(mode=0o600) as file:
         assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
 
 
@@ -373,6 +389,50 @@ def test_a_directory_moved_aside_by_a_crash_is_put_back(tmp_path: Path, monkeypa
     assert list_names(tmp_path) == ["export"]
 
 
+def test_what_a_crash_left_after_its_successor_was_there_is_removed(tmp_path: Path) -> None:
+    write_directory(tmp_path / "export", b"new")
+    write_directory(tmp_path / ".export.0123456789abcdef.replaced", b"old")
+    with pytest.raises(Interruption):
+        write_half_a_directory(tmp_path / "export")
+    assert read_tree(tmp_path) == {"export/run.csv": b"new", "export/manifest.json": b"new"}
+    assert list_names(tmp_path) == ["export"]
+
+
+def test_a_lock_that_its_owner_has_just_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [tmp_path / ".a.lock"]
+    try_lock = locks.try_lock
+
+    def remove_first(descriptor: int) -> bool:
+        while left:
+            left.pop().unlink()
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(locks, "try_lock", remove_first)
+    with hold(tmp_path / "a", ANY_FILE):
+        assert list_names(tmp_path) == [".a.lock"]
+
+
+@pytest.mark.parametrize(("number", "is_refused"), [(errno.ENOLCK, False), (errno.EIO, True)])
+def test_only_a_file_system_without_locks_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_refused: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if is_refused:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            write_file(tmp_path / "a", b"a")
+    else:
+        write_file(tmp_path / "a", b"a")
+    assert (tmp_path / "a").exists() is not is_refused
+
+
+def test_only_a_name_without_room_for_more_is_replaced_by_its_hash() -> None:
+    assert hidden_sibling(Path("n" * 200), "lock") == Path(f".{'n' * 200}.lock")
+    assert len(hidden_sibling(Path("n" * 201), "lock").name) == len(".") + 64 + len(".lock")
+
+
 def test_an_output_with_the_name_of_a_lock_stays(tmp_path: Path) -> None:
     with hold(tmp_path / "a", ANY_FILE) as output, output.file() as file:
         file.write(b"a")
@@ -382,7 +442,8 @@ def test_an_output_with_the_name_of_a_lock_stays(tmp_path: Path) -> None:
 
 def test_a_fifo_with_the_name_of_a_lock_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".a.lock")
-    write_file(tmp_path / "a", b"a")
+    for _ in range(2):  # the first lets go of it
+        write_file(tmp_path / "a", b"a")
     assert list_names(tmp_path) == [".a.lock", "a"]
 
 

@@ -76,6 +76,7 @@ def test_a_header_is_cleaned(tmp_path: Path, header: str, options: dict[str, obj
         ("a, A\n", {"header_names": "lower"}, "in.csv, header: the name 'a' occurs twice"),
         ("a,a,a_2\n", {"number_names": True}, "in.csv, header: the name 'a_2' occurs twice"),
         ("a\n", {"skip_lines": 3}, "in.csv: expected 3 lines to skip, got 1"),
+        ('made by X\n"a" b,c\n', {"skip_lines": 1}, "in.csv, line 2: ',' expected after '\"'"),
         ("id;name\n1;Ada\n", {}, "in.csv, header: the only field is 'id;name': is the delimiter ';'? expected ','"),
         ("id,name\n", {"delimiter": ";"}, "in.csv, header: the only field is 'id,name': is the delimiter ','? expec"),
         ("a,b\n1,x\\\n", {"escape": "\\"}, "in.csv, line 2: a field with escaped line breaks begins here and is never"),
@@ -92,6 +93,12 @@ def test_a_file_of_another_dialect_is_an_error(
     tmp_path: Path, content: str, options: dict[str, object], message: str
 ) -> None:
     assert fail(tmp_path, content, **options).startswith(message)
+
+
+def test_lines_that_are_skipped_are_counted(tmp_path: Path) -> None:
+    rows = read(tmp_path, "made by X\n# x\na,b\n# y\n# z\n1\n1,2\n", skip_lines=1, comment="#", line_field="line")
+    assert problems_of(rows) == ["line 6: expected 2 fields, got 1"]
+    assert rows[1] == {"a": "1", "b": "2", "line": 7}
 
 
 def test_a_quoted_name_may_have_another_delimiter(tmp_path: Path) -> None:
@@ -145,6 +152,15 @@ def test_decimals_are_numbers_of_the_language_too(tmp_path: Path) -> None:
     assert problems_of([bad]) == ["line 3: field 'd': expected a number such as 1.234,5, got text of 3 characters"]
 
 
+def test_every_number_of_another_language_is_named(tmp_path: Path) -> None:
+    options = {"decimal": ",", "schema": NUMBERS, "delimiter": "|"}
+    [problem] = problems_of(read(tmp_path, "n|i|t\n1.5|x|y\n", **options))
+    assert problem == (
+        "line 2: field 'n': expected a number such as 1234,5, got text of 3 characters; "
+        "field 'i': expected a number such as 1234,5, got text of 1 character"
+    )
+
+
 def test_an_invalid_row_keeps_its_numbers_as_they_were_read(tmp_path: Path) -> None:
     options = {"decimal": ",", "schema": NUMBERS, "delimiter": "|"}
     [bad] = read(tmp_path, "n|i|t\n1,5|2,5|x\n", **options)
@@ -158,14 +174,17 @@ def test_an_invalid_row_keeps_its_numbers_as_they_were_read(tmp_path: Path) -> N
         ({"delimiter": ";;"}, "delimiter\n  Value error, expected one character, and no line break, got ';;'"),
         ({"delimiter": "\\t"}, "a tab is '\\t' in double quotes"),
         ({"delimiter": "\n"}, "expected one character, and no line break"),
+        ({"delimiter": "\0"}, "expected one character, and no line break"),
         ({"delimiter": '"'}, "delimiter and quote both begin with '\"': expected different characters"),
         ({"escape": ","}, "delimiter and escape both begin with ','"),
         ({"comment": '"x'}, "quote and comment both begin with '\"'"),
         ({"thousands": "."}, "thousands: '.' cannot be told from other characters of a number"),
+        ({"thousands": "e"}, "thousands: 'e' cannot be told from other characters of a number"),
         ({"decimal": ","}, "decimal and thousands are for fields that the schema declares as numbers: it has none"),
         ({"fields": ["a"]}, "fields: expected only with header: false; a header has the names"),
         ({"header": False}, "header: false needs the names of the fields: add the list fields"),
         ({"header": False, "fields": ["a", "a"]}, "fields: expected a name of its own for each field"),
+        ({"header": False, "fields": ["a", ""]}, "fields: expected a name of its own for each field"),
         ({"header": False, "fields": []}, "at least 1 item"),
         ({"null_values": [None]}, "expected texts, got None: write it in quotes"),
         ({"skip_lines": -1}, "greater than or equal to 0"),

@@ -177,7 +177,8 @@ def test_reading_lowers_no_limit_that_other_code_has_set(tmp_path: Path) -> None
 
 def test_a_file_may_be_longer_than_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_csv_lines, "MAX_CHARACTERS", 10)
-    assert read(tmp_path, b"a\n" + b"12345678\n" * 5) == [{"a": "12345678"}] * 5
+    assert read(tmp_path, b"a\n" + b"123456789\n" * 5) == [{"a": "123456789"}] * 5
+    assert read(tmp_path, b'a\n"123\n456"\n') == [{"a": "123\n456"}]
 
 
 @pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), (".", "Is a directory")])
@@ -197,6 +198,8 @@ def test_how_much_was_read_is_known_while_reading(tmp_path: Path) -> None:
     first = reader.fraction_read()
     assert first is not None
     assert 0 < first < 0.5
+    (begun,) = reader.inputs()
+    assert (begun.rows, begun.is_complete, begun.content_hash, begun.size_bytes) == (1, False, None, None)
     assert sum(1 for _ in rows) == 99_999
     assert reader.fraction_read() == 1.0
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow
-from elspeth.plugins.databases import describe_database_error
+from elspeth.plugins.databases import database_exists, describe_database_error
 from elspeth.plugins.manager import PluginManager
 
 PLUGINS = PluginManager.installed()
@@ -34,7 +34,13 @@ def test_rows_come_from_a_query(people: str) -> None:
         {"id": 2, "name": None, "photo": None},
     ]
     options["schema"] = {"mode": "free", "fields": ["name: str"]}
-    _, second = PLUGINS.source("sql", options).read()
+    source = PLUGINS.source("sql", options)
+    assert source.inputs() == ()
+    rows = source.read()
+    next(rows)
+    assert [(each.rows, each.is_complete) for each in source.inputs()] == [(1, False)]
+    (second,) = rows
+    assert [(each.rows, each.is_complete) for each in source.inputs()] == [(2, True)]
     assert second == InvalidRow(
         data={"id": 2, "name": None, "photo": None}, error="row 1: field 'name': expected text, got null"
     )
@@ -56,9 +62,13 @@ def test_a_query_that_cannot_be_read_is_explained(people: str, query: str, probl
 
 
 def test_a_database_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(PluginError) as caught:
-        list(PLUGINS.source("sql", {"url": f"sqlite:///{tmp_path / 'x.db'}", "query": "SELECT 1"}).read())
-    assert str(caught.value) == f"database sqlite:///{tmp_path / 'x.db'} does not exist"
+    source = PLUGINS.source("sql", {"url": f"sqlite:///{tmp_path / 'x.db'}", "query": "SELECT 1"})
+    for do in (source.check, lambda: list(source.read())):
+        with pytest.raises(PluginError) as caught:
+            do()
+        assert str(caught.value) == f"database sqlite:///{tmp_path / 'x.db'} does not exist"
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        assert database_exists(make_url(url))
     assert list(tmp_path.iterdir()) == []
 
 

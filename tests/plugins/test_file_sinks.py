@@ -188,3 +188,17 @@ def test_a_csv_file_of_failed_rows_can_begin_with_one_that_has_no_fields(tmp_pat
     sink.finish()
     sink.publish()
     assert (tmp_path / "out.csv").read_text() == '__extra__\n""\n'
+
+
+@pytest.mark.parametrize("plugin", [CsvSink, JsonSink, JsonlSink], ids=lambda plugin: plugin.name)
+def test_a_run_can_be_resumed_before_its_first_row(tmp_path: Path, plugin: type[FileSink]) -> None:
+    first = open_sink(plugin, tmp_path / "out")
+    position = first.position()
+    first.close()
+    second = plugin(plugin.options_model.model_validate({"path": str(tmp_path / "out")}))
+    second.reopen("run1", position)
+    second.write({"a": "1"})
+    second.finish()
+    second.publish()
+    (tmp_path / "alone").mkdir()
+    assert (tmp_path / "out").read_text() == written(plugin, tmp_path / "alone", [{"a": "1"}])

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.outputs.compression import load_zstd
+from elspeth.plugins import json_text
 from elspeth.plugins.csv import CsvSource
 from elspeth.plugins.input_files import TextSource
 from elspeth.plugins.json import JsonlSource, JsonSource
@@ -84,7 +85,9 @@ def test_bytes_of_another_encoding_make_an_invalid_row(encoding: str, cell: byte
     assert good == {"a": "2"}
 
 
-def test_bytes_of_another_encoding_in_an_array_make_an_invalid_row() -> None:
+@pytest.mark.parametrize("chunk", [3, 65_536])
+def test_bytes_of_another_encoding_in_an_array_make_an_invalid_row(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(json_text, "_CHUNK", chunk)
     Path("in.json").write_bytes(b'[{"a": "\xff"}, {"a": "b"}]')
     error = "element 0, line 1: bytes that do not fit the encoding"
     bad = InvalidRow(data={"__raw__": '{"a": "\\xff"}'}, error=error, file="in.json", line=1)
@@ -215,9 +218,10 @@ def test_files_are_read_in_the_order_of_the_list_and_of_their_names() -> None:
 def test_an_invalid_row_names_its_file_and_line(plugin: type[TextSource], content: str, place: str) -> None:
     for name in ("1.in", "2.in"):
         Path(name).write_text(content)
-    found = [(row.error, row.file, row.line) for row in read("*.in", plugin) if isinstance(row, InvalidRow)]
     problem = "expected 2 fields, got 1" if plugin is CsvSource else "expected an object, got an integer"
-    assert found == [(f"{place} of {name}: {problem}", name, 3) for name in ("1.in", "2.in")]
+    for path in ("*.in", ["1.in", "2.in"]):
+        found = [(row.error, row.file, row.line) for row in read(path, plugin) if isinstance(row, InvalidRow)]
+        assert found == [(f"{place} of {name}: {problem}", name, 3) for name in ("1.in", "2.in")]
     [alone] = [row for row in read("1.in", plugin) if isinstance(row, InvalidRow)]
     assert (alone.error, alone.file, alone.line) == (f"{place}: {problem}", "1.in", 3)
 

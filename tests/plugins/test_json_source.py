@@ -74,17 +74,28 @@ def test_a_line_too_long_to_hold_is_invalid_and_reading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elspeth.plugins.json.MAX_CHARACTERS", 20)
+    monkeypatch.setattr("elspeth.plugins.json._KEPT_CHARACTERS", 5)
     content = b'{"a": "' + b"x" * 100 + b'"}\n{"a": 2}\n'
     bad, last = read(JsonlSource, tmp_path / "in", content)
     assert last == {"a": 2}
     assert isinstance(bad, InvalidRow)
     assert bad.error == "line 1: longer than 20 characters, of which the first are kept"
+    assert bad.data == {"__raw__": '{"a":'}
 
 
 def test_a_line_of_as_many_characters_as_can_be_held_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elspeth.plugins.json.MAX_CHARACTERS", 20)
     content = b"\n".join([b'{"a": "' + b"x" * 11 + b'"}', b'{"a": 2}', b'{"a": "' + b"x" * 11 + b'"}'])
     assert read(JsonlSource, tmp_path / "in", content) == [{"a": "x" * 11}, {"a": 2}, {"a": "x" * 11}]
+
+
+def test_an_element_too_long_to_hold_is_an_error_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "MAX_CHARACTERS", 20)
+    monkeypatch.setattr(json_text, "_CHUNK", 8)
+    with pytest.raises(
+        PluginError, match="in, element 1: an element is longer than 20 characters at line 1, column 12"
+    ):
+        read(JsonSource, tmp_path / "in", b'[{"a": 1}, {"a": "' + b"x" * 100 + b'"}]')
 
 
 def test_an_element_that_does_not_fit_is_invalid(tmp_path: Path) -> None:

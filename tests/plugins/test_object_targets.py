@@ -9,6 +9,7 @@ import pytest
 from elspeth.contracts.plugins import PluginError, StagedOutput
 from elspeth.objects import base, s3
 from elspeth.objects.address import ObjectPath
+from elspeth.plugins.csv import CsvSink, CsvSinkOptions
 from elspeth.plugins.staging import StagedFile
 from tests.fixtures.object_store import Bucket, Failure
 
@@ -132,6 +133,38 @@ def test_what_another_program_does_meanwhile_is_left_alone(
     file.close()
     reopened(bucket, output).publish()
     assert bucket.get("x.csv") == CONTENT
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "PreconditionFailed"])
+def test_a_condition_that_is_not_met_is_a_change_by_another_program(bucket: Bucket, code: str) -> None:
+    file, _ = staged(bucket)
+    status = 409 if code == "ConditionalRequestConflict" else 412
+    bucket.server.fail(Failure(method="PUT", part="x.csv", status=status, code=code))
+    with pytest.raises(PluginError) as caught:
+        file.publish()
+    assert str(caught.value) == f"{bucket.url('x.csv')} {CHANGED}"
+
+
+def test_an_upload_in_parts_is_not_ended_if_another_program_was_faster(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, *, parts: bool
+) -> None:
+    if not parts:
+        return
+    monkeypatch.setattr(s3, "_condition", lambda _: {})  # as a store that does not know conditions takes them
+    file, _ = staged(bucket)
+    bucket.server.fail(Failure(method="PUT", part="partNumber=2", before=lambda: bucket.put("x.csv", "mine")))
+    with pytest.raises(PluginError, match="was made or changed by another program"):
+        file.publish()
+    assert (bucket.get("x.csv"), bucket.unfinished_uploads()) == (b"mine", 0)
+
+
+def test_a_compressed_output_has_the_version_of_its_object(bucket: Bucket) -> None:
+    sink = CsvSink(CsvSinkOptions.model_validate({"path": bucket.url("x.csv.gz")}))
+    sink.open("run1")
+    sink.write({"a": 1})
+    sink.finish()
+    sink.publish()
+    assert sink.published_version() == bucket.version("x.csv.gz")
 
 
 def test_what_changed_before_it_is_uploaded_is_seen_without_a_condition(bucket: Bucket) -> None:

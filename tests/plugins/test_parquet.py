@@ -1,5 +1,6 @@
 """Parquet files as source and sink."""
 
+import hashlib
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,13 +18,18 @@ from tests.plugins.typed_rows import EXPECTED, FIELDS, ROWS, TYPED, write
 PLUGINS = PluginManager.installed()
 
 
-def test_a_parquet_file_is_read_back_by_the_source(tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", [2, 10_000])
+def test_a_parquet_file_is_read_back_by_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int) -> None:
+    monkeypatch.setattr("elspeth.plugins.parquet._GROUP_ROWS", group)
     path = tmp_path / "out" / "rows.parquet"
     write(PLUGINS.sink("parquet", {"path": str(path)}), ROWS)
     assert parquet.read_table(path).to_pylist() == EXPECTED
     source = PLUGINS.source("parquet", {"path": str(path)})
     assert list(source.read()) == EXPECTED
     assert source.fraction_read() == 1.0
+    (read,) = source.inputs()
+    content = path.read_bytes()
+    assert (read.content_hash, read.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
     assert sorted(each.name for each in path.parent.iterdir()) == ["rows.parquet"]
 
 
@@ -50,6 +56,10 @@ def test_a_parquet_file_holds_the_values_that_its_schema_makes(tmp_path: Path) -
     schema = {"mode": "strict", "fields": ["id: int", "paid: decimal(2)"]}
     write(PLUGINS.sink("parquet", {"path": str(path), "schema": schema}), [{"id": "7", "paid": "1.5"}])
     assert parquet.read_table(path).to_pylist() == [{"id": 7, "paid": Decimal("1.50")}]
+    schema = {"mode": "free", "fields": ["id: bool"]}
+    (bad,) = PLUGINS.source("parquet", {"path": str(path), "schema": schema}).read()
+    error = "row 0: field 'id': expected true or false, got an integer"
+    assert bad == InvalidRow(data={"id": 7, "paid": "1.50"}, error=error, file=str(path))
 
 
 def test_a_parquet_file_without_rows_has_the_columns_of_its_schema(tmp_path: Path) -> None:
@@ -109,9 +119,10 @@ def test_times_keep_their_nanoseconds_whatever_is_installed(tmp_path: Path) -> N
 )
 def test_a_value_that_python_cannot_hold_makes_one_invalid_row(tmp_path: Path, hostile: pa.Array) -> None:
     path = tmp_path / "in.parquet"
-    parquet.write_table(pa.table({"id": [1, 2, 3], "x": hostile}), path)
+    parquet.write_table(pa.table({"id": [1, 2, 3], "x": hostile, "photo": [b"\xff"] * 3}), path)
     first, bad, last = PLUGINS.source("parquet", {"path": str(path)}).read()
-    assert bad == InvalidRow(data={"id": 2}, error="row 1: column 'x': the value cannot be read", file=str(path))
+    error = "row 1: column 'x': the value cannot be read"
+    assert bad == InvalidRow(data={"id": 2, "photo": "/w=="}, error=error, file=str(path))
     assert isinstance(first, dict)
     assert isinstance(last, dict)
     assert (first["id"], last["id"]) == (1, 3)

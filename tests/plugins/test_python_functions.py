@@ -20,6 +20,9 @@ def total(net: int, tax: int = 1) -> int:
 def keep_even(row: dict[str, object]) -> dict[str, object] | None:
     return row if row["net"] % 2 == 0 else None
 
+def forget(row: dict[str, object]) -> dict[str, object]:
+    return None
+
 def split(row: dict[str, object]) -> list[dict[str, object]]:
     return [row, {}]
 
@@ -45,6 +48,7 @@ def decide(net: int) -> dict[str, object] | RowError | RowDrop:
             {"net": 3},
             RowDrop(reason="the function returned None", details={"function": "rules:keep_even"}),
         ),
+        ("forget", {"net": 2}, None),  # which the engine refuses: nothing says that rows are dropped
         ("split", {"net": 2}, [{"net": 2}, {}]),
         ("decide", {"net": 1}, RowError(message="too small")),
         ("decide", {"net": 2}, RowDrop(reason="not wanted")),

@@ -80,7 +80,9 @@ def test_an_object_without_the_list_is_an_error_of_the_file(tmp_path: Path, cont
     assert str(caught.value) == f"{tmp_path / 'in'}: {problem}"
 
 
-def test_a_list_that_is_cut_off_names_its_element(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunk", [3, 65_536])
+def test_a_list_that_is_cut_off_names_its_element(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(json_text, "_CHUNK", chunk)
     with pytest.raises(PluginError, match="in, element 1: expected ',' or ']' after an element at line 1, column 24"):
         read(tmp_path / "in", '{"x": {"y": [{"a": 1}  ', "x.y")
 
@@ -91,6 +93,7 @@ def test_a_list_that_is_cut_off_names_its_element(tmp_path: Path) -> None:
         ({"record_path": ""}, "expected names joined by points, as data.items, got ''"),
         ({"record_path": "a..b"}, "expected names joined by points"),
         ({"record_path": 7}, "expected names joined by points, as data.items, got 7"),
+        ({"record_path": []}, "expected names joined by points, as data.items, got []"),
         ({"record_path": "a", "format": "jsonl"}, "record_path: expected only with format: json"),
         ({"format": "xml"}, "'json' or 'jsonl'"),
     ],
@@ -109,6 +112,9 @@ def test_the_format_can_be_given(tmp_path: Path) -> None:
     assert [row.error for row in rows if isinstance(row, InvalidRow)] == [
         f"line {line}: expected an object, got a list of 1 item" for line in (1, 2)
     ]
+    path.write_text('{\n"a": 1}\n')
+    with pytest.raises(PluginError, match=r"one object over several lines: expected an object on each line$"):
+        list(JsonSource(JsonSourceOptions.model_validate(options)).read())
     path.write_text('{"a": 1}\n')
     with pytest.raises(PluginError, match="in: expected an array at line 1, column 1"):
         list(JsonSource(JsonSourceOptions.model_validate(options | {"format": "json"})).read())

@@ -75,6 +75,11 @@ def test_a_name_that_python_or_settings_could_not_hold_is_refused(name: str) -> 
     assert problem == f"{expected}{name!r}"
 
 
+@pytest.mark.parametrize("name", ["a", "own_2", "a" * 41])
+def test_other_names_are_not_refused(name: str) -> None:
+    assert plugin_name_problem(name) is None
+
+
 def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(FileExistsError):

@@ -207,3 +207,38 @@ def test_a_staging_file_that_its_writer_removed_is_not_used(tmp_path: Path, monk
     with pytest.raises(PluginError, match="is being written by another process"):
         second.open("run1")
     assert names(tmp_path) == []
+
+
+def test_a_link_in_the_place_of_a_staging_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / ".out.txt.run1.partial").symlink_to("victim")
+    with pytest.raises(PluginError, match="cannot be created: Too many levels of symbolic links"):
+        StagedFile(tmp_path / "out.txt").open("run1")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_a_name_is_synced_where_a_link_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "out.txt").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("there/out.txt")
+    file = StagedFile(tmp_path / "link")
+    file.open("run1")
+    output = file.finish("text")
+    synced: list[Path] = []
+    monkeypatch.setattr(_targets, "sync_directory", synced.append)
+    file.publish()
+    assert StagedFile(tmp_path / "link").confirm("run1", output)
+    assert (synced, (tmp_path / "link").is_symlink()) == ([tmp_path / "there"] * 2, True)
+
+
+def test_a_file_of_the_same_size_that_was_written_meanwhile_is_left(tmp_path: Path) -> None:
+    final = tmp_path / "out.txt"
+    final.write_bytes(b"old")
+    file = StagedFile(final)
+    file.open("run1")
+    file.finish("text")
+    final.write_bytes(b"new")
+    os.utime(final, ns=(0, final.stat().st_mtime_ns + 1))  # clocks of file systems are slow
+    with pytest.raises(PluginError, match="was made or changed by another program during the run"):
+        file.publish()
+    assert final.read_bytes() == b"new"

@@ -54,7 +54,7 @@ def test_computed_fields_see_the_renamed_row_and_not_each_other() -> None:
         (
             "keyword_filter",
             {"note": "top Secret", "n": 1},
-            {"fields": ["note"], "blocked_patterns": ["(?i)secret"]},
+            {"fields": ["n", "note"], "blocked_patterns": ["top secret", "(?i)secret"]},
             "field 'note' contains the blocked pattern '(?i)secret'",
             {"field": "note", "pattern": "(?i)secret"},
         ),
@@ -69,6 +69,13 @@ def test_computed_fields_see_the_renamed_row_and_not_each_other() -> None:
             {"field": "b"},
         ),
         ("json_explode", {"b": [1], "item": 0}, {"array_field": "b"}, "field 'item' exists already", {"field": "item"}),
+        (
+            "json_explode",
+            {"b": [1], "item_index": 0},
+            {"array_field": "b"},
+            "field 'item_index' exists already",
+            {"field": "item_index"},
+        ),
     ],
 )
 def test_a_row_is_refused_with_a_reason(
@@ -153,6 +160,8 @@ def test_rows_are_replicated_in_order() -> None:
         {"id": "c", "copy_index": 0},
     ]
     assert batch("batch_replicate", [{"id": "a"}], include_copy_index=False, default_copies=2) == [{"id": "a"}] * 2
+    most = batch("batch_replicate", [{"copies": 10_000}], include_copy_index=False)
+    assert most == [{"copies": 10_000}] * 10_000
 
 
 @pytest.mark.parametrize(
@@ -162,6 +171,11 @@ def test_rows_are_replicated_in_order() -> None:
         ("batch_stats", True, "row 1 of the batch: field 'v': expected a number, got a boolean"),
         ("batch_replicate", 2.5, "row 1 of the batch: field 'v': expected an integer from 0 to 10000, got a number"),
         ("batch_replicate", -1, "row 1 of the batch: field 'v': expected an integer from 0 to 10000, got one beyond"),
+        (
+            "batch_replicate",
+            10_001,
+            "row 1 of the batch: field 'v': expected an integer from 0 to 10000, got one beyond",
+        ),
     ],
 )
 def test_a_batch_is_refused_with_a_reason(plugin: str, value: object, message: str) -> None:

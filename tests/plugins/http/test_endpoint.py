@@ -72,6 +72,22 @@ def test_a_key_in_the_url_is_not_logged(caplog: pytest.LogCaptureFixture) -> Non
     assert KEY not in caplog.text
 
 
+def test_a_key_in_the_url_is_percent_encoded() -> None:
+    with asking(answers(200), key="a+b/c=&d", parameter="the key") as (asked, server):
+        asked.exchange("GET", server.url)
+        assert server.received[0].path == "/v1?the%20key=a%2Bb%2Fc%3D%26d"
+
+
+def test_the_next_address_is_called_if_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(host: str, port: int, *_: object, **__: object) -> list[object]:
+        addresses = ["127.0.0.2", "127.0.0.1"] if host == "api.example.com" else [host]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    with asking(answers(200)) as (asked, server):
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        assert asked.exchange("GET", f"http://api.example.com:{server.server_port}/")[0] == 200
+
+
 def test_the_certificate_must_be_that_of_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, other = make_root(), make_root("Other")
     names = x509.SubjectAlternativeName([x509.DNSName("api.example.com")]), False

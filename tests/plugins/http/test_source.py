@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from elspeth.contracts.plugins import Dataset, PluginError
+from elspeth.contracts.plugins import Dataset, JsonObject, PluginError
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.plugins.http.pages import next_link
+from elspeth.plugins.http.pages import Pages, PagesOptions, next_link
+from elspeth.plugins.http.received import Page, as_response
 from elspeth.plugins.http.source import HttpSource, HttpSourceOptions
 from tests.fixtures.llm_server import Answer, LlmServer, _Handler, answers, drips, hangs_up, llm_server
 
@@ -102,6 +105,9 @@ def test_parameters_headers_and_the_key_are_sent_and_the_key_is_not_shown() -> N
     with reading(sends([]), api_key=KEY) as (plugin, server):
         assert list(plugin.read()) == []
         assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
+    with reading(sends([]), api_key=KEY, api_key_header="X-Api-Key") as (plugin, server):
+        assert list(plugin.read()) == []
+        assert server.received[0].headers["x-api-key"] == KEY
 
 
 def paths(server: LlmServer) -> list[str]:
@@ -122,7 +128,7 @@ def test_pages_follow_the_header_link() -> None:
     ]
 
 
-@pytest.mark.parametrize("end", [{}, {"next": None}, {"next": ""}])
+@pytest.mark.parametrize("end", [{}, {"next": None}, {"next": ""}, {"next": False}])
 def test_pages_follow_a_url_in_the_body(end: dict[str, object]) -> None:
     script = (sends({"rows": [{"id": 1}], "next": "?after=x%2Fy"}), sends({"rows": [{"id": 2}], **end}))
     options = {"next_page": "body.next?", "format_options": {"record_path": "rows"}}
@@ -151,6 +157,28 @@ def test_pages_follow_a_cursor_in_the_body() -> None:
     with reading(*script, **options) as (plugin, server):
         assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
         assert paths(server) == ["?limit=1&after=", "?limit=1&after=a%26b%3Dc%3F"]
+
+
+def test_a_cursor_may_be_zero() -> None:
+    script = (sends({"rows": [], "cursor": 0}), sends({"rows": [{"id": 2}], "cursor": None}))
+    with reading(*script, next_page="body.cursor", page_parameter="after", **IN_ROWS) as (plugin, server):
+        assert list(plugin.read()) == [{"id": 2}]
+        assert paths(server) == ["", "?after=0"]
+
+
+def test_waiting_for_every_page_counts_for_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, waits = source(next_page="link", deadline_seconds=60), list[float]()
+
+    def ask(_: JsonObject, *, within: float) -> JsonObject:
+        waits.append(within)
+        link = {"link": f"<?{len(waits)}>; rel=next"} if len(waits) < 4 else {}
+        return as_response(200, link, b"[]")
+
+    ticks = itertools.count(0, 25)
+    monkeypatch.setattr(plugin, "ask", ask)
+    monkeypatch.setattr("elspeth.plugins.http.source.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    assert list(plugin.read()) == []
+    assert waits == [60, 35, 10, 0]
 
 
 def test_the_deadline_is_for_the_server_and_not_for_what_is_done_with_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +215,16 @@ def linked(url: str) -> Answer:
             {"next_page": "link"},
             "page 2 is at another server, which is not asked: http://evil",
         ),
-        ([linked("http://ada@127.0.0.1/")], {"next_page": "link"}, "page 2 is at another server"),
+        (
+            [linked("http://ada:pw@127.0.0.1/")],
+            {"next_page": "link"},
+            "page 2 is at another server, which is not asked: http://127.0.0.1/",
+        ),
+        (
+            [sends({"next": 1.5, "rows": []})],
+            {"next_page": "body.next", "page_parameter": "after", **IN_ROWS},
+            "body.next: expected text or a number, got ",
+        ),
         ([linked("http://[::1%25lo]/")], {"next_page": "link"}, "page 2 is at another server"),
         ([linked("orders")], {"next_page": "link"}, "page 2 was read before: URL/orders"),
         (
@@ -217,6 +254,25 @@ def test_a_next_page_that_must_not_be_read_is_an_error(
     script: list[Answer], options: dict[str, object], problem: str
 ) -> None:
     assert problem in failure(*script, **options)
+
+
+@pytest.mark.parametrize(
+    ("found", "is_asked"),
+    [
+        ("https://API.example.com:443/2", True),
+        ("http://api.example.com/2", False),
+        ("https://api.example.com:80/2", False),
+    ],
+)
+def test_a_server_is_a_scheme_a_name_and_a_port(found: str, is_asked: bool) -> None:
+    pages = Pages("https://api.example.com/1", PagesOptions(next_page="link"))
+    pages.first()
+    headers = {"link": f"<{found}>; rel=next"}
+    if is_asked:
+        assert pages.following(rows=1, headers=headers, body=dict) == found
+    else:
+        with pytest.raises(PluginError, match="page 2 is at another server"):
+            pages.following(rows=1, headers=headers, body=dict)
 
 
 def test_a_next_page_is_at_the_server_that_was_named() -> None:
@@ -267,13 +323,21 @@ def test_what_might_not_be_all_rows_is_not_read(answer: Answer, options: dict[st
     assert rows_of(endless) == [{}]  # the end of an array is seen
 
 
+def test_chunks_have_an_end_and_pages_for_people_are_known_by_any_name() -> None:
+    Page.of("https://api.example.com/", as_response(200, {"transfer-encoding": "chunked"}, b"")).require_all_rows("csv")
+    page = Page.of("https://api.example.com/", as_response(200, {"content-type": "Application/XHTML+XML ;x=y"}, b""))
+    with pytest.raises(PluginError, match=r"is a page for people \(application/xhtml\+xml\): expected json"):
+        page.require_all_rows("json")
+
+
 @pytest.mark.parametrize(
     ("headers", "version"),
     [
         ({"ETag": 'W/"7"', "Last-Modified": "Thu"}, 'W/"7"'),
         ({"Last-Modified": "Thu, 01 Jan 2026"}, "Thu, 01 Jan 2026"),
         ({"ETag": '"\x9b31m"'}, None),
-        ({"ETag": "x" * 300}, None),
+        ({"ETag": "x" * 256}, "x" * 256),
+        ({"ETag": "x" * 257}, None),
     ],
 )
 def test_the_version_of_a_page_is_what_the_server_calls_it(headers: dict[str, str], version: str | None) -> None:
@@ -287,6 +351,14 @@ def test_all_pages_together_have_a_limit() -> None:
     assert len(rows_of(*script, next_page="link", max_bytes=20)) == 2
     problem = failure(*script, next_page="link", max_bytes=19)
     assert problem == "URL/orders?2 cannot be read: the answer is larger than 9 bytes"
+
+
+def test_all_pages_together_have_a_limit_when_they_are_unpacked() -> None:
+    content = gzip.compress(b'[{"id":1}' + b" " * 5_000 + b"]")
+    script = (sends(content, Link="<?2>; rel=next"), sends(content + b""))
+    assert len(rows_of(*script, next_page="link", max_bytes=10_020)) == 2
+    problem = failure(*script, next_page="link", max_bytes=10_019)
+    assert problem == "URL/orders?2 has more than 5009 bytes unpacked: raise max_bytes if it may"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", None])
@@ -331,6 +403,7 @@ def test_a_server_in_a_private_network_is_not_asked() -> None:
         ({"headers": {"X-Auth-Token": "x"}}, "a secret is given as api_key, with api_key_header: X-Auth-Token"),
         ({"headers": {"Cookie": "x"}}, "Cookie is set by the plugin"),
         ({"next_page": "rel"}, "expected link, or a place in the answer such as body.paging.next?"),
+        ({"next_page": "body.?"}, "expected link, or a place in the answer such as body.paging.next?"),
         ({"next_page": "link", "page_parameter": "page"}, "the header Link has the whole URL"),
         ({"next_page": "body.next", "page_step": 2}, "page_step: only for a page_parameter that counts"),
         ({"next_page": "body.next", "format": "csv"}, "a place in the body is for format: json, not csv"),
@@ -373,6 +446,7 @@ def test_it_is_named_by_its_url_and_its_host() -> None:
         ('<a>; title="; rel=next"; rel=prev, <b> ;rel = next', "b"),
         ('<a>; anchor="x>, <y"; rel="next"', "a"),
         ("<a>; crel=next", None),
+        ("<a>; rel=prev; rel=next", None),
     ],
 )
 def test_the_next_link_is_found(header: str, expected: str | None) -> None:

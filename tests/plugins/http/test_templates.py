@@ -13,6 +13,9 @@ URL = "https://api.example.com/customers/{id}/orders?since={from.day}"
 
 
 def test_values_are_percent_encoded() -> None:
+    assert (
+        UrlTemplate("https://api.example.com/{a}/{b}").fill({"a": True, "b": 1.5}) == "https://api.example.com/true/1.5"
+    )
     row: dict[str, object] = {"id": "a/b?c#d e&f", "from": {"day": 3}}
     assert UrlTemplate(URL).fill(row) == "https://api.example.com/customers/a%2Fb%3Fc%23d%20e%26f/orders?since=3"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 
 import pytest
 from pydantic import ValidationError
@@ -53,7 +54,8 @@ def test_a_row_is_asked_about_and_gets_the_answer() -> None:
 
 
 def test_what_is_sent_is_the_request_with_the_key() -> None:
-    options = {"method": "PUT", "body": {"id": "{id}"}, "headers": {"Accept-Language": "el"}, "api_key": KEY}
+    headers = {"Accept-Language": "el", "Content-Type": "application/vnd.api+json"}
+    options = {"method": "PUT", "body": {"id": "{id}"}, "headers": headers, "api_key": KEY}
     with transform_and_server(ITEM, **options) as (plugin, server):
         asked = plugin.request({"id": 7})
         assert not isinstance(asked, RowError)
@@ -62,12 +64,29 @@ def test_what_is_sent_is_the_request_with_the_key() -> None:
     assert asked == {
         "method": "PUT",
         "url": f"{server.url}/customers/7",
-        "headers": {"Accept-Language": "el"},
+        "headers": headers,
         "json": {"id": 7},
     }
     assert (received.body, received.headers["accept-language"]) == ({"id": 7}, "el")
+    assert received.headers["content-type"] == "application/vnd.api+json"
     assert received.headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in json.dumps(asked)
+
+
+def test_a_body_may_be_empty() -> None:
+    with transform_and_server(ITEM, method="POST", body=[]) as (plugin, server):
+        plugin.process({"id": 7})
+        assert server.received[0].body == []
+
+
+def test_a_date_of_a_row_is_its_canonical_text() -> None:
+    asked = transform().request({"id": date(2026, 3, 1)})
+    assert asked == {"method": "GET", "url": "https://api.example.com/customers/2026-03-01"}
+
+
+def test_a_parameter_whose_value_a_row_gives_is_no_secret_of_the_settings() -> None:
+    asked = transform(url="https://api.example.com/?token={id}").request({"id": 7})
+    assert asked == {"method": "GET", "url": "https://api.example.com/?token=7"}
 
 
 def test_a_key_may_be_sent_in_the_url() -> None:
@@ -83,6 +102,9 @@ def test_a_key_may_be_sent_in_another_header() -> None:
         plugin.process({"id": 7})
         assert server.received[0].headers["x-api-key"] == KEY
         assert "authorization" not in server.received[0].headers
+    with transform_and_server(ITEM, api_key=KEY, api_key_header="authorization") as (plugin, server):
+        plugin.process({"id": 7})
+        assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +167,12 @@ def test_an_answer_that_cannot_be_used_is_an_error(answer: Answer, message: str,
     assert (str(error), error.is_retryable) == (message, is_retryable)
 
 
+def test_an_answer_that_cannot_be_used_is_kept_apart_from_the_message() -> None:
+    headers = {"content-type": "application/json"}
+    expected = {"status": 200, "headers": headers, "body": "<html>\ufffd"}
+    assert failure(answers(200, b"<html>\xff")).answer == expected
+
+
 def test_a_server_that_drips_has_a_deadline() -> None:
     error = failure(drips, timeout_seconds=0.1)
     assert (str(error), error.is_retryable) == ("no complete answer within 0.1 seconds", True)
@@ -166,6 +194,8 @@ def test_a_server_in_a_private_network_is_not_called_by_its_name() -> None:
         ({"url": "https://ada:secret@api.example.com/{id}"}, "must not hold credentials"),
         ({"url": "ftp://api.example.com/{id}"}, "expected the URL of an endpoint"),
         ({"url": "https://{host}/"}, "expected the URL of an endpoint"),
+        ({"url": "https://api.example.com:0/{id}"}, "expected the URL of an endpoint"),
+        ({"url": "https://api.example.com/?token="}, "use api_key, with api_key_parameter: token"),
         ({"url": "https://api.{region}.com/"}, "a field stands in the name of the server"),
         ({"url": "https://api.example.com/{id}#top"}, "must not have a fragment"),
         ({"body": {"a": 1}}, "body: a GET request has none; choose another method"),

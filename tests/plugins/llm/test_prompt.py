@@ -27,6 +27,7 @@ ROW: RowData = {
         ("{{ 'none' if row.none is none else row.none }}", "none"),
         ("{{ row.nested | tojson }}", '{"keys": 3, "list": [1, {"k": "v"}]}'),
         ("{{ row.name | upper | truncate(6, true, '.', 0) }} {{ row.score | round(1) }}", "ADA <. 1.2"),
+        ("{{ row.name | truncate(1000) }}", "Ada <a@b>"),
         ("{{ row.name[:3] ~ '-' ~ row.score }}{# aside #}{% raw %}{{ }}{% endraw %}", "Ada-1.25{{ }}"),
     ],
 )
@@ -43,6 +44,7 @@ def test_a_template_makes_a_prompt_of_a_row(template: str, expected: str) -> Non
         ("{{ row.name['__class__'] }}", "'__class__'"),
         ("{{ row.nested.list[5] }}", "5"),
         ("{{ row.none.x }}", "'x'"),
+        ("{{ row[row.name] }}", "item for text of 9 characters"),  # what the row holds is not repeated
         ("{{ row.other.x }}", "'other'"),
         ("{% for item in row.other %}{% endfor %}", "'other'"),
         ("{% if row.other %}{% endif %}", "'other'"),

@@ -105,6 +105,18 @@ def test_without_a_key_no_credentials_are_sent() -> None:
         assert "authorization" not in server.received[0].headers
 
 
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [
+        ({"prompt_tokens": 0, "completion_tokens": 2, "total_tokens": 2}, {"prompt_tokens": 0, "completion_tokens": 2}),
+        ({"prompt_tokens": True, "completion_tokens": "2"}, {}),
+        (None, {}),
+    ],
+)
+def test_the_tokens_that_the_server_counts_are_told(counts: object, usage: dict[str, int]) -> None:
+    assert transform().usage({"body": completion("Hi.") | {"usage": counts}}) == usage
+
+
 def test_a_schema_asks_for_json() -> None:
     body: Any = request(transform(response_schema=SCHEMA), {"word": "hello"})["json"]
     assert body["response_format"] == {

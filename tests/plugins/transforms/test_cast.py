@@ -24,7 +24,7 @@ AT = dt.datetime(2026, 3, 1, 12, 30, tzinfo=dt.UTC)
         ("2026-03-01", "date", {}, dt.date(2026, 3, 1)),
         (" 01.03.2026", "date", {"formats": {"x": "%d.%m.%Y"}}, dt.date(2026, 3, 1)),
         ("2026-03-01T13:30:00+01:00", "datetime", {}, AT),
-        ("2026-03-01 12:30:00", "datetime", {"zone": "UTC"}, AT),
+        (" 2026-03-01 12:30:00 ", "datetime", {"zone": "UTC"}, AT),
         ("2026-03-01 13:30:00", "datetime", {"zone": "+01:00"}, AT),
         ("2026-03-01T12:30Z", "datetime", {"zone": "+01:00"}, AT),
         ("01.03.2026 13:30", "datetime", {"formats": {"x": "%d.%m.%Y %H:%M"}, "zone": "+01:00"}, AT),
@@ -112,11 +112,19 @@ def test_a_value_that_is_not_of_its_type_fails_the_row(
             "the format of 'x' is '%d %B': expected a text with some of %%, %H, %M, %S, %Y, %d, %f, %j, %m, %y, %z",
         ),
         (
+            {"fields": {"x": "date"}, "formats": {"x": "today"}},
+            "the format of 'x' is 'today': expected a text with some of %%, %H, %M, %S, %Y, %d, %f, %j, %m, %y, %z",
+        ),
+        (
             {"fields": {"x": "int"}, "formats": {"x": "%d"}},
             "the format of 'x' needs a field of type date or datetime",
         ),
         (
             {"fields": {"x": "date"}, "formats": {"x": "%Y-%m-%d %H"}},
+            "the format of 'x' has a time of day: expected the type datetime",
+        ),
+        (
+            {"fields": {"x": "date?"}, "formats": {"x": "%H:%M"}},
             "the format of 'x' has a time of day: expected the type datetime",
         ),
         (

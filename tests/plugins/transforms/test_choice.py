@@ -30,9 +30,10 @@ def test_the_chosen_fields_are_kept_in_the_order_of_the_settings() -> None:
 
 def test_fields_are_removed_wherever_they_are() -> None:
     assert process("drop", copy(), fields=["a", "b.d.0", "e.f"]) == {"b": {"c": 2, "d": [4]}}
-    assert process("drop", copy(), fields=["b.x"]) == RowError(
-        message="field 'b.x' is missing", details={"field": "b.x"}
-    )
+    for name in ("b.x", "b.d.2", "b.d.-1", "b.d.\u00b2"):
+        assert process("drop", copy(), fields=[name]) == RowError(
+            message=f"field {name!r} is missing", details={"field": name}
+        )
     assert process("drop", copy(), fields=["b.x", "b", "x"], on_missing="ignore") == {"a": 1, "e.f": 5}
 
 

@@ -1,5 +1,7 @@
 """Lists inside objects, and empty lists."""
 
+from copy import deepcopy
+
 from elspeth.contracts.plugins import RowDrop, RowError
 from elspeth.contracts.rows import RowData
 from tests.plugins.transforms.processing import process
@@ -21,6 +23,10 @@ def test_an_empty_list_does_what_the_settings_say() -> None:
 
     assert explode("keep") == {"order": {}, "line": None, "line_index": None}
     assert explode("drop") == RowDrop(reason="the list is empty", details={"field": "order.lines"})
+    row: RowData = {"order": {"lines": []}, "line": 1}
+    taken = RowError(message="field 'line' exists already", details={"field": "line"})
+    assert process("json_explode", deepcopy(row), on_empty="keep", **OPTIONS) == taken
+    assert process("json_explode", deepcopy(row), on_empty="drop", **OPTIONS) == explode("drop")
     assert explode("error") == RowError(
         message="field 'order.lines' is an empty list", details={"field": "order.lines"}
     )

@@ -87,6 +87,15 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, messa
     assert str(caught.value) == message
 
 
+def test_a_table_has_as_many_rows_as_memory_is_meant_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transform = lookup(tmp_path / "rates.csv", TABLE)
+    monkeypatch.setattr("elspeth.plugins.transforms.lookup._MAX_ROWS", 2)
+    assert transform.prepare()["rows"] == 2
+    monkeypatch.setattr("elspeth.plugins.transforms.lookup._MAX_ROWS", 1)
+    with pytest.raises(PluginError, match="the table of the lookup has more than 1 rows"):
+        transform.prepare()
+
+
 def test_a_table_without_a_column_or_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="the table of the lookup has no column 'gone'"):
         lookup(tmp_path / "rates.csv", TABLE, add={"x": "gone"}).prepare()

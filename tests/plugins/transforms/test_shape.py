@@ -54,6 +54,10 @@ def test_a_text_is_cut_to_the_length_with_its_suffix(text: str | None, suffix: s
     assert process("truncate", {"x": {"t": text}}, fields={"x.t": 5}, suffix=suffix) == {"x": {"t": cut}}
 
 
+def test_a_text_may_have_room_for_the_suffix_alone() -> None:
+    assert process("truncate", {"x": "abcdef"}, fields={"x": 3}, suffix="...") == {"x": "..."}
+
+
 def test_what_is_not_text_or_missing_fails_the_row() -> None:
     assert process("truncate", {"x": 5}, fields={"x": 5}) == RowError(
         message="field 'x': expected text, got an integer", details={"field": "x"}
