@@ -176,9 +176,18 @@ def test_a_row_without_a_value_that_the_table_wants_is_refused(target: Target) -
     wanted = "the column 'name' of the table must have a value"
     incomplete: list[RowData] = [{"id": 1}, {"id": 1, "name": None}]
     assert [refusal(sink, row) for row in incomplete] == [wanted, wanted]
+    made_by_itself: list[RowData] = [
+        {"id": 1, "name": "x", name: 2} for name in ("twice", "number")[: 1 if target.is_sqlite else 2]
+    ]
+    makes_its_own = "a field is one whose column of the table makes its own values"
+    assert {refusal(sink, row) for row in made_by_itself} == {makes_its_own}
     sink.write({"id": 1, "name": ""})
     publish(sink)
     assert target.execute("SELECT * FROM target") == [(1, 1, "", 2)]
+    schema = {"mode": "free", "fields": ["id: int", "twice: int?"]}
+    assert fault(target.sink(schema=schema)) == (
+        ": the column 'twice' of the table makes its own values, and the schema names it"
+    )
 
 
 def test_a_schema_whose_names_no_table_can_have_is_a_fault_of_the_sink(target: Target) -> None:

@@ -46,6 +46,7 @@ class TargetColumns:
         if inspector.has_table(table):
             self._columns = {column["name"]: column for column in inspector.get_columns(table)}
         self._required = [] if self._columns is None else list(_required(self._columns.values(), dialect.name))
+        self._generated = frozenset(name for name, column in (self._columns or {}).items() if _takes_no_value(column))
         self._probe(connection, inspector)
 
     def require(self, schema: SchemaConfig) -> None:
@@ -68,6 +69,9 @@ class TargetColumns:
             if ungiven and not schema.allows_extra_fields:
                 problem = "must have a value, and the schema has no such field"
                 raise PluginError(f"the column {ungiven[0]!r} of the table {problem}")
+            given = [name for name in declared if name in self._generated]
+            if given:
+                raise PluginError(f"the column {given[0]!r} of the table makes its own values, and the schema names it")
         self.add(declared)
 
     def check(self, row: RowData) -> None:
@@ -81,6 +85,8 @@ class TargetColumns:
             unknown = len(row.keys() - self._columns.keys())
             if unknown:
                 raise RowRejectedError(f"fields that are not among the columns of the table {self._table}: {unknown:,}")
+            if not self._generated.isdisjoint(row):
+                raise RowRejectedError("a field is one whose column of the table makes its own values")
             absent = next((name for name in self._required if row.get(name) is None), None)
             if absent is not None:
                 raise RowRejectedError(f"the column {absent!r} of the table must have a value")
@@ -123,9 +129,8 @@ class TargetColumns:
             return
         table = Table(self._table, MetaData(), autoload_with=connection)
         # A database refuses to be given a value for a column that makes its own, even for no row.
-        taking = (each for each in table.columns if each.identity is None and each.computed is None)
-        column = next(taking, table.columns[0])
-        connection.execute(insert(table).from_select([column.name], select(null()).where(false())))
+        column = next((name for name in self._columns if name not in self._generated), next(iter(self._columns)))
+        connection.execute(insert(table).from_select([column], select(null()).where(false())))
         connection.rollback()
 
 
@@ -147,6 +152,11 @@ def _required(columns: Iterable[ReflectedColumn], dialect: str) -> Iterable[str]
         )
         if not column["nullable"] and not makes_its_own:
             yield column["name"]
+
+
+def _takes_no_value(column: ReflectedColumn) -> bool:
+    identity = column.get("identity")
+    return column.get("computed") is not None or (identity is not None and identity["always"])
 
 
 def _column_limit(connection: Connection) -> float:
