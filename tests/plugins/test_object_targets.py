@@ -167,6 +167,14 @@ def test_a_compressed_output_has_the_version_of_its_object(bucket: Bucket) -> No
     assert sink.published_version() == bucket.version("x.csv.gz")
 
 
+def test_a_file_as_large_as_a_part_is_one_request(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "PART", len(CONTENT))
+    file, _ = staged(bucket)
+    bucket.server.requests.clear()
+    file.publish()
+    assert [each.split()[0] for each in bucket.server.requests] == ["HEAD", "PUT"]
+
+
 def test_what_changed_before_it_is_uploaded_is_seen_without_a_condition(bucket: Bucket) -> None:
     file, _ = staged(bucket)
     bucket.put("x.csv", "mine")
