@@ -36,6 +36,7 @@ END = ("completed", "end_of_source", "the source has no more rows")
         ({}, [15], [(*END, 5)]),
         ({"count": 2}, [3, 7, 5], [*[("completed", "count", "count=2", 2)] * 2, (*END, 1)]),
         ({"count": 5}, [15], [("completed", "count", "count=5", 5)]),
+        ({"count": 5, "condition": "row['batch_count'] >= 5"}, [15], [("completed", "count", "count=5", 5)]),
         (
             {"condition": "row['kind'] == 'flush'"},
             [3, 12],
@@ -84,7 +85,9 @@ def test_members_end_in_the_batch_and_its_output_is_a_new_token(tmp_path: Path) 
     (node,) = [node["node_id"] for node in records["node"] if node["node_type"] == "aggregation"]
     visits = [state for state in records["node_state"] if state["node_id"] == node]
     assert {state["status"] for state in visits} == {"completed"}
-    assert batch["aggregation_state_id"] in {state["state_id"] for state in visits}
+    assert sorted(members.values()) == [0, 1]
+    (last,) = [state["state_id"] for state in visits if members[state["token_id"]] == 1]
+    assert batch["aggregation_state_id"] == last
     assert [json.loads(state["success_reason_json"])["batch_id"] for state in visits] == [batch["batch_id"]] * 2
 
 
@@ -112,6 +115,10 @@ def test_a_batch_can_become_any_number_of_rows(tmp_path: Path) -> None:
     _, records = run_graph(tmp_path, graph_settings(tmp_path, rows, aggregations=[part]))
     assert [(row["id"], row["copy_index"]) for row in written(tmp_path, "out")] == [(1, 0), (1, 1)]
     assert len(records["batch_output"]) == 2
+    members = {member["token_id"] for member in records["batch_member"]}
+    (node,) = [node["node_id"] for node in records["node"] if node["node_type"] == "aggregation"]
+    outputs = {state["output_hash"] for state in records["node_state"] if state["node_id"] == node}
+    assert (len(members), outputs) == (2, {stable_hash(written(tmp_path, "out"))})
 
 
 class Numbering(Aggregation):

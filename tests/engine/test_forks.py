@@ -95,6 +95,10 @@ def test_branches_meet_as_policy_and_merge_say(tmp_path: Path, join: dict[str, o
     assert sorted(parents) == sorted(used)
     states = [state for state in records["node_state"] if state["token_id"] in used and state["step_index"] == 4]
     assert {state["output_hash"] for state in states} <= {stable_hash(expected)}
+    reason = {"action": "merged", "policy": join.get("policy", "require_all"), "merge": join.get("merge", "union")}
+    reason |= {"branches": ["a", "b"][: len(used)]} | ({"selected": "b"} if "select_branch" in join else {})
+    reasons = [json.loads(state["success_reason_json"] or "{}") for state in records["node_state"]]
+    assert [each for each in reasons if each.get("action") == "merged"] == [reason] * len(used)
 
 
 def test_the_merged_token_goes_on_behind_the_last_visit_of_the_longest_branch(tmp_path: Path) -> None:

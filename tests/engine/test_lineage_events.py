@@ -167,6 +167,24 @@ def test_a_failed_run_notes_what_was_not_sent(tmp_path: Path) -> None:
     assert "2 of 2 lineage events were not sent: the server answered 500." in caught.value.__notes__
 
 
+@pytest.mark.parametrize("what", ["made", "logged"])
+def test_events_that_cannot_be_made_or_logged_fail_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    place = "openlineage.files.database_records" if what == "made" else "engine.lineage_events.append_entry"
+    monkeypatch.setattr(f"elspeth.{place}", fail)
+    with receiving(500) as catalogue:
+        result = execute(build(tmp_path, _settings(tmp_path, catalogue.transport())))
+    if what == "made":
+        _assert_unsent(tmp_path, result, "a lineage event was not made: OSError")
+    else:
+        problem = "2 of 2 lineage events were not sent: the server answered 500; this could not be recorded: OSError"
+        assert (list(result.unsent_events), _logged(tmp_path)) == ([problem], [])
+
+
 def test_secrets_of_a_transport_are_sent_and_never_recorded(tmp_path: Path) -> None:
     with receiving() as catalogue:
         transport = catalogue.transport(

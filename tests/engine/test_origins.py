@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from elspeth.engine.errors import ResumeError, RunInterruptedError
 from elspeth.engine.origins import repository_state
 from elspeth.engine.reporting import Observer
 from elspeth.plugins import manager
+from elspeth.plugins.csv import CsvSource
 from elspeth.plugins.databases import SqlSource, SqlSourceOptions
 from elspeth.plugins.input_files import InputFile
 from elspeth.plugins.manager import PluginManager
@@ -227,7 +229,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fix
 
 
 def two_files(directory: Path) -> Settings:
-    return one_sink(directory, "csv", path=str(directory / "[ab].csv"))
+    return one_sink(directory, "csv", path=str(directory / "[0ab].csv"))
 
 
 def test_a_resumed_run_records_each_input_once(stopped: str, tmp_path: Path) -> None:
@@ -255,6 +257,20 @@ def test_a_run_is_not_resumed_with_another_file_of_the_same_rows(stopped: str, t
     (tmp_path / "a.csv").write_text(ROWS)
     work(build(tmp_path, two_files(tmp_path)), lambda each: each.resume(stopped))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+def test_a_run_is_not_resumed_with_a_file_of_another_name_or_of_other_rows(
+    stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs_of = CsvSource.inputs
+    with monkeypatch.context() as patch:  # another version of the source may count otherwise
+        patch.setattr(CsvSource, "inputs", lambda each: [replace(read, rows=read.rows + 1) for read in inputs_of(each)])
+        with pytest.raises(ResumeError, match=rf"read: {tmp_path / 'a.csv'} has 5 rows, recorded are 4; restore it"):
+            work(build(tmp_path, two_files(tmp_path)), lambda each: each.resume(stopped))
+    (tmp_path / "a.csv").rename(tmp_path / "0.csv")
+    problem = f"read: input 0 is {tmp_path / '0.csv'}, recorded is {tmp_path / 'a.csv'}; restore it"
+    with pytest.raises(ResumeError, match=re.escape(problem)):
+        work(build(tmp_path, two_files(tmp_path)), lambda each: each.resume(stopped))
 
 
 def test_a_file_that_was_not_read_to_its_end_may_be_corrected(stopped: str, tmp_path: Path) -> None:
@@ -290,7 +306,10 @@ def test_an_account_without_a_name_has_a_number(tmp_path: Path, monkeypatch: pyt
         raise KeyError(number)
 
     monkeypatch.setattr("elspeth.engine.origins.pwd.getpwuid", unknown)
-    assert process(tmp_path)["user_name"] == str(os.geteuid())
+    monkeypatch.setattr("elspeth.engine.origins.socket.gethostname", lambda: "\0" + "h" * 300)
+    found = process(tmp_path)
+    assert found["user_name"] == str(os.geteuid())
+    assert found["host_name"] == "\ufffd" + "h" * 255  # what the audit trail has for a name
 
 
 def test_account_and_machine_can_be_left_out(tmp_path: Path) -> None:

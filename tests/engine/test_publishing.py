@@ -15,13 +15,15 @@ from sqlalchemy import make_url
 
 from elspeth.contracts.plugins import PluginError, Source, SourceOptions
 from elspeth.contracts.rows import InvalidRow, RowData
+from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.queries.recorded import output_summary
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine import orchestrator as orchestrator_module
-from elspeth.engine.errors import ResumeError
+from elspeth.engine.errors import ResumeError, RunInterruptedError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
-from elspeth.engine.reporting import Observer, RunResult
+from elspeth.engine.reporting import Observer, Phase, RunResult
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.staging import StagedFile
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
@@ -36,10 +38,11 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in.csv").write_text(ROWS)
 
 
-def resumed(tmp_path: Path, settings: Settings, run_id: str) -> RunResult:
+def resumed(tmp_path: Path, settings: Settings, run_id: str, observer: Observer | None = None) -> RunResult:
     pipeline = build(tmp_path, settings)
+    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
     with LandscapeDB.from_url(settings["landscape"]["url"]) as db:
-        return Orchestrator(db, pipeline, load_run_keys(pipeline.settings, {}, source="settings.yaml")).resume(run_id)
+        return Orchestrator(db, pipeline, keys, observer).resume(run_id)
 
 
 def runs(tmp_path: Path) -> list[tuple[str, str]]:
@@ -309,6 +312,36 @@ def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
             resumed(tmp_path, settings, run_id)
         assert (tmp_path / "out" / "x.json").read_text() == content
         assert runs(tmp_path) == [(run_id, "interrupted")]
+
+
+def test_an_output_that_was_in_place_is_recorded_by_a_process_that_stops_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, publish = csv_settings(tmp_path), StagedFile.publish
+
+    def kill(file: StagedFile) -> None:
+        publish(file)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StagedFile, "publish", kill)
+        patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
+        with pytest.raises(Killed):
+            execute(build(tmp_path, settings))
+    ((run_id, _),) = runs(tmp_path)
+    begun: list[Phase] = []
+    with pytest.raises(RunInterruptedError):
+        resumed(tmp_path, settings, run_id, Observer(on_phase=begun.append, is_stopped=lambda: Phase.PROOF in begun))
+    records = trail(tmp_path)
+    (artifact,) = [each for each in records["artifact"] if each["path_or_uri"].endswith("rest.csv")]
+    (written,) = [
+        each
+        for each in records["operation"]
+        if (each["node_id"], each["status"]) == (artifact["sink_node_id"], "completed")
+    ]
+    facts = {name: artifact[name] for name in ("content_hash", "size_bytes")}
+    assert written["output_data_hash"] == stable_hash(output_summary(rows=1, path=artifact["path_or_uri"], **facts))
+    assert resumed(tmp_path, settings, run_id).rows == 2
 
 
 def test_a_run_whose_end_cannot_be_recorded_keeps_an_output_to_confirm(

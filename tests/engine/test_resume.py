@@ -143,8 +143,9 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Pipeline, 
 
 
 def test_every_attempt_has_operations_of_its_own(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
-    pipeline, run_id = stopped
-    work(pipeline, lambda each: each.resume(run_id))
+    _, run_id = stopped
+    shared = build(tmp_path, csv_settings(tmp_path, concurrency={"workers": 2}))  # the number of workers may change
+    work(shared, lambda each: each.resume(run_id))
     records = trail(tmp_path)
     assert_sound(records, status="completed", resumed=True)
     ends = sorted((each["operation_type"], each["status"], each["error_message"]) for each in records["operation"])
@@ -212,6 +213,10 @@ def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_
         f"run {run_id} began with other settings or plugins: gates[0].condition, retry.max_attempts; resume it with "
         "those that it began with, or run the pipeline again"
     )
+    other["retry"] |= {"initial_delay_seconds": 2, "max_delay_seconds": 50, "exponential_base": 3}
+    other |= {"limit": 100, "labels": {"ticket": "1"}}
+    with pytest.raises(ResumeError, match=r"plugins: ([^,]+, ){4}[^,]+ and 2 more; resume it with"):
+        work(build(tmp_path, other), lambda each: each.resume(run_id))
 
 
 def test_other_versions_of_plugins_are_not_gone_on_with(
@@ -480,6 +485,29 @@ def test_a_branch_that_comes_late_after_a_stop_shares_the_refusal_of_the_others(
         "forked": 4,
         "failed": 12,
     }
+
+
+def test_a_branch_that_comes_late_after_a_stop_belongs_to_the_merge_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 1)
+    split = {"name": "split", "condition": "row['id'] >= 0", "fork_to": ["a", "b"]}
+    late = {"name": "all", "plugin": "batch_replicate", "branch": "b", "trigger": {"count": 4}}
+    chosen = graph_settings(
+        tmp_path,
+        [{"id": number} for number in range(4)],
+        gates=[{**split, "routes": {"true": "fork", "false": "continue"}}],
+        aggregations=[{**late, "options": {"copies_field": "none"}, "output_mode": "passthrough"}],
+        coalesce=[{"name": "meet", "branches": ["a", "b"], "policy": "first"}],
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(GivenSource, "read", partialmethod(_read_and_stop, 2))
+        run_id = begin_killed_run(build(tmp_path, chosen, GivenSource), tmp_path, 1_000)
+    work(build(tmp_path, chosen, GivenSource), lambda each: each.resume(run_id))
+    records = trail(tmp_path)
+    groups = [each["join_group_id"] for each in records["token"] if each["join_group_id"]]
+    ended = Counter(each["join_group_id"] for each in records["token_outcome"] if each["outcome"] == "coalesced")
+    assert (len(groups), ended) == (4, dict.fromkeys(groups, 2))
 
 
 def _read_and_stop(source: GivenSource, rows: int) -> Iterator[RowData]:

@@ -186,7 +186,7 @@ def test_an_invalid_row_is_recorded_and_set_aside(tmp_path: Path, destination: s
     if destination != "discard":
         settings["sinks"]["invalid"] = {"plugin": "json", "options": {"path": str(tmp_path / "out" / "invalid.json")}}
     result, records = run(tmp_path, settings)
-    assert result.quarantined == 1
+    assert (result.quarantined, result.arrived, result.problems) == (1, 1, [])
     assert outcomes(records) == [("routed", "x"), ("quarantined", None if destination == "discard" else "invalid")]
     (error,) = records["validation_error"]
     problem = "line 3: field 'id': expected an integer, got text of 3 characters"
@@ -203,22 +203,24 @@ def test_an_invalid_row_is_recorded_and_set_aside(tmp_path: Path, destination: s
 
 
 @pytest.mark.parametrize(
-    ("gate", "reason", "kind"),
+    ("gate", "reason", "kind", "field"),
     [
         (
             {"condition": "row['amount'] > 5", "routes": {"true": "x", "false": "continue"}},
             "the row has no field 'amount'",
             "EvaluationError",
+            "amount",
         ),
         (
             {"condition": "row['kind']", "routes": {"x": "x", "z": "continue"}},
             "expected one of the labels x, z, got text of 1 character",
             "RouteError",
+            None,
         ),
     ],
 )
 def test_a_row_without_a_route_fails_and_the_run_goes_on(
-    tmp_path: Path, gate: dict[str, object], reason: str, kind: str
+    tmp_path: Path, gate: dict[str, object], reason: str, kind: str, field: str | None
 ) -> None:
     (tmp_path / "in.csv").write_text("id,kind\n1,y\n")
     result, records = run(tmp_path, csv_settings(tmp_path, gates=[{"name": "g", **gate}]))
@@ -228,7 +230,8 @@ def test_a_row_without_a_route_fails_and_the_run_goes_on(
     assert json.loads(failed["error_json"]) == {"exception": reason, "type": kind}
     (error,) = records["transform_error"]
     assert (error["transform_id"], error["destination"]) == (failed["node_id"], "discard")
-    assert json.loads(error["error_details_json"])["condition"] == gate["condition"]
+    details = json.loads(error["error_details_json"])
+    assert (details["condition"], details.get("field")) == (gate["condition"], field)
 
 
 def test_a_row_that_a_sink_cannot_take_fails_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -237,6 +240,7 @@ def test_a_row_that_a_sink_cannot_take_fails_and_the_run_goes_on(tmp_path: Path)
     settings["sinks"]["rest"]["options"]["schema"] = {"mode": "free", "fields": ["id: int", "kind: bool"]}
     result, records = run(tmp_path, settings)
     assert (result.failed, result.rows_by_sink["rest"]) == (1, 1)
+    assert (result.refused_by_sink, result.problems) == ({}, [])
     assert outcomes(records) == [("completed", "rest"), ("failed", None)]
     assert (tmp_path / "out" / "rest.csv").read_text() == "id,kind\n1,y\n"
 
@@ -335,12 +339,15 @@ def test_each_phase_is_told_with_what_there_is_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.ROWS, Phase.PROOF, Phase.SEAL])
-def test_a_run_can_be_asked_to_stop_in_each_phase_but_when_it_publishes(tmp_path: Path, phase: Phase) -> None:
+def test_a_run_can_be_asked_to_stop_in_each_phase_but_when_it_publishes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, phase: Phase
+) -> None:
     (tmp_path / "in.csv").write_text(INPUT)
     pipeline, begun = build(tmp_path, csv_settings(tmp_path)), list[Phase]()
     with pytest.raises(RunInterruptedError, match=rf"run {ID} was interrupted after . rows"):
         execute(pipeline, Observer(on_phase=begun.append, is_stopped=lambda: phase in begun))
     assert begun[-1] is phase
+    assert [each.levelname for each in caplog.records if " stopped: RunInterrupted" in each.getMessage()] == ["WARNING"]
     (stopped,) = trail(tmp_path)["run"]
     assert stopped["status"] == "interrupted"
     assert (tmp_path / "out" / "x.csv").exists() is (phase is Phase.SEAL)

@@ -1,6 +1,9 @@
 """Tokens in memory, and as kept while they wait."""
 
-from elspeth.engine.tokens import Branch, LiveToken
+from decimal import Decimal
+
+from elspeth.contracts.rows import RowData
+from elspeth.engine.tokens import Branch, LiveToken, changed_fields
 
 STATE = {
     "token_id": "t",
@@ -23,3 +26,9 @@ def test_a_token_that_the_first_release_kept_is_restored() -> None:
     assert LiveToken.restore(STATE) == token
     branches = ({"name": "a", "group": "g", "join": ("coalesce", 0)},)
     assert token.state() == STATE | {"branches": branches, "source": None}
+
+
+def test_fields_that_change_are_named_in_order_and_a_decimal_is_not_an_integer() -> None:
+    before: RowData = {"gone": 1, "same": 1, "price": Decimal(1), "b": 1}
+    after: RowData = {"same": 1, "price": 1, "b": 2, "added": 1}
+    assert changed_fields(before, after) == ["added", "b", "gone", "price"]

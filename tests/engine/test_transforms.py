@@ -65,15 +65,19 @@ def test_one_row_becomes_several_that_go_on_in_order(tmp_path: Path) -> None:
 
 
 def test_the_visit_of_a_call_begins_before_the_call(tmp_path: Path) -> None:
-    begun: list[datetime] = []
+    begun, closed = list[datetime](), list[str]()
 
     class Noting(AskTransform):
         def request(self, row: RowData) -> JsonObject | RowError:
             begun.append(datetime.now(UTC))
             return super().request(row)
 
+        def close(self) -> None:
+            closed.append(self.name)
+
     settings = graph_settings(tmp_path, ROWS[:1], row_plugins=[{"plugin": "ask", "options": {"field": "x"}}])
     _, records = run_graph(tmp_path, settings, Noting)
+    assert closed == ["ask"]
     (call,) = records["call"]
     (visit,) = [state for state in records["node_state"] if state["state_id"] == call["state_id"]]
     assert datetime.fromisoformat(visit["started_at"]) <= begun[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 
 from elspeth.contracts.enums import NodeType
 from elspeth.contracts.rows import RowData
+from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.settings import Settings as LoadedSettings
 from elspeth.engine.errors import ResumeError, RunInterruptedError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
-from elspeth.engine.reporting import Observer
+from elspeth.engine.reporting import Observer, Progress
 from tests.engine.pipelines import (
     PLUGINS,
     Records,
@@ -65,6 +67,7 @@ def test_sources_are_read_in_the_order_of_their_declaration(tmp_path: Path) -> N
     loads = [each for each in records["operation"] if each["operation_type"] == "source_load"]
     assert [each["status"] for each in loads] == ["completed", "completed"]
     assert outcomes(records) == [("completed", "out")] * 3
+    assert len(json.loads(records["run"][0]["source_schema_json"])["anyOf"]) == 2
 
 
 def test_rows_that_are_filtered_do_not_come_to_the_expensive_transform(tmp_path: Path) -> None:
@@ -183,6 +186,16 @@ def test_the_names_of_steps_are_those_of_their_nodes(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("limit", "fractions"), [(None, [None] * 3), (2, [0.25, 0.5, 0.75])])
+def test_sources_count_as_if_they_were_of_one_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None, fractions: list[float | None]
+) -> None:
+    groups_of(monkeypatch, 1)
+    told: list[Progress] = []
+    start(tmp_path, two_sources(tmp_path, limit=limit), Observer(on_rows=told.append))
+    assert [each.fraction for each in told] == fractions
+
+
 # -- several sources, resumed ------------------------------------------------------------------------------------------
 
 
@@ -226,8 +239,11 @@ def test_a_run_of_several_sources_is_resumed_in_each_of_them(
     assert_sound(records, status="completed", resumed=True)
     assert [row["id"] for row in written(tmp_path, "out")] == [1, 2, 3]
     assert sources_of(records) == [(0, "source_orders"), (1, "source_orders"), (2, "source_refunds")]
-    completed = [each["node_id"] for each in records["operation"] if each["status"] == "completed"]
-    assert len([each for each in completed if each.startswith("source_")]) == 2
+    completed = [each for each in records["operation"] if each["status"] == "completed"]
+    loads = [each for each in completed if each["node_id"].startswith("source_")]
+    found = {each["node_id"].rpartition("_")[0]: each["output_data_hash"] for each in loads}
+    assert len(loads) == 2
+    assert found == {name: stable_hash({"rows": rows}) for name, rows in (("source_orders", 2), ("source_refunds", 1))}
 
 
 def test_a_run_is_resumed_only_with_its_sources_in_the_same_order(
@@ -240,3 +256,43 @@ def test_a_run_is_resumed_only_with_its_sources_in_the_same_order(
     reordered["sources"] = dict(reversed(reordered["sources"].items()))
     with pytest.raises(ResumeError, match="other settings or plugins: the order of the sources; resume it with"):
         start(tmp_path, reordered, resume=True)
+
+
+def test_a_limit_counts_the_rows_before_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups_of(monkeypatch, 1)
+    settings = wired_settings(tmp_path, {"orders": [*ORDERS, *REFUNDS]}, "rest", limit=2)
+    settings["sources"]["orders"]["on_success"] = "rest"
+    with pytest.raises(RunInterruptedError):
+        start(tmp_path, settings, Observer(is_stopped=Stop(0)))
+    start(tmp_path, settings, resume=True)
+    assert [row["id"] for row in written(tmp_path, "rest")] == [1, 2]
+
+
+def test_a_token_made_of_others_has_the_source_of_the_last_and_comes_behind_all(tmp_path: Path) -> None:
+    which = {"name": "which", "input": "rows", "condition": "row['id'] == 1"}
+    settings = wired_settings(
+        tmp_path,
+        {"orders": [{"id": 1}], "refunds": [{"id": 2}]},
+        "out",
+        "bad",
+        queues={"rows": {}, "joined": {}},
+        gates=[which | {"routes": {"true": "detour", "false": "joined"}}],
+        transforms=[
+            passing("longer", "detour", "joined"),
+            passing("check", "summed", "out", fail=[None]) | {"on_error": "bad"},
+        ],
+        aggregations=[SUM | {"options": {"value_field": "id"}}],
+    )
+    _, records = run_graph(tmp_path, settings)
+    (row,) = written(tmp_path, "bad")
+    assert (row["sum"], row["error_source"], row["error_row"]) == (3, "refunds", 1)
+    (node,) = [each["node_id"] for each in records["node"] if each["node_id"].startswith("transform_check")]
+    assert [each["step_index"] for each in records["node_state"] if each["node_id"] == node] == [4]
+
+
+def test_a_merged_token_has_the_source_of_its_branches(tmp_path: Path) -> None:
+    check = passing("check", "joined", "out", fail=[1, 2]) | {"on_error": "rest"}
+    settings = joined(tmp_path, gates=[FORK], aggregations=[])
+    settings["transforms"].append(check)
+    run_graph(tmp_path, settings)
+    assert [row["error_source"] for row in written(tmp_path, "rest")] == ["orders", "orders"]

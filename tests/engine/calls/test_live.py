@@ -4,12 +4,13 @@ import re
 import threading
 from concurrent.futures import CancelledError
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts.plugins import CallError, JsonObject
+from elspeth.contracts.plugins import CallError, JsonObject, PluginError
 from elspeth.core.canonical import CanonicalError
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.exchange import Exchange
@@ -177,6 +178,16 @@ def test_each_attempt_counts_against_the_rate_limit() -> None:
     assert time.now == pytest.approx(120, abs=0.1)
 
 
+def test_closing_closes_the_file_of_the_rate_limits(tmp_path: Path) -> None:
+    limits = RateLimitSettings(default_requests_per_minute=2, persistence_path=str(tmp_path / "rates.db"))
+    with closing(caller(FakeTime(), rate_limit=limits)) as live:
+        live.start(Oracle.of([SAID]), {"asked": 1}, row_index=0).result(SECONDS)
+        limit = live._limits.get("delphi")
+    assert limit is not None
+    with pytest.raises(PluginError, match="Cannot operate on a closed database"):
+        limit.acquire(FakeTime().pause)
+
+
 def test_what_the_row_is_not_to_blame_for_is_raised() -> None:
     def send(_: JsonObject) -> JsonObject:
         raise SystemExit(3)
@@ -192,7 +203,7 @@ def test_closing_gives_up_what_waits() -> None:
         asked.set()
         raise unavailable()
 
-    live = LiveCaller(RetrySettings(initial_delay_seconds=3600, max_delay_seconds=3600), RateLimitSettings(), 1)
+    live = LiveCaller(RetrySettings(initial_delay_seconds=1e10, max_delay_seconds=1e10), RateLimitSettings(), 1)
     future = live.start(Oracle(send), {"asked": 1}, row_index=0)
     assert asked.wait(SECONDS)
     live.close()
@@ -215,3 +226,6 @@ def test_closing_cancels_what_has_not_begun_and_does_not_wait_for_the_rest() -> 
     assert (first.done(), second.cancelled()) == (False, True)
     allowed.set()
     assert first.result(SECONDS).response == SAID
+    for thread in live._workers._threads:
+        thread.join(SECONDS)
+        assert not thread.is_alive()

@@ -89,7 +89,11 @@ def test_pages_are_recorded_as_calls_and_inputs_and_a_replay_asks_nobody(
     assert (again.calls, again.retries, len(server.received)) == (6, 3, 6)
 
 
-def test_what_ended_a_run_is_recorded(tmp_path: Path, server: LlmServer) -> None:
+@pytest.mark.parametrize("rows", [2, 500], ids=["after a commit", "with the first commit"])
+def test_what_ended_a_run_is_recorded(
+    tmp_path: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    groups_of(monkeypatch, rows)
     server.script = deque([page(1), *[answers(500)] * 3])
     with pytest.raises(PluginError) as raised:
         execute(build(tmp_path, settings(tmp_path, server)))
@@ -99,6 +103,22 @@ def test_what_ended_a_run_is_recorded(tmp_path: Path, server: LlmServer) -> None
     records = trail(tmp_path)
     assert [status for _, status in calls(records)] == ["success", "error", "error", "error"]
     assert not (tmp_path / "out.jsonl").exists()
+    run_id = records["run"][0]["run_id"]
+    replay = settings(tmp_path, server, run_mode="replay", replay_source_run_id=run_id)
+    with pytest.raises(PluginError, match=r"page=2 cannot be read: the server answered 500 .+ \(3 attempts\)"):
+        execute(build(tmp_path, replay))
+    server.script = deque([page(2), page(3)])
+    work(build(tmp_path, settings(tmp_path, server)), lambda each: each.resume(run_id))
+    asked = len(server.received)
+    execute(build(tmp_path, replay))  # of the attempts of both processes, the answers count
+    assert (written(tmp_path, "out"), len(server.received)) == (ROWS, asked)
+
+
+def test_a_single_attempt_is_not_counted(tmp_path: Path, server: LlmServer) -> None:
+    server.script = deque([answers(404)])
+    with pytest.raises(PluginError) as raised:
+        execute(build(tmp_path, settings(tmp_path, server)))
+    assert str(raised.value) == f"{server.url}/orders cannot be read: the server answered 404 Not Found"
 
 
 def test_what_a_run_whose_store_failed_had_received_is_stored_when_it_is_recorded(

@@ -38,6 +38,7 @@ def made_at(limit: RateLimit, time: FakeTime) -> float:
         ({"default_requests_per_second": 1, "default_requests_per_minute": 3}, [0, 1, 2, 60, 61]),
         ({"default_requests_per_second": 5, "default_requests_per_minute": 2}, [0, 0, 60, 60, 120]),
         ({"default_requests_per_second": 1, "default_requests_per_minute": 100}, [0, 1, 2, 3, 4]),
+        ({"default_requests_per_second": 2, "default_requests_per_minute": 2}, [0, 0, 60, 60, 120]),
         ({"default_requests_per_second": 1, "services": {"delphi": {"requests_per_second": 4}}}, [0, 0, 0, 0, 1]),
         ({"default_requests_per_second": 3, "services": {"dodona": {"requests_per_second": 1}}}, [0, 0, 0, 1, 1]),
     ],

@@ -203,6 +203,21 @@ def test_a_payload_that_is_not_the_recorded_answer_fails(db: LandscapeDB) -> Non
     )
 
 
+def test_a_payload_that_cannot_be_read_fails(db: LandscapeDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    record_run_with_calls(db, store, [(0, ASKED, [said("home")])])
+    caller = ReplayCaller(db, store, RUN_ID)
+    problem = "the payload of the answer that run asking recorded cannot be read: "
+    store._kept = dict.fromkeys(store._kept, b"no JSON")
+    assert failure(answers(caller, 0))["exception"].startswith(f"{problem}Expecting value")
+
+    def refuse(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(MemoryStore, "retrieve", refuse)
+    assert failure(answers(caller, 0))["exception"] == f"{problem}[Errno 13] Permission denied"
+
+
 def test_a_run_that_is_not_there_is_refused(db: LandscapeDB, payloads: PayloadStore) -> None:
     with pytest.raises(RunNotFoundError) as raised:
         ReplayCaller(db, payloads, "other")
@@ -245,6 +260,19 @@ def test_an_answer_that_the_plugin_does_not_know_is_compared_as_a_whole() -> Non
     (found,) = verified([{"murmured": 1}], [{"said": 1}])
     assert found.difference is not None
     assert found.difference.recorded_hash == stable_hash({"murmured": 1})
+
+
+def test_what_the_row_is_not_to_blame_for_is_raised() -> None:
+    def send(_: JsonObject) -> JsonObject:
+        raise SystemExit(3)
+
+    with LandscapeDB.in_memory() as db:
+        store = MemoryStore()
+        record_run_with_calls(db, store, [])
+        with closing(VerifyCaller(caller(FakeTime()), ReplayCaller(db, store, RUN_ID))) as verify:
+            future = verify.start(Oracle(send), ASKED, row_index=0)
+            with pytest.raises(SystemExit):
+                future.result(SECONDS)
 
 
 def test_closing_cancels_the_calls() -> None:
