@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts.errors import RecordableError, describe_kind, driver_message, recordable_message
+from elspeth.contracts.errors import RecordableError, describe_kind, driver_message, recordable_message, short_repr
 from elspeth.contracts.plugins import CallError, PluginError, RowRejectedError
 from elspeth.core.payload_store import relative_path
 
@@ -120,6 +120,11 @@ def test_a_connection_that_fails_is_explained_and_a_value_that_the_client_refuse
     assert driver_message(error).startswith("connection is bad: connection to server on socket")
     assert driver_message(psycopg.DataError(f"date too large: {VALUE}")) == f"DataError{MAY}"
     assert driver_message(RuntimeError(VALUE)) == f"RuntimeError{MAY}"
+
+
+def test_a_long_value_is_cut() -> None:
+    assert short_repr("x" * 58) == f"'{'x' * 58}'"
+    assert short_repr("x" * 59) == f"'{'x' * 59}..."
 
 
 ANY = st.recursive(

@@ -88,6 +88,16 @@ def test_the_name_of_a_payload_is_durable_whoever_wrote_it(
         assert synced.pop() == base / CONTENT_HASH[:2]
 
 
+def test_content_is_stored_where_there_are_no_locks(
+    store: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert store.retrieve(store.store(CONTENT)) == CONTENT
+
+
 def test_no_file_stays_open(store: FilesystemPayloadStore) -> None:
     before = os.listdir("/proc/self/fd")  # noqa: PTH208  names only
     store.store(CONTENT)

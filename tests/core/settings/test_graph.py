@@ -62,6 +62,11 @@ def test_branches_lead_to_a_join_or_a_sink(tmp_path: Path) -> None:
     assert all(order.index(wire.origin) < order.index(wire.target) for wire in wiring.wires)
 
 
+def test_a_quorum_may_be_all_branches(tmp_path: Path) -> None:
+    settings = load(tmp_path, changed(coalesce__0__policy="quorum", coalesce__0__quorum_count=2))
+    assert settings.coalesce[0].quorum_count == 2
+
+
 def changed(**changes: object) -> dict[str, Any]:
     """Return the settings with values at paths like ``gates__0__fork_to``."""
     settings = deepcopy(FORKED)
@@ -101,6 +106,16 @@ SECOND_FORK = {"name": "again", "condition": "True", "routes": {"true": "fork", 
         (
             {"gates__0__fork_to": ["a", "b", "copy", "true"]},
             ["gates[0].fork_to[3]: 'true' is a route of this gate already: give the branch another name"],
+        ),
+        (
+            {"gates__0__fork_to": ["a", "b", "copy", "continue"]},
+            ["gates[0].fork_to[3]: 'continue' is a route of this gate already: give the branch another name"],
+        ),
+        (
+            {"sinks__trail": {"plugin": "json", "options": {"path": "trail.json"}}}
+            | {"landscape": {"export": {"enabled": True, "sink": "trail", "format": "json"}}}
+            | {"gates__0__fork_to": ["a", "b", "copy", "trail"]},
+            ["gates[0].fork_to[3]: sink 'trail' takes the export of the audit trail: rows need another sink"],
         ),
         (
             {"gates__0__fork_to": ["a", "b", "copy", "cpy"]},

@@ -66,6 +66,16 @@ TWO_TABLES = """plugin: table
     options: {url: sqlite:///a.db, table: people}"""
 
 
+SECOND = '\n  - {{name: second, condition: "True", routes: {{"true": out, "false": {}}}}}'
+THIRD = '\n  - {name: third, condition: "True", routes: {"true": out, "false": out}}'
+SOME_ERROR_FIELDS = '{mode: strict, fields: ["kind: str", "error_reason: str", "error_step: str"]}'
+SPARE_SINK = """  spare:
+    plugin: csv
+    options: {path: spare.csv}
+output_sink: out
+landscape: {export: {enabled: false, sink: spare, format: csv}}"""
+
+
 VALID = """
 datasource:
   plugin: csv
@@ -301,6 +311,27 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
             ["gates[1]: no row comes here: no route of gates[0] continues"],
         ),
         ("true: other", "true: out", ["sinks.other: no row comes here: no route leads to this sink"]),
+        (
+            '"false": continue',
+            f'"false": out{SECOND.format("continue")}{THIRD}',
+            ["gates[1]: no row comes here: no route of gates[0] continues"],
+        ),
+        (
+            '"false": continue',
+            f'"false": continue{SECOND.format("out")}{THIRD}',
+            ["gates[2]: no row comes here: no route of gates[1] continues"],
+        ),
+        (
+            "options: {path: other.csv}",
+            f"error_fields: true\n    options: {{path: other.csv, schema: {SOME_ERROR_FIELDS}}}",
+            [
+                (
+                    "sinks.other.error_fields: the schema of the sink allows no field 'error_source', 'error_line', "
+                    "'error_row': name them in the schema, make it free, or leave error_fields out"
+                ),
+            ],
+        ),
+        ("output_sink: out", SPARE_SINK, ["sinks.spare: no row comes here: no route leads to this sink"]),
         (
             "options: {path: in.csv}",
             "options: {path: in.csv, on_validation_failure: othr}",
