@@ -153,6 +153,26 @@ def test_fields_that_come_several_ways_have_several_origins(records: LineageReco
     assert trace_columns(dataclasses.replace(records, nodes=both, edges=[way("x")])) == {}, "of which it is, is unknown"
 
 
+def test_a_field_that_one_way_loses_comes_by_the_other(records: LineageRecords) -> None:
+    like, edge = records.nodes[0], records.edges[0]
+    nodes = [
+        _node(name, NodeType.SOURCE, "csv", like, {"datasets": [{"namespace": "file", "name": name}]}) for name in "xy"
+    ]
+    steps = {"drop": FieldOrigins(removed=["a"]), "rename": FieldOrigins(same={"b": "a"})}
+    nodes += [
+        _node(name, NodeType.TRANSFORM, "any", like, {FIELD_ORIGINS: record_origins(origins)})
+        for name, origins in steps.items()
+    ]
+    nodes.append(_node("sink", NodeType.SINK, "csv", like, {}))
+    ways = [("x", "drop"), ("drop", "rename"), ("y", "rename"), ("rename", "sink")]
+    edges = [
+        dataclasses.replace(edge, from_node_id=first, to_node_id=then, default_mode=RoutingMode.MOVE)
+        for first, then in ways
+    ]
+    found = trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges))["sink"]
+    assert "y" in [each["name"] for each in found["b"]]
+
+
 def test_the_facet_of_a_run_names_the_fields_of_its_input(records: LineageRecords) -> None:
     (_, end) = events_of(records)
     assert_valid(end)

@@ -133,6 +133,14 @@ def test_the_transport_console_writes_where_logs_are_hidden(
         assert json.loads(line)["eventType"] == "START"
 
 
+def test_the_transport_console_adds_nothing_to_logs_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("openlineage.client.transport.console")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.Handler()])
+    open_transport({"type": "console"}).close()
+    assert logger.handlers == []
+
+
 def test_a_beat_is_the_same_event_at_another_time() -> None:
     start = event("START")
     time = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
