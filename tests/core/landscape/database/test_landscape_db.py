@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Connection, NullPool, create_engine, inspect, select, text
+from sqlalchemy import URL, Connection, NullPool, create_engine, event, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
@@ -149,6 +149,21 @@ def test_a_session_that_the_server_ended_while_it_was_idle_is_replaced(postgresq
             assert connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (before,)).scalar_one()
         with database.connection() as connection:
             assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != before
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", 60), ("?keepalives_idle=5", "5")])
+def test_a_server_is_asked_whether_it_is_still_there_unless_the_url_says_how(query: str, seconds: object) -> None:
+    given: dict[str, object] = {}
+
+    def note(*arguments: object) -> None:
+        given.update(arguments[-1])  # type: ignore[call-overload]  # the parameters
+        raise KeyError
+
+    engine = engines.durable_engine(make_url(f"postgresql+psycopg://localhost:1/audit{query}"), create=False)
+    event.listen(engine, "do_connect", note)
+    with pytest.raises(KeyError):
+        engine.connect()
+    assert given["keepalives_idle"] == seconds
 
 
 def test_a_database_with_other_tables_is_refused(database_url: str) -> None:

@@ -89,14 +89,15 @@ def test_entries_are_guarded(landscape: LandscapeDB, statement: str) -> None:
 
 
 def test_a_log_that_was_removed_is_begun_anew_and_says_so(landscape: LandscapeDB) -> None:
-    LandscapeRecorder(landscape).begin_run({}, "v1", run_id="a")
+    for run_id in ("c", "a"):
+        LandscapeRecorder(landscape).begin_run({}, "v1", run_id=run_id)
     with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.execute(delete(run_log_table))
     with landscape.snapshot() as connection, pytest.raises(LandscapeError, match="the log of runs is empty"):
         log_origin(connection)
     LandscapeRecorder(landscape).begin_run({}, "v1", run_id="b")
-    assert happenings(landscape) == [("lost", None), ("found", "a"), ("begun", "b")]
+    assert happenings(landscape) == [("lost", None), ("found", "c"), ("found", "a"), ("begun", "b")]
 
 
 WORK = """

@@ -107,8 +107,8 @@ def test_reasons_beyond_the_limit_count_as_one(
     for index, message in enumerate("abcd"):
         fail(graph, index, message)
     found = failed_rows(landscape, "run")
-    assert [(message, count) for _, _, message, count, _ in reasons(found)] == [
-        ("other reasons", 2),
-        ("a", 1),
-        ("b", 1),
+    assert reasons(found) == [
+        ("transform", "E", "other reasons", 2, 2),
+        ("transform", "E", "a", 1, 0),
+        ("transform", "E", "b", 1, 1),
     ]

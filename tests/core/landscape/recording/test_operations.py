@@ -53,12 +53,22 @@ def test_an_operation_waits_and_then_fails(recorder: LandscapeRecorder) -> None:
     pending = recorder.get_operation(operation_id)
     assert pending is not None
     assert pending.status is OperationStatus.PENDING
-    recorder.complete_operation(operation_id, "failed", error="no \x00 answer")
+    recorder.complete_operation(operation_id, "failed", error="no \x00 answer", object_version="1\x00")
     failed = recorder.get_operation(operation_id)
     assert failed is not None
     assert (failed.status, failed.error_message) == (OperationStatus.FAILED, "no \ufffd answer")
+    assert failed.object_version == "1\ufffd"
     assert failed.completed_at is not None
     assert failed.duration_ms == (failed.completed_at - failed.started_at).total_seconds() * 1000
+
+
+def test_an_empty_error_and_a_duration_of_zero_are_recorded(recorder: LandscapeRecorder) -> None:
+    record_graph(recorder)
+    operation_id = recorder.begin_operation("run", "sink", "sink_write").operation_id
+    recorder.complete_operation(operation_id, "failed", error="", duration_ms=0)
+    failed = recorder.get_operation(operation_id)
+    assert failed is not None
+    assert (failed.error_message, failed.duration_ms) == ("", 0.0)
 
 
 def test_an_operation_ends_even_if_the_clock_went_back(
@@ -152,11 +162,13 @@ def test_a_checkpoint_is_recorded(recorder: LandscapeRecorder, token_id: str) ->
         upstream_topology_hash=HASH,
         checkpoint_node_config_hash=HASH[::-1],
         aggregation_state={"count": 2},
+        sink_state={"out": 3},
         checkpoint_id="mine",
     )
     assert recorder.get_checkpoints("run") == [checkpoint]
     assert (checkpoint.checkpoint_id, checkpoint.token_id, checkpoint.node_id) == ("mine", token_id, "aggregation")
     assert (checkpoint.sequence_number, checkpoint.aggregation_state_json) == (7, '{"count":2}')
+    assert checkpoint.sink_state_json == '{"out":3}'
     assert (checkpoint.upstream_topology_hash, checkpoint.checkpoint_node_config_hash) == (HASH, HASH[::-1])
     assert checkpoint.format_version == 5
 
@@ -168,3 +180,7 @@ def test_checkpoints_are_listed_in_order(recorder: LandscapeRecorder, token_id: 
         )
     assert [each.sequence_number for each in recorder.get_checkpoints("run")] == [1, 2, 3]
     assert recorder.get_checkpoints("nowhere") == []
+    last = recorder.get_last_checkpoint("run")
+    assert last is not None
+    assert last.sequence_number == 3
+    assert recorder.get_last_checkpoint("nowhere") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -58,11 +59,18 @@ def test_before_1970_nothing_begins(recorder: LandscapeRecorder, monkeypatch: py
 def test_a_run_begins_as_the_caller_says(
     recorder: LandscapeRecorder, status: RunStatus | str, grade: ReproducibilityGrade | str
 ) -> None:
+    moment = datetime(2026, 1, 31, tzinfo=UTC)
     run = recorder.begin_run(
-        {}, "v1", run_id="mine", reproducibility_grade=grade, status=status, source_schema={"fields": "dynamic"}
+        {},
+        "v1",
+        run_id="mine",
+        reproducibility_grade=grade,
+        status=status,
+        source_schema={"fields": "dynamic"},
+        started_at=moment,
     )
     assert recorder.get_run("mine") == run
-    assert run.status is RunStatus.RUNNING
+    assert (run.status, run.started_at) == (RunStatus.RUNNING, moment)
     assert run.reproducibility_grade is ReproducibilityGrade.ATTRIBUTABLE_ONLY
     assert run.source_schema_json == '{"fields":"dynamic"}'
 
@@ -181,6 +189,8 @@ def test_what_the_source_held_is_recorded(recorder: LandscapeRecorder) -> None:
     assert run.source_field_resolution_json == '{"User Id":"user_id"}'
     assert run.schema_contract_json == '{"fields":[]}'
     assert run.schema_contract_hash == hashlib.sha256(b'{"fields":[]}').hexdigest()
+    run = recorder.record_run_source(run_id, schema_contract={})
+    assert (run.schema_contract_json, run.schema_contract_hash) == ("{}", hashlib.sha256(b"{}").hexdigest())
 
 
 # -- reproducibility -------------------------------------------------------------------------------------------------

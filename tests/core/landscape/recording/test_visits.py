@@ -142,6 +142,12 @@ def test_a_duration_that_is_not_given_is_the_time_since_the_beginning(
     assert ended.duration_ms == elapsed.total_seconds() * 1000
 
 
+def test_a_duration_and_a_latency_of_zero_are_recorded(recorder: LandscapeRecorder, state: NodeStateOpen) -> None:
+    call = recorder.record_call(state.state_id, 0, "http", "success", {}, latency_ms=0)
+    ended = recorder.complete_node_state(state.state_id, "completed", output_data={}, duration_ms=0)
+    assert (call.latency_ms, ended.duration_ms) == (0.0, 0.0)
+
+
 def test_a_quarantined_visit_may_hold_what_json_cannot_express(recorder: LandscapeRecorder, token: Token) -> None:
     state = recorder.begin_node_state(token.token_id, "source", 0, {"value": math.nan}, quarantined=True)
     problem = "a number is not finite, which JSON does not have"

@@ -131,6 +131,32 @@ def record_and_fail(store: RecordStore) -> None:
         raise KeyError
 
 
+def test_payloads_are_durable_before_the_records_of_a_unit_and_forgotten_with_them(
+    landscape: LandscapeDB, store: RecordStore
+) -> None:
+    told: list[tuple[str, list[str]]] = []
+
+    class Payloads:
+        def sync(self) -> None:
+            told.append(("sync", committed(landscape)))
+
+        def forget(self) -> None:
+            told.append(("forget", committed(landscape)))
+
+    store.commit_after(Payloads())
+    store.add(run("kept"))
+    assert told == [("sync", [])]
+    with pytest.raises(KeyError):
+        add_and_fail(store)
+    assert told[1:] == [("forget", ["kept"])]
+
+
+def add_and_fail(store: RecordStore) -> None:
+    with store.unit():
+        store.add(run("waiting"))
+        raise KeyError
+
+
 def test_the_outermost_unit_decides(landscape: LandscapeDB, store: RecordStore) -> None:
     with store.unit():
         with store.unit():

@@ -122,17 +122,33 @@ def test_what_is_kept_of_a_run_is_what_it_was(pruned: LandscapeDB) -> None:
     assert rows_left(pruned, "b") == {"pruned_runs": 1, "seals": 1}
 
 
-def test_seals_and_log_fit(pruned: LandscapeDB) -> None:
+def test_seals_and_log_fit(pruned: LandscapeDB, signer: Signer) -> None:
     assert faults_of(pruned) == []
     with pruned.snapshot() as connection:
         assert check_seals(connection).verdict == "2 of 2 sealed runs unchanged; the records of 1 more are in bags"
         assert check_log(connection).verdict == "4 runs in the log of runs, 9 entries"
+        unsigned = check_seals(connection, key=signer.public_key).faults
+    assert sorted(fault.run_id for fault in unsigned) == ["a", "b", "bb"]
 
 
 def test_only_runs_that_ended_before_the_moment_are_found(pruned: LandscapeDB, tmp_path: Path) -> None:
     assert [run.run_id for run in find_prunable(pruned, LATER, tmp_path)] == ["a", "bb"]
     moment = prunable(pruned, tmp_path, "bb").completed_at
     assert [run.run_id for run in find_prunable(pruned, moment, tmp_path)] == ["a"]
+
+
+def test_runs_are_found_in_the_order_they_began_with_bags_of_any_id(
+    landscape: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finish(landscape, "z/of others")
+    recorder = LandscapeRecorder(landscape)
+    record_graph(recorder, "a")
+    recorder.create_row("a", "source", 0, {})
+    recorder.complete_run("a", RunStatus.FAILED)
+    found = find_prunable(landscape, LATER, Path("bags"))
+    bags = [tmp_path / "bags" / name for name in ("z%2Fof%20others.zip", "a.zip")]
+    assert [(run.bag, run.rows) for run in found] == [(bags[0], 0), (bags[1], 1)]
 
 
 def test_the_name_of_a_pruned_run_leads_to_its_bag(pruned: LandscapeDB) -> None:
@@ -189,6 +205,10 @@ def exchange_bag(connection: Connection) -> None:
     connection.execute(update(pruned_runs_table).values(bag_hash="0" * 64))
 
 
+def exchange_root(connection: Connection) -> None:
+    connection.execute(update(pruned_runs_table).values(bag_root="0" * 64))
+
+
 def exchange_seal(connection: Connection) -> None:
     connection.execute(update(seals_table).where(seals_table.c.run_id == "b").values(root="0" * 64))
 
@@ -215,6 +235,7 @@ def add_another_run(connection: Connection) -> None:
 ATTACKS: Mapping[Callable[[Connection], None], str] = {
     forget: "run b: was pruned by entry 7, into the bag",
     exchange_bag: "run b: expected the bag",
+    exchange_root: "run b: expected the bag",
     exchange_seal: "run b: expected a seal with the root",
     move_start: "run b: began otherwise than entry 3 says",
     put_back: "run b: was pruned by the log, at entry 7, but is in the database: it was put back",

@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -216,7 +216,8 @@ def test_what_was_not_touched_passes(told: Told) -> None:
     assert faults_of(told.database) == []
     with told.database.snapshot() as connection:
         assert check_log(connection).verdict == "3 runs in the log of runs, 7 entries"
-    assert contradictions(told.database, old=told.old, newest=told.newest) == []
+    first = replace(told.old, size=0, root=tree_root([]))
+    assert contradictions(told.database, first=first, old=told.old, newest=told.newest) == []
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -415,6 +416,11 @@ PRUNED = {"entry": "pruned", "bag": "b.zip", "bag_hash": "0" * 64, "bag_root": "
         ({"entry": "begun", "run_id": "b", "config_hash": "0", "started_at": "x"}, "run 'b' is in the log already, at"),
         ({"entry": "imported", "run_id": "b", "status": "failed", "root": None}, "run 'b' is in the log already, at"),
         (PRUNED | {"run_id": "x", "status": "failed"}, "run 'x' was pruned, but had not begun"),
+        (
+            {"entry": "not_sent", "run_id": "x", "what": "x", "problem": "x"},
+            "something of run 'x' was not sent, but it had not begun",
+        ),
+        ({"entry": "sent", "run_id": "x", "what": "x"}, "something of run 'x' was sent, but it had not begun"),
         (PRUNED | {"run_id": "b", "status": "completed"}, "run 'b' was pruned, but its status was failed by the log"),
     ],
 )
@@ -430,6 +436,7 @@ def test_a_run_that_was_pruned_twice_is_named(told: Told) -> None:
     with administrator(told) as connection:
         write_log(connection, [*entries_of(connection), pruned, pruned])
         faults = faults_in(connection)
+        assert check_log(connection).verdict == f"3 runs in the log of runs, 9 entries, {len(faults)} faults"
     assert faults[0] == "log of runs: entry 8: run 'b' was pruned, but was pruned before, at entry 7"
 
 

@@ -204,8 +204,14 @@ def test_what_a_slower_process_left_is_not_recorded_as_the_newest(landscape: Lan
     before = Note.parse(Path("a.checkpoint").read_bytes(), "note")
     end(landscape, "b", plan("a.checkpoint"))
     record_attempt(landscape, "a.checkpoint", before, None)
+    newest = Note.parse(Path("a.checkpoint").read_bytes(), "note")
     with landscape.snapshot() as connection:
-        assert left_notes(connection) == {"a.checkpoint": Path("a.checkpoint").read_text()}
+        assert left_notes(connection) == {"a.checkpoint": newest.to_bytes().decode()}
+    name_places(landscape, ["a slower place"], "b")
+    record_attempt(landscape, "a slower place", before, None)
+    record_attempt(landscape, "a.checkpoint", cosigned(newest), None)
+    with landscape.snapshot() as connection:
+        assert newest_note(connection) == cosigned(newest).to_bytes().decode()
 
 
 def test_no_checkpoint_is_written_beside_the_database_as_a_file_of_it(tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape:
 def test_the_seal_tells_how_many_records_it_is_over(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     reported: list[tuple[int, int]] = []
     record_rows(recorder, 3)
+    record_graph(recorder, "beside")
     recorder.finalize_run("run", RunStatus.COMPLETED, progress=lambda done, total: reported.append((done, total)))
     assert [total for _, total in reported] == [reported[-1][0]] * len(reported)
     assert [done for done, _ in reported] == sorted({done for done, _ in reported})

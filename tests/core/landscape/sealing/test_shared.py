@@ -74,6 +74,7 @@ def test_a_seal_by_several_processes_is_over_what_the_transaction_holds(
     with recorder.unit_of_work():
         for label in ("one", "two", "three"):
             recorder.register_edge("run", "source", "sink", label, "move")
+        recorder.complete_node_state("state-open", "failed", run_id="run")
         recorder.complete_run("run", RunStatus.FAILED, readers=Readers.of(executor, stored.engine.url))
     assert executor.jobs > 3
     assert check(stored).verdict == "1 of 1 sealed runs unchanged"

@@ -76,7 +76,9 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
             before,
             source_field_resolution_json=json_or_none(field_resolution) or before.source_field_resolution_json,
             schema_contract_json=json_or_none(schema_contract) or before.schema_contract_json,
-            schema_contract_hash=stable_hash(schema_contract) if schema_contract else before.schema_contract_hash,
+            schema_contract_hash=(
+                before.schema_contract_hash if schema_contract is None else stable_hash(schema_contract)
+            ),
         )
         self._store.change(before, run)
         return run
