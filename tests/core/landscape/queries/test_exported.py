@@ -24,8 +24,11 @@ def test_the_tables_hold_the_types_asked_for_and_progress_counts_all_records(
     total = write_export(landscape, "run", path, format=ExportFormat.JSONL)
     monkeypatch.setattr(exported, "_ROWS", 2)
     counted: list[int] = []
+    stored: list[object] = []
     with (
-        exported.open_exported(path, [ROW, TOKEN], counted.append) as (connection, run_id),
+        exported.open_exported(
+            path, [ROW, TOKEN], counted.append, on_record=lambda each: stored.append(each.record["record_type"])
+        ) as (connection, run_id),
         landscape.connection() as original,
     ):
         assert run_id == "run"
@@ -34,3 +37,4 @@ def test_the_tables_hold_the_types_asked_for_and_progress_counts_all_records(
             assert connection.scalar(count) == original.scalar(count)
     assert counted == sorted(set(counted))
     assert counted[-1] == total
+    assert (len(stored), stored[0], stored[-1]) == (total + 1, "run", "manifest")

@@ -7,9 +7,15 @@ import pytest
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries import recorded
-from elspeth.core.landscape.queries.recorded import row_hashes
+from elspeth.core.landscape.queries.recorded import (
+    CallCount,
+    calls_of_rows,
+    calls_of_sources,
+    count_calls,
+    row_hashes,
+)
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from tests.fixtures.records import record_graph
+from tests.fixtures.records import DYNAMIC, record_graph, record_row
 
 
 @pytest.mark.parametrize("rows", [0, 4, 5])
@@ -26,3 +32,48 @@ def test_each_row_has_one_hash_however_many_are_read_at_once(
     assert list(row_hashes(landscape, "run", "source")) == [
         (index, stable_hash({"id": index})) for index in range(rows)
     ]
+
+
+def test_a_call_of_a_visit_or_with_the_same_request_of_an_operation_is_another_attempt(
+    landscape: LandscapeDB, recorder: LandscapeRecorder
+) -> None:
+    record_graph(recorder)
+    record_row(recorder)
+    for requests in ([1, 2, 2], [3, 1]):
+        operation = recorder.begin_operation("run", "source", "source_load").operation_id
+        for request in requests:
+            recorder.record_operation_call(operation, "http", "success", {"q": request})
+    for index in range(2):
+        recorder.record_call("state-0", index, "http", "success", {"q": index})
+    with landscape.snapshot() as connection:
+        assert count_calls(connection, "run") == CallCount(calls=7, retries=2)
+
+
+def test_recorded_calls_are_in_the_order_of_rows_and_of_calls(
+    landscape: LandscapeDB, recorder: LandscapeRecorder
+) -> None:
+    record_graph(recorder)
+    for row in range(3):
+        record_row(recorder, row)
+        for index in (1, 0):
+            recorder.record_call(f"state-{row}", index, "http", "success", {})
+    found = calls_of_rows(landscape, "run", range(2))
+    assert [(row, call.state_id, call.call_index) for row, call in found] == [
+        (row, f"state-{row}", index) for row in range(2) for index in range(2)
+    ]
+
+
+def test_calls_of_sources_are_told_from_those_of_other_sources_and_of_sinks(
+    landscape: LandscapeDB, recorder: LandscapeRecorder
+) -> None:
+    record_graph(recorder)
+    recorder.register_node("run", "http", "source", "1", {}, node_id="second", schema_config=DYNAMIC)
+    for node_id, kind in (("second", "source_load"), ("source", "source_load"), ("sink", "sink_write")):
+        operation = recorder.begin_operation("run", node_id, kind).operation_id
+        for request in range(2):
+            recorder.record_operation_call(operation, "http", "success", {"of": node_id, "q": request})
+    of_second, of_source = (
+        [stable_hash({"of": name, "q": each}) for each in range(2)] for name in ("second", "source")
+    )
+    assert [call.request_hash for call in calls_of_sources(landscape, "run")] == [*of_second, *of_source]
+    assert [call.request_hash for call in calls_of_sources(landscape, "run", "source")] == of_source

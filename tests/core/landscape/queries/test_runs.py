@@ -9,9 +9,11 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
-from elspeth.core.landscape.queries.runs import AmbiguousRunError, list_runs, resolve_run
+from elspeth.core.landscape.database.pruned_runs import PrunedRunError
+from elspeth.core.landscape.queries.runs import AmbiguousRunError, list_runs, newest_run, resolve_run
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema.contracts import Run
+from tests.core.landscape.queries.test_outputs import prune
 from tests.fixtures.corruption import edit_unseen
 from tests.fixtures.rich_run import recorded, rich_run
 
@@ -43,6 +45,22 @@ def test_a_full_id_that_is_the_prefix_of_another_is_found(landscape: LandscapeDB
     for run_id, after in (("run-1", 1), ("run-10", 2)):
         begin(landscape, run_id, after=after)
     assert resolve_run(landscape, "run-1") == "run-1"
+
+
+def test_the_beginning_of_an_id_is_that_of_a_pruned_run_only_if_it_fits_no_other(landscape: LandscapeDB) -> None:
+    begin(landscape, "run-1", after=0)
+    prune(landscape, "run-2", "x.csv", 1)
+    assert resolve_run(landscape, "run") == "run-1"
+    with pytest.raises(PrunedRunError):
+        resolve_run(landscape, "run-2")
+
+
+def test_the_newest_run_may_be_a_pruned_one(landscape: LandscapeDB) -> None:
+    for run_id, after in (("c", 0), ("a", 1)):
+        begin(landscape, run_id, after=after - 5 * 86_400_000_000)
+    assert newest_run(landscape)[0] == "a"
+    prune(landscape, "b", "x.csv", 31)
+    assert newest_run(landscape)[0] == "b"
 
 
 def test_an_ambiguous_prefix_lists_the_newest_runs(landscape: LandscapeDB) -> None:

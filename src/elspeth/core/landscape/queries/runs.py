@@ -81,11 +81,12 @@ def newest_run(db: LandscapeDB) -> tuple[str, datetime]:
     columns = runs_table.c
     newest = select(columns.run_id, columns.started_at).order_by(columns.started_at.desc(), columns.run_id.desc())
     with db.connection() as connection:
-        found = {row.run_id: row.started_at for row in connection.execute(newest.limit(1))}
-        found |= {run.run_id: datetime.fromisoformat(run.started_at) for run in read_pruned_runs(connection)}
+        found = [(stored_time_text(row.started_at), row.run_id) for row in connection.execute(newest.limit(1))]
+        found += [(run.started_at, run.run_id) for run in read_pruned_runs(connection)]
     if not found:
         raise RunNotFoundError(f"audit database {db.url} holds no run")
-    return max(found.items(), key=lambda run: (run[1], run[0]))
+    started_at, run_id = max(found)
+    return run_id, datetime.fromisoformat(started_at)
 
 
 def _no_latest(db: LandscapeDB) -> str:
