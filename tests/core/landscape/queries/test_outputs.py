@@ -18,6 +18,7 @@ from elspeth.core.landscape.queries.outputs import (
 )
 from elspeth.core.landscape.queries.recorded import objection_in
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth_schema.contracts import OperationStatus
 from tests.fixtures.records import DYNAMIC, HASH, record_graph, record_row
 
 CONTENT = b"id\n1\n"
@@ -53,7 +54,9 @@ def test_outputs_are_those_that_sinks_published_sorted_by_sink(
             config = {"options": {"path": f"{version}.csv"}}
             recorder.register_node("run", "csv", kind, "1", config, node_id=node_id, schema_config=DYNAMIC)
         begun = recorder.begin_operation("run", node_id, "source_load" if kind == "source" else "sink_write")
-        recorder.complete_operation(begun.operation_id, status, object_version=version, output_data={"rows": 0})
+        recorder.complete_operation(
+            begun.operation_id, OperationStatus(status), object_version=version, output_data={"rows": 0}
+        )
     with landscape.snapshot() as connection:
         found = [(each.sink, each.path, each.object_version) for each in recorded_outputs(connection, "run")]
     assert found == [("a", "2.csv", "2"), ("b", "1.csv", "1"), ("sink", "x.csv", "4")]

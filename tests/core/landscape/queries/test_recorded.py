@@ -15,6 +15,7 @@ from elspeth.core.landscape.queries.recorded import (
     row_hashes,
 )
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth_schema.contracts import OperationType
 from tests.fixtures.records import DYNAMIC, record_graph, record_row
 
 
@@ -68,7 +69,11 @@ def test_calls_of_sources_are_told_from_those_of_other_sources_and_of_sinks(
 ) -> None:
     record_graph(recorder)
     recorder.register_node("run", "http", "source", "1", {}, node_id="second", schema_config=DYNAMIC)
-    for node_id, kind in (("second", "source_load"), ("source", "source_load"), ("sink", "sink_write")):
+    for node_id, kind in (
+        ("second", OperationType.SOURCE_LOAD),
+        ("source", OperationType.SOURCE_LOAD),
+        ("sink", OperationType.SINK_WRITE),
+    ):
         operation = recorder.begin_operation("run", node_id, kind).operation_id
         for request in range(2):
             recorder.record_operation_call(operation, "http", "success", {"of": node_id, "q": request})
