@@ -22,8 +22,10 @@ from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_PATTERNS
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PublicKey, Signer, generate_keys, load_signer
-from elspeth.evidence.verifier import _line_patterns
+from elspeth.evidence.verifier import _line_patterns, _record_types
 from elspeth.evidence.verifier._examination import Documents
+from elspeth.evidence.verifier._record_schema import read_shapes
+from elspeth.evidence.verifier._record_types import read_rules
 from elspeth.evidence.verifier.procedure import Status
 from elspeth.evidence.verifier.proof import verify_proof
 from tests.evidence.bags import (
@@ -162,6 +164,17 @@ def test_a_schema_that_asks_too_much_is_refused(case: str, tmp_path: Path, signe
     assert problem in detail
 
 
+@pytest.mark.parametrize(
+    "change",
+    [groups(4), field({"enum": list(range(200))}), pattern("^a{999}b$")],
+    ids=["groups", "choices", "pattern"],
+)
+def test_a_schema_may_ask_for_as_much_as_the_bounds_say(change: Change) -> None:
+    document = json.loads(json.dumps(SCHEMA))
+    change(document)
+    assert read_shapes(canonical(document), bag.SCHEMA).keys() == read_shapes(canonical(SCHEMA), bag.SCHEMA).keys()
+
+
 def sealed(tmp_path: Path, signer: Signer, schema: object = SCHEMA, references: object = REFERENCES) -> Files:
     """Seal a bag with other documents."""
     documents = {bag.SCHEMA: canonical(schema), bag.REFERENCES: canonical(references)}  # type: ignore[arg-type]
@@ -193,6 +206,11 @@ def test_rules_that_ask_too_much_are_refused(case: str, tmp_path: Path, signer: 
     change(document)
     [(step, detail)] = faults(verify(sealed(tmp_path, signer, references=document), key))
     assert (step, problem in detail) == (4, True)
+
+
+def test_rules_may_be_of_as_many_types_as_the_bound_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_record_types, "MAX_TYPES", len(REFERENCES["order"]))
+    assert list(read_rules(canonical(REFERENCES), bag.REFERENCES).types) == REFERENCES["order"]
 
 
 TEXTS: dict[str, tuple[bytes, str]] = {

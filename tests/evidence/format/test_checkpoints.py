@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import pytest
 
+from elspeth.evidence.format import checkpoints
 from elspeth.evidence.format.checkpoints import Checkpoint, LogProof, looks_like_log_proof
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, tree_root
@@ -50,6 +51,16 @@ def test_extension_lines_are_kept() -> None:
 def test_what_is_no_checkpoint_is_refused(text: str, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^{problem}"):
         Checkpoint.parse(text.encode(), "checkpoint")
+
+
+def test_a_checkpoint_and_a_proof_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Checkpoint.parse(f"log\n{2**63 - 1}\n{ROOT}\n".encode(), "checkpoint").size == 2**63 - 1
+    proof = f"c2sp.org/tlog-proof@v1\nextra dHdv\nindex 1\n{63 * (ROOT + chr(10))}\n{NOTE}".encode()
+    monkeypatch.setattr(checkpoints, "MAX_PROOF", len(proof))
+    assert len(LogProof.parse(proof, "proof").hashes) == 63
+    monkeypatch.setattr(checkpoints, "MAX_PROOF", len(proof) - 1)
+    with pytest.raises(EvidenceError, match=f"^proof: expected a proof of at most {len(proof) - 1:,} bytes, got"):
+        LogProof.parse(proof, "proof")
 
 
 def test_an_empty_log_has_a_checkpoint() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.evidence.format import compression
-from elspeth.evidence.format.compression import open_decompressed
+from elspeth.evidence.format.compression import Allowance, open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.outputs.compression import MARKS, Compression, compressing, find_compression, load_zstd, missing_library
 from tests.fixtures.effort import law
@@ -173,6 +173,20 @@ def test_a_file_may_grow_by_the_factor(tmp_path: Path, kind: Compression, monkey
     assert read(tmp_path / "trail", whole) == content
     monkeypatch.setattr(compression, "MAX_FACTOR", len(content) // len(whole))
     assert problem_of(tmp_path / "trail", whole).startswith("expected at most ")
+
+
+@EVERY
+def test_files_of_one_export_share_what_they_may_take(
+    tmp_path: Path, kind: Compression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "MAX_UNPACKED", 3 * len(CONTENT))
+    path, shared = tmp_path / "trail", Allowance(0)
+    path.write_bytes(compressed(kind, CONTENT))
+    for _ in range(3):
+        with open_decompressed(path, shared) as file:
+            assert file.read() == CONTENT
+    with open_decompressed(path, shared) as file, pytest.raises(EvidenceError, match="expected at most 24 bytes when"):
+        file.read()
 
 
 def test_a_frame_that_needs_a_large_window_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
+from elspeth.evidence.format import notes
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
-from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSigner, VerifierKey
+from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSignature, NoteSigner, VerifierKey
 from elspeth.evidence.format.signatures import PublicKey, Signer
 
 FOO = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
@@ -159,6 +160,29 @@ SIGNATURE = PETERS_NOTE.splitlines()[-1].decode()
 def test_what_is_no_note_is_refused(note: bytes, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^note: {problem}"):
         Note.parse(note, "note")
+
+
+def test_a_note_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "MAX_NOTE", len(PETERS_NOTE))
+    assert Note.parse(PETERS_NOTE, "note").to_bytes() == PETERS_NOTE
+    monkeypatch.undo()
+    assert len(Note.parse(b"text\n\n" + f"{SIGNATURE}\n".encode() * 100, "note").signatures) == 100
+
+
+@pytest.mark.parametrize(("timestamp", "found"), [(0, 0), (2**63 - 1, 2**63 - 1), (2**63, None)])
+def test_the_time_of_a_cosignature_has_63_bits(timestamp: int, found: int | None) -> None:
+    value = timestamp.to_bytes(8, "big") + bytes(64)
+    assert NoteSignature(name="name", key_id=bytes(4), value=value).timestamp == found
+
+
+def test_of_several_cosignatures_of_a_witness_the_newest_counts_and_each_is_kept_once() -> None:
+    note = PETER_SIGNS.sign(b"text\n")
+    older, newer = (PETER_SIGNS.cosign(b"text\n", moment) for moment in (1, 2))
+    witness = PETER_SIGNS.verifier_key(NoteKeyType.COSIGNATURE)
+    for both in ((older, newer), (newer, older)):
+        cosigned = note.with_signatures(both).with_signatures([older])
+        assert cosigned.signatures == (*note.signatures, *both)
+        assert cosigned.verify([witness], "note") == {witness: newer}
 
 
 def test_a_text_may_have_empty_lines() -> None:

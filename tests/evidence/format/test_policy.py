@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from elspeth.evidence.format import policy as policies
 from elspeth.evidence.format.checkpoints import Checkpoint
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import tree_root
@@ -142,6 +143,16 @@ def test_names_are_bytes() -> None:
 )
 def test_what_is_no_policy_is_refused(text: str, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^{problem.replace('|', chr(92) + '|')}"):
+        policy(text)
+
+
+def test_a_policy_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"log {LOG_VKEY}\nwitness X1 {VKEYS[0]}\ngroup g any X1\nquorum g\n"
+    monkeypatch.setattr(policies, "MAX_POLICY", len(text))
+    monkeypatch.setattr(policies, "MAX_POLICY_NAMES", 3)
+    assert policy(text).quorum == "g"
+    monkeypatch.setattr(policies, "MAX_POLICY_NAMES", 2)
+    with pytest.raises(EvidenceError, match="^policy, line 3: expected at most 2 logs, witnesses and groups$"):
         policy(text)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
-from elspeth.evidence.format.signatures import PublicKey
+from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier import _examination, reader
 from elspeth.evidence.verifier._examination import compute_root
-from elspeth.evidence.verifier.procedure import Verification
+from elspeth.evidence.verifier.procedure import Verdict, Verification
 from elspeth.evidence.verifier.verify import verify_files
-from tests.evidence.bags import MemoryFiles, reseal, verify
+from tests.evidence.bags import MemoryFiles, faults, make_bag, records, reseal, to_lines, verify
 from tests.fixtures.executors import ClusterExecutor, InlineExecutor
 
 Files = dict[str, bytes]
@@ -36,6 +38,22 @@ def test_a_sound_bag_is_verified(signed: Files, key: PublicKey, kind: type[Inlin
     executor = kind()
     assert verify_files(MemoryFiles(signed), key=key, executor=executor) == verify(signed, key)
     assert executor.jobs
+
+
+def test_numbers_and_salts_go_on_from_block_to_block(
+    signed: Files, signer: Signer, key: PublicKey, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    assert verify_files(MemoryFiles(signed), key=key, progress=seen.append).verdict is Verdict.VERIFIED
+    assert (seen, seen[-1]) == (sorted(set(seen)), 13)
+    assert len(seen) > 3
+    altered = signed[bag.RECORDS].replace(b'"seconds":0.5,', b'"seconds":0.6,')
+    assert faults(verify({**signed, bag.RECORDS: altered}))[-1][1].startswith(
+        "data/records.jsonl, line 6: expected the"
+    )
+    first, second, *rest = records()
+    lines = to_lines([first, {**second, "row_index": "2"}, *rest])
+    assert [step for step, _ in faults(verify(make_bag(tmp_path, lines, signer), key))] == [4]
 
 
 @given(data=st.data())

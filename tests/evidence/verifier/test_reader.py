@@ -16,7 +16,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.procedure import Verdict
-from elspeth.evidence.verifier.reader import open_bag
+from elspeth.evidence.verifier.reader import batches_of_lines, open_bag
 from elspeth.evidence.verifier.verify import verify_bag
 
 
@@ -103,6 +103,26 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch
     with zipfile.ZipFile(tmp_path / "bag.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data/records.jsonl", bytes(2 << 20))
     assert refusal(tmp_path / "bag.zip").endswith("bytes in this archive, got 2,097,152")
+    for name, bound in (("MAX_UNPACKED", 2 << 20), ("MAX_FACTOR", 2000)):
+        with monkeypatch.context() as patched:
+            patched.setattr(reader, name, bound)
+            read_all(tmp_path / "bag.zip")
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_a_line_may_have_as_many_bytes_as_the_bound(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_LINE", 5)
+
+    def lines(data: bytes) -> list[bytes]:
+        blocks = (data[start : start + size] for start in range(0, len(data), size))
+        return [line for batch in batches_of_lines(blocks, "records") for line in batch]
+
+    assert lines(b"12345\n1\n12345\n") == [b"12345", b"1", b"12345"]
+    if size < 6:
+        with pytest.raises(EvidenceError, match=r"^records, line 3: expected at most 5 bytes, got more$"):
+            lines(b"1\n2\n1234567890123\n")
+    with pytest.raises(EvidenceError, match=r"^records, line 3: expected a line feed at its end, .* after b'3': the"):
+        lines(b"1\n2\n3")
 
 
 def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
@@ -127,12 +147,18 @@ def test_more_files_than_a_bag_has_are_refused(tmp_path: Path, monkeypatch: pyte
     assert refusal(tmp_path) == f"{tmp_path}: expected at most 2 files, got more"
     path = zipped(tmp_path / "bag.zip", dict.fromkeys("abc", b""))
     assert refusal(path) == f"{path}: expected at most 2 files, got 3"
+    monkeypatch.setattr(reader, "MAX_FILES", 4)  # three files, and the archive
+    read_all(tmp_path)
+    monkeypatch.setattr(reader, "MAX_FILES", 3)
+    read_all(path)
 
 
 def test_a_document_of_absurd_size_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "bagit.txt").open("wb") as file:
         file.truncate(1 << 40)  # a sparse file: it takes no room
     assert refusal(tmp_path) == "bagit.txt: expected at most 4,194,304 bytes, got 1,099,511,627,776"
+    (tmp_path / "bagit.txt").write_bytes(bytes(4_194_304))
+    read_all(tmp_path)
 
 
 def test_damaged_archives_are_refused(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +17,7 @@ from elspeth.evidence.format.canonical import canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._record_schema import read_shapes
-from elspeth.evidence.verifier._shapes import PatternBudget, Shape
+from elspeth.evidence.verifier._shapes import PatternBudget, Shape, ValueRule
 from tests.evidence.bags import SCHEMA, records, to_lines
 
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
@@ -120,6 +123,32 @@ def number_shape() -> Shape:
     shape = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     [found] = read_shapes(json.dumps({"oneOf": [shape]}).encode(), "schema")["n"]
     return found
+
+
+def test_a_value_may_be_at_its_bounds_and_not_beyond() -> None:
+    number, text = ValueRule(type="integer", minimum=2, maximum=5), ValueRule(type="string", max_length=2)
+    assert [each for each in range(9) if number.problem(each) is None] == [2, 3, 4, 5]
+    assert [each for each in ("", "a", "ab", "abc") if text.problem(each) is None] == ["", "a", "ab"]
+    assert (
+        number.pattern(captured=True) is ValueRule(type="integer", minimum=0, maximum=5).pattern(captured=True) is None
+    )
+    short = ValueRule(type="string", regex=re.compile("[a-z]{3}"), regex_length=3, max_length=2)
+    assert short.pattern(captured=True) is None
+    assert replace(short, max_length=3).pattern(captured=True) == '"([a-z]{3})"'
+
+
+def test_a_choice_is_of_its_type() -> None:
+    rule = ValueRule(choices=(1, "a", None))
+    assert [each for each in (1, "a", None) if rule.problem(each) is not None] == []
+    assert [each for each in (True, 1.0, "1", "b") if rule.problem(each) is None] == []
+
+
+def test_a_schema_may_use_its_budget_up() -> None:
+    budget = PatternBudget("schema", 5)
+    budget.take(3)
+    budget.take(2)
+    with pytest.raises(EvidenceError, match="^schema: expected shapes with patterns of at most 5 characters, got more"):
+        budget.take(1)
 
 
 def test_ordinary_lines_are_recognised() -> None:

@@ -211,6 +211,7 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
     "constant": (changed(4, status="lost"), "line 5: status: expected 'done' or 'open', got 'lost'"),
     "null": (changed(1, digest=None), "line 2: digest: expected string, got None"),
     "boolean": (changed(8, good=1), "line 9: good: expected boolean, got 1"),
+    "truth for a number": (changed(2, row_index=True), "line 3: row_index: expected integer, got True"),
     "further field": (changed(8, more=1), "line 9: more: expected no field of this name, got one"),
     "exactly one": (changed(8, row=UUID), "line 9: file, row: expected exactly one that is not null, got 2"),
     "unknown type": (
@@ -316,9 +317,17 @@ def test_step_4_a_salt_where_there_should_be_none(
     assert faults(verify(files, key)) == [(4, f"data/records.jsonl, line 1: {problem}")]
 
 
-def test_step_5_counts_that_are_not_those_of_the_lines(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, to_lines(records()), signer, run=run_facts(run_status="running"))
-    problem = "status of the run: expected 'running' as in the statement, got 'completed'"
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        (run_facts(run_status="running"), "status of the run: expected 'running' as in the statement, got 'completed'"),
+        (run_facts("run-2"), "run_id: expected 'run-2' as in the statement, got 'run-1'"),
+    ],
+)
+def test_step_5_counts_that_are_not_those_of_the_lines(
+    facts: RunFacts, problem: str, signer: Signer, key: PublicKey, tmp_path: Path
+) -> None:
+    files = make_bag(tmp_path, to_lines(records()), signer, run=facts)
     assert faults(verify(files, key)) == [(5, f"data/records.jsonl: {problem}")]
 
 
@@ -405,6 +414,11 @@ def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: P
     files = make_bag(tmp_path, to_lines(changed(0, config_hash="0" * 64)), signer)
     problem = "hashes: expected in config_hash the SHA-256 of settings_json, got another"
     assert faults(verify(files, key)) == [(9, f"data/records.jsonl, line 1: {problem}")]
+    *some, operation = records()
+    second = {**some[-1], "node_id": "transform", "node_type": "transform", "config_hash": "0" * 64}
+    files = make_bag(tmp_path, to_lines([*some, second, operation]), signer)
+    problem = "hashes: expected in config_hash the SHA-256 of config_json, got another"
+    assert faults(verify(files, key)) == [(9, f"data/records.jsonl, line 13: {problem}")]
 
 
 def test_a_path_that_is_not_a_bag(tmp_path: Path) -> None:

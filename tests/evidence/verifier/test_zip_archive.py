@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import subprocess
 import zipfile
@@ -65,7 +66,7 @@ def in_both(offset: int, form: str, value: int) -> Change:
     return change
 
 
-def with_extra(identifier: int, content: bytes) -> Callable[[Files], bytes]:
+def with_extra(identifier: int, content: bytes, more: bytes = b"") -> Callable[[Files], bytes]:
     """Build an archive whose first entry has an extra field."""
 
     def build(files: Files) -> bytes:
@@ -74,7 +75,7 @@ def with_extra(identifier: int, content: bytes) -> Callable[[Files], bytes]:
             for number, (name, data) in enumerate(files.items()):
                 info = zipfile.ZipInfo(f"bag/{name}")
                 if number == 0:
-                    info.extra = struct.pack("<HH", identifier, len(content)) + content
+                    info.extra = struct.pack("<HH", identifier, len(content)) + content + more
                 archive.writestr(info, data)
         return buffer.getvalue()
 
@@ -186,6 +187,18 @@ ATTACKS: dict[str, tuple[Callable[[Files], bytes], str]] = {
     "another disk of an entry": (changed(put_central(34, "<H", 1)), "expected an entry without a comment"),
     "an entry somewhere else": (changed(put_central(42, "<I", 9, number=1)), "expected an entry at byte"),
     "sizes behind the data": (streamed, "expected it stored or deflated"),
+    "the mode of a directory on a file": (
+        changed(put_central(38, "<I", (stat.S_IFDIR | 0o755) << 16)),
+        "expected plain files and directories only",
+    ),
+    "times twice in an extra field": (
+        with_extra(0x5455, b"time", b"UT\x04\x00time"),
+        "expected extra fields with times and sizes at most",
+    ),
+    "an extra field that is cut off": (
+        with_extra(0x000A, b"time", b"UT\x05\x00time"),
+        "expected extra fields with times and sizes at most",
+    ),
     "a name in an extra field": (
         with_extra(0x7075, b"\x01\x00\x00\x00\x00bag/evil"),
         "expected extra fields with times and sizes at most",
@@ -255,6 +268,18 @@ def test_large_archives_are_read_by_their_own_records(monkeypatch: pytest.Monkey
     assert path.read_bytes().count(b"PK\x06\x06") == 1
     with open_bag(path) as found:
         assert {name: found.read(name) for name in found.sizes} == files
+
+
+def test_the_central_directory_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = zipped({"bagit.txt": b""})
+    length = len(data) - 22 - central(data)
+    monkeypatch.setattr(_zip_archive, "MAX_DIRECTORY", length)
+    assert read_members(io.BytesIO(data), len(data), "bag.zip", most=1)
+    monkeypatch.setattr(_zip_archive, "MAX_DIRECTORY", length - 1)
+    with pytest.raises(
+        EvidenceError, match=f"^bag.zip: expected a central directory of at most {length - 1} bytes, got"
+    ):
+        read_members(io.BytesIO(data), len(data), "bag.zip", most=1)
 
 
 def test_a_member_unpacks_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
