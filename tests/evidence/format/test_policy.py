@@ -152,7 +152,7 @@ def test_a_policy_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(policies, "MAX_POLICY_NAMES", 3)
     assert policy(text).quorum == "g"
     monkeypatch.setattr(policies, "MAX_POLICY_NAMES", 2)
-    with pytest.raises(EvidenceError, match="^policy, line 3: expected at most 2 logs, witnesses and groups$"):
+    with pytest.raises(EvidenceError, match=r"^policy, line 3: expected at most 2 logs, witnesses and groups$"):
         policy(text)
 
 

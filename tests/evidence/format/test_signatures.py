@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from securesystemslib.exceptions import Error as SigningError
 
 from elspeth.evidence.format.envelopes import Envelope, pae
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
@@ -205,6 +206,17 @@ def test_an_encrypted_key_that_is_restricted_to_pss_is_refused_before_it_signs(
         load_signer(str(encrypted), passphrase=lambda _: "another")
 
 
+def test_neither_half_of_a_key_that_is_restricted_to_pss_is_used(pss_only: Path, tmp_path: Path) -> None:
+    public, certificate = tmp_path / "pub.pem", tmp_path / "certificate.pem"
+    openssl("pkey", "-in", str(pss_only), "-pubout", "-out", str(public))
+    openssl("req", "-x509", "-new", "-key", str(pss_only), "-subj", "/CN=Audit", "-out", str(certificate))
+    for path in (public, certificate):
+        with pytest.raises(KeyFileError, match=r"restricted to it \(id-RSASSA-PSS\)"):
+            load_public_key(path)
+    with pytest.raises(KeyFileError, match=r"restricted to it \(id-RSASSA-PSS\)"):
+        load_signer(str(pss_only))
+
+
 def test_an_encrypted_key_that_cannot_be_examined_signs(tmp_path: Path) -> None:
     (tmp_path / "plain.pem").write_bytes(pem(P256))
     encrypting = ["pkcs8", "-topk8", "-v2", "des3", "-passout", "pass:open sesame"]
@@ -241,6 +253,18 @@ def test_a_signer_that_uses_another_key_seals_nothing(tmp_path: Path) -> None:
         signer.sign(b"data")
     problem = "the signature is not by the public key given: check that they belong together"
     assert str(caught.value) == f"signing: {problem}"
+
+
+@pytest.mark.parametrize("fault", [OSError("no network"), SigningError("no card"), ValueError("no hexadecimal")])
+def test_a_signer_that_fails_is_an_error_of_the_key(tmp_path: Path, fault: Exception) -> None:
+    class Service:
+        def sign(self, _: bytes) -> object:
+            raise fault
+
+    generate_keys(tmp_path)
+    signer = replace(load_signer(str(tmp_path / PRIVATE_KEY)), backend=Service())  # type: ignore[arg-type]
+    with pytest.raises(KeyFileError, match=f"^signing: the signer failed: {fault}$"):
+        signer.sign(b"data")
 
 
 def test_a_signer_by_uri_that_is_not_there(tmp_path: Path) -> None:

@@ -331,6 +331,9 @@ def test_a_proof_carries_the_certificates(certified: Files, tmp_path: Path) -> N
         write(path, replace(proof, files=changed).to_bytes())
         result = verify_proof(path, certified_by=by_root)
         assert (result.verdict, faults(result)[0][0]) == (Verdict.NOT_VERIFIED, 2)
+    write(path, replace(proof, files={**proof.files, "more": b""}).to_bytes())
+    with pytest.raises(EvidenceError, match="files: expected no further member, got 'more'"):
+        verify_proof(path, certified_by=by_root)
 
 
 def test_damaged_certificates_are_faults_of_step_2(certified: Files, tmp_path: Path) -> None:
@@ -368,6 +371,8 @@ def test_a_chain_is_checked_before_it_signs(tmp_path: Path) -> None:
     assert "expected first the certificate of the key" in refusal(pem(MIDDLE, LEAF))
     assert "to lead to one of those given" in refusal(pem(LEAF, make_root("Another")))
     assert "expected certificates in PEM" in refusal(LEAF.private_pem)
+    assert "expected 1 to 10 certificates of at most 65,536 bytes, got 11" in refusal(pem(LEAF, *[MIDDLE] * 10))
+    assert certify(signer, write(chain, pem(LEAF, *[MIDDLE] * 9))).certificates == pem(LEAF, *[MIDDLE] * 9)
     late = MIDDLE.issue("Audit", key=LEAF.key, ends=NOW - DAY / 2)
     assert f"{chain}: expected a certificate valid at" in refusal(pem(late, MIDDLE))
     with pytest.raises(EvidenceError, match=r"missing.pem: cannot be read: No such file"):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,8 +16,11 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import PublicKey
+from elspeth.evidence.verifier import proof as proofs
+from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.procedure import Status, Verdict
-from elspeth.evidence.verifier.proof import Proof, prove, verify_proof
+from elspeth.evidence.verifier.proof import Proof, prove, verify_proof, write_proof
+from elspeth.outputs.policy import OutputRefusedError
 from tests.evidence.bags import SECRET, faults, make_bag, read_bag, records, salts_of, statement_identity, to_lines
 
 UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
@@ -63,6 +69,60 @@ def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: Public
         not_part,
         not_part,
     ]
+
+
+def test_a_record_of_a_later_block_is_proved(
+    directory: Path, tmp_path: Path, key: PublicKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_BLOCK", 100)  # neither whole lines nor whole hashes
+    seen: list[int] = []
+    proof = prove(directory, "link", "b/a", progress=seen.append)
+    assert (proof.index, seen) == (10, sorted(set(seen)))
+    assert 5 < len(seen) <= max(seen) <= 10
+    assert verify_proof(saved(proof, tmp_path), key=key).verdict is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (canonical, "expected one proof on one line, with an envelope or a statement"),
+        (lambda members: canonical(members | {"envelope": None}) + b"\n", "expected one proof on one line, with an"),
+        (lambda members: canonical(members | {"statement": {}}) + b"\n", "expected one proof on one line, with an"),
+        (
+            lambda members: canonical(members | {"hashes": ["0" * 64] * 65}) + b"\n",
+            "expected one proof on one line, with an",
+        ),
+        (
+            lambda members: (
+                canonical(members | {"envelope": members["envelope"] | {"payloadType": "text/plain"}}) + b"\n"
+            ),
+            "envelope: expected a payload of type application/vnd.in-toto+json, got 'text/plain'",
+        ),
+    ],
+    ids=["no line feed", "neither", "both", "hashes", "another payload"],
+)
+def test_what_is_not_one_proof_is_refused(
+    directory: Path, change: Callable[[dict[str, Any]], bytes], problem: str
+) -> None:
+    data = prove(directory, "step", "b").to_bytes()
+    with pytest.raises(EvidenceError, match=re.escape(f"proof: {problem}")):
+        Proof.from_bytes(change(json.loads(data)), "proof")
+
+
+def test_a_proof_is_written_up_to_the_bound_and_over_nothing_else(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof, path = prove(directory, "step", "b"), tmp_path / "written.json"
+    size = len(proof.to_bytes())
+    monkeypatch.setattr(proofs, "MAX_PROOF", size - 1)
+    with pytest.raises(EvidenceError, match=f"expected a proof of at most {size - 1:,} bytes, got {size:,}$"):
+        write_proof(proof, path)
+    monkeypatch.setattr(proofs, "MAX_PROOF", size)
+    assert write_proof(proof, path) == write_proof(proof, path) == path.stat().st_size == size
+    path.write_text("precious")
+    with pytest.raises(OutputRefusedError):
+        write_proof(proof, path)
+    assert path.read_text() == "precious"
 
 
 def test_a_proof_discloses_nothing_of_other_records(directory: Path) -> None:

@@ -147,7 +147,9 @@ def test_a_schema_may_use_its_budget_up() -> None:
     budget = PatternBudget("schema", 5)
     budget.take(3)
     budget.take(2)
-    with pytest.raises(EvidenceError, match="^schema: expected shapes with patterns of at most 5 characters, got more"):
+    with pytest.raises(
+        EvidenceError, match=r"^schema: expected shapes with patterns of at most 5 characters, got more"
+    ):
         budget.take(1)
 
 

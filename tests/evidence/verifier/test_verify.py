@@ -138,6 +138,14 @@ def test_step_2_a_signature_in_its_other_form(signed: Files, key: PublicKey) -> 
     assert found == [(2, f"statement.dsse.json: {problem}")]
 
 
+def test_step_2_an_envelope_of_something_else(signed: Files, signer: Signer, key: PublicKey) -> None:
+    statement = Envelope.from_bytes(signed[bag.ENVELOPE], "envelope").payload
+    other = Envelope.sign(statement, "text/plain", signer).to_bytes()
+    problem = "expected a payload of type application/vnd.in-toto+json, got 'text/plain'"
+    found = faults(verify(rewrite_manifests({**signed, bag.ENVELOPE: other}), key))
+    assert found == [(2, f"statement.dsse.json: {problem}")]
+
+
 def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(records()), signer, run=run_facts(complete=False))
     problem = "expected true, got false: the export says that it is incomplete"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import http.client
+import os
 import random
 import socket
 import threading
@@ -135,12 +136,24 @@ def test_the_first_checkpoint_needs_no_proof(witness: Witness) -> None:
 
 def test_a_damaged_memory_is_not_taken_for_an_empty_one(knowing: Witness) -> None:
     (path,) = knowing.directory.glob("*.checkpoint")
-    kept = path.read_bytes()
-    for damaged in (b"", kept[:-10], LOG.sign(checkpoint(8).text).to_bytes(), kept.replace(b"\n8\n", b"\n2\n")):
+    kept, other = path.read_bytes(), OTHER.sign(replace(checkpoint(0), origin=OTHER.name).text)
+    of_another_log = other.with_signatures([SIGNER.cosign(other.text, 1)]).to_bytes()
+    unsigned = LOG.sign(checkpoint(8).text).to_bytes()
+    for damaged in (b"", kept[:-10], unsigned, kept.replace(b"\n8\n", b"\n2\n"), of_another_log):
         path.write_bytes(damaged)
         with pytest.raises(EvidenceError):
             knowing.add_checkpoint(request(0, 20).to_bytes())
         assert path.read_bytes() == damaged
+
+
+def test_a_checkpoint_is_on_disk_before_its_cosignature_is_given_out(
+    knowing: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, states = state(knowing), list[bool]()
+    monkeypatch.setattr(os, "fsync", lambda _: states.append(state(knowing) == before))
+    knowing.add_checkpoint(request(8, 20).to_bytes())
+    # The directory above, the new file, and then the directory in which that has its name.
+    assert states == [True, True, False]
 
 
 def test_of_two_histories_at_once_one_is_cosigned(knowing: Witness) -> None:
@@ -237,6 +250,30 @@ def test_the_answers_are_those_of_the_specification(served: Served) -> None:
     assert served.lines[-1] == "200 cosigned"
 
 
+@pytest.mark.parametrize("fault", [OSError("no space"), EvidenceError("key", "failed")])
+def test_a_witness_that_cannot_remember_says_so_and_cosigns_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(Witness, "_keep", fail)
+    assert served.post(request(8, 20).to_bytes()) == (
+        500,
+        "text/plain; charset=utf-8",
+        b"the witness cannot cosign now\n",
+    )
+    assert served.lines == [f"500 {fault}"]
+
+
+def test_a_request_may_be_as_large_as_the_bounds_say(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = request(8, 20).to_bytes()
+    monkeypatch.setattr(server, "MAX_REQUEST", len(body))
+    assert served.post(body)[0] == 200
+    longest = replace(request(8, 20), proof=(bytes(32),) * 63)
+    assert AddCheckpoint.parse(longest.to_bytes(), "request") == longest
+
+
 def test_one_connection_takes_several_requests(served: Served) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)) as connection:
         for size, expected in ((20, 409), (8, 200)):
@@ -263,7 +300,7 @@ def test_a_log_asks_and_is_told_what_the_witness_knows(served: Served) -> None:
         return consistency_proof(LEAVES, first, second)
 
     note = LOG.sign(checkpoint(20).text)
-    cosigned = ask_witness(served.url, KEY, note, prove)
+    cosigned = ask_witness(f"{served.url}/", KEY, note, prove)
     assert list(cosigned.verify([KEY], "note")) == [KEY]
     with pytest.raises(EvidenceError, match=r"it knows 20 entries of the log, which has 8: the database was put back"):
         ask_witness(served.url, KEY, LOG.sign(checkpoint(8).text), prove)
@@ -301,6 +338,11 @@ def test_a_witness_that_does_not_answer_is_named(url: str, problem: str) -> None
     with pytest.raises(EvidenceError) as found:
         ask_witness(url, KEY, LOG.sign(checkpoint(8).text), lambda *_: [])
     assert str(found.value).startswith(f"witness {url}: {problem}")
+
+
+def test_a_witness_that_refuses_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_post", lambda *_: (503, "text/plain", b"busy\n"))
+    assert refused_by("https://w.example") == "refuses with the status 503: 'busy'"
 
 
 def refused_by(url: str) -> str:

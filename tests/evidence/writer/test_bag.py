@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -20,12 +21,24 @@ from elspeth.outputs.policy import OutputRefusedError
 from tests.evidence.bags import DOCUMENTS, SECRET, read_bag, records, run_facts, to_lines
 
 
-def written(target: Path, signer: Signer | None = None, *, archive: bool = False, run_id: str = "run-1") -> BagSummary:
-    lines = to_lines(records(run_id))
-    run = run_facts(run_id)
-    day = date(2026, 2, 1)
+def written(
+    target: Path,
+    signer: Signer | None = None,
+    *,
+    archive: bool = False,
+    run_id: str = "run-1",
+    contents: Sequence[tuple[str, bytes]] = (),
+) -> BagSummary:
     return write_bag(
-        target, [lines], facts=run, documents=DOCUMENTS, signer=signer, secret=SECRET, archive=archive, date=day
+        target,
+        [to_lines(records(run_id))],
+        facts=run_facts(run_id),
+        documents=DOCUMENTS,
+        signer=signer,
+        secret=SECRET,
+        archive=archive,
+        date=date(2026, 2, 1),
+        contents=contents,
     )
 
 
@@ -87,6 +100,7 @@ def test_an_archive_is_the_same_bytes_whenever_it_is_written(tmp_path: Path, key
     written(tmp_path / "two.zip", archive=True)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert {each.external_attr >> 16 for each in archive.infolist()} == {stat.S_IFREG | 0o644}
         archive.extractall(tmp_path)
     assert verify_bag(tmp_path / "one.zip").verdict is Verdict.UNSIGNED
     bagit.Bag(str(tmp_path / "bag")).validate()
@@ -147,16 +161,21 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_file_is_on_disk_before_the_bag_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("archive", [False, True])
+def test_every_file_is_on_disk_before_the_bag_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: bool
+) -> None:
     states: list[bool] = []
 
     def fsync(_: int) -> None:
         states.append((tmp_path / "bag").exists())
 
     monkeypatch.setattr(os, "fsync", fsync)
-    written(tmp_path / "bag")
-    # The directory above, every file, both directories, and at last the directory in which the bag has its name.
-    assert states == [False] * (1 + len(read_bag(tmp_path / "bag")) + 2) + [True]
+    written(tmp_path / "bag", archive=archive, contents=[("0" * 64, b"content")])
+    # The directory above, every file, three directories, the archive of them, and at last the directory in which the
+    # bag has its name.
+    files = 12 + 1
+    assert states == [False] * (1 + files + 3 + archive) + [True]
 
 
 @pytest.mark.parametrize("name", ["export.schema.json", "references.json"])
@@ -174,6 +193,13 @@ def test_a_document_cannot_stand_for_the_records(tmp_path: Path) -> None:
         write_bag(tmp_path / "bag", [], facts=run_facts(), documents=documents, signer=None, secret=None)
 
 
+def test_a_document_that_is_not_canonical_is_refused(tmp_path: Path) -> None:
+    documents = {**DOCUMENTS, "more.json": b"{ }"}
+    with pytest.raises(EvidenceError, match=r"^data/more.json: is not canonical JSON"):
+        write_bag(tmp_path / "bag", [], facts=run_facts(), documents=documents, signer=None, secret=None)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden", "a b"])
 def test_a_document_with_a_strange_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="expected a document name of ASCII letters"):
@@ -189,7 +215,7 @@ def test_a_line_that_is_not_a_record_is_refused(tmp_path: Path, line: bytes) -> 
 def test_progress_is_told(tmp_path: Path) -> None:
     seen: list[int] = []
     lines = [b'{"record_type":"x","n":%d}' % number for number in range(2500)]
-    batches = (lines[:1000], lines[1000:2000], lines[2000:])
+    batches: tuple[list[bytes], ...] = (lines[:1000], [], lines[1000:2000], lines[2000:])
     summary = write_bag(
         tmp_path / "bag",
         batches,

@@ -18,8 +18,9 @@ from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.sealing.log_delivery import CheckpointPlan, FilePlace, leave_checkpoint
 from elspeth.core.landscape.sealing.log_places import name_places
-from elspeth.evidence.format.checkpoints import LogProof
+from elspeth.evidence.format.checkpoints import Checkpoint, LogProof
 from elspeth.evidence.format.log_place import LogPlace
+from elspeth.evidence.format.merkle import inclusion_proof, split_hashes, tree_root
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner
 from elspeth.evidence.format.policy import Policy
 from elspeth.evidence.format.signatures import PublicKey, Signer
@@ -141,6 +142,14 @@ def test_bags_too_far_apart_need_one_between_them(tmp_path: Path, monkeypatch: p
     )
 
 
+def test_a_bag_may_end_where_the_hashes_of_the_next_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elspeth.evidence.format.log_place._KEPT", 4)
+    entries = [b"%d" % number for number in range(17)]
+    older, newer = (LogPlace.of("log", entries[:size], 0) for size in (12, 17))
+    assert newer.start == 12
+    assert list(compare_points([("older", older), ("newer", newer)])) == []
+
+
 def test_a_bag_carries_the_checkpoint_that_was_left_last(landscape: LandscapeDB, tmp_path: Path) -> None:
     finish(landscape, "a")
     leave(landscape, tmp_path / "kept")
@@ -161,6 +170,11 @@ def test_a_bag_carries_the_checkpoint_that_was_left_last(landscape: LandscapeDB,
 def test_a_run_that_the_log_does_not_know_has_no_place_in_it(landscape: LandscapeDB, tmp_path: Path) -> None:
     found = bag(landscape, recorded(landscape, rich_run()), tmp_path / "a")
     assert (log_step(found).status, found.log) == (Status.NOT_PART, None)
+    asked = log_step(verify_bag(tmp_path / "a", policy=policy_of(landscape)))
+    assert asked.status is Status.FAILED
+    assert asked.detail.startswith(
+        "data/run-log.tlog-proof: expected a checkpoint that the policy accepts, got none: n"
+    )
     assert history(found, found)[0] == (
         "bag 0: expected the place of its run in the log of runs, got none: it cannot be compared"
     )
@@ -188,16 +202,40 @@ def replaced(change: Callable[[LogPlace], LogPlace]) -> Callable[[Documents], Do
     return apply
 
 
-def of_another_run(documents: Documents) -> Documents:
-    entries = [json.dumps({"entry": "ended", "run_id": each, "status": "failed"}).encode() for each in "xyz"]
+def of_another_run(documents: Documents, runs: str = "xyz", status: str = "failed") -> Documents:
+    entries = [json.dumps({"entry": "ended", "run_id": each, "status": status}).encode() for each in runs]
     place = LogPlace.of("elspeth.local/x", [each.replace(b" ", b"") for each in entries], 1)
     return {**documents, "run-log.json": place.to_bytes(), "run-log-leaves.bin": b"".join(place.leaves)}
+
+
+def signed_again(documents: Documents, leaves: list[bytes], origin: str | None = None) -> Documents:
+    """Let the proof be of a log with these leaf hashes."""
+    before = LogProof.parse(documents["run-log.tlog-proof"], "proof")
+    name = origin or Checkpoint.parse(before.note.text, "proof").origin
+    state = Checkpoint(origin=name, size=len(leaves), root=tree_root(leaves))
+    hashes = tuple(inclusion_proof(leaves, before.index, len(leaves)))
+    proof = replace(before, hashes=hashes, note=NoteSigner(name=name, signer=LOG_SIGNER).sign(state.text))
+    return {**documents, "run-log.tlog-proof": proof.to_bytes()}
+
+
+def of_another_log(documents: Documents) -> Documents:
+    return signed_again(documents, split_hashes(documents["run-log-leaves.bin"]), "another.example")
+
+
+def of_a_larger_log(documents: Documents) -> Documents:
+    return signed_again(documents, [*split_hashes(documents["run-log-leaves.bin"]), bytes(32)])
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         (of_another_run, "data/run-log.json: entry: run_id: expected 'a', got 'y'"),
+        (
+            lambda documents: of_another_run(documents, "xaz", "completed"),
+            "data/run-log.json: entry: status: expected 'failed', got 'completed'",
+        ),
+        (of_another_log, "data/run-log.tlog-proof: expected the entry and log of data/run-log.json, got others"),
+        (of_a_larger_log, "data/run-log.tlog-proof: expected the entry and log of data/run-log.json, got others"),
         (replaced(lambda place: replace(place, index=1)), "data/run-log.json: inclusion proof: "),
         (
             replaced(lambda place: replace(place, checkpoint=replace(place.checkpoint, root=bytes(32)))),
