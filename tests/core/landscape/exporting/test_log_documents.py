@@ -209,7 +209,7 @@ def of_another_run(documents: Documents, runs: str = "xyz", status: str = "faile
 
 
 def signed_again(documents: Documents, leaves: list[bytes], origin: str | None = None) -> Documents:
-    """Let the proof be of a log with these leaf hashes."""
+    """Prove the entry of a log of these leaf hashes."""
     before = LogProof.parse(documents["run-log.tlog-proof"], "proof")
     name = origin or Checkpoint.parse(before.note.text, "proof").origin
     state = Checkpoint(origin=name, size=len(leaves), root=tree_root(leaves))
