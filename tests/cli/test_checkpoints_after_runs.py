@@ -105,14 +105,18 @@ def test_what_is_overdue_is_made_up_for(settings: Settings, capsys: Captured) ->
     assert code == 0, errors
     assert "the checkpoint for gone/log.checkpoint is overdue: " in errors
     assert len(status(capsys)) == 1
-    assert main(["landscape", "log", "leave", "-s", "settings.yaml"]) == 1
-    assert "the checkpoint for gone/log.checkpoint is overdue: " in capsys.readouterr().err
+    assert main(["landscape", "log", "leave", "-s", "settings.yaml", "--json"]) == 1
+    output, errors = capsys.readouterr()
+    assert "the checkpoint for gone/log.checkpoint is overdue: " in errors
+    assert json.loads(output) == {"places": 1, "problems": errors.splitlines(), "forgotten": []}
     log_of(settings)["after_run"] = [{"file": "kept/{date}/"}]
     Path("settings.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["landscape", "log", "leave", "-s", "settings.yaml"]) == 0
-    assert capsys.readouterr().err == (
+    assert main(["landscape", "log", "leave", "-s", "settings.yaml", "--json"]) == 0
+    output, errors = capsys.readouterr()
+    assert errors == (
         "gone/log.checkpoint: forgotten, as the settings do not name it\na checkpoint was left at 1 place\n"
     )
+    assert json.loads(output) == {"places": 1, "problems": [], "forgotten": ["gone/log.checkpoint"]}
     assert len(list(Path("kept").glob("*/*.checkpoint"))) == 1
     assert status(capsys) == []
 

@@ -104,12 +104,30 @@ def test_a_key_that_cannot_be_set_is_a_problem(override: str, problem: str, caps
     assert capsys.readouterr().err == f"error: elspeth.yaml: 1 problem\n  {problem}\n"
 
 
+COMMANDS = ["validate", "run", "resume latest", "purge", "landscape log leave", "landscape send-events"]
+
+
+@pytest.mark.usefixtures("job")
+def test_every_command_takes_keys_and_leaves_out_dotenv(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        assert main([*command.split(), "--set", "nonsense=1"]) == 2
+        assert "nonsense: unknown key" in capsys.readouterr().err
+    Path(".env").write_text("ELSPETH_NONSENSE=1\n")
+    for command in [*COMMANDS, "settings convert"]:
+        assert main(command.split()) == 2
+        assert "ELSPETH_NONSENSE" in capsys.readouterr().err
+        main([*command.split(), "--no-dotenv"])
+        assert "ELSPETH_NONSENSE" not in capsys.readouterr().err
+
+
 # -- a part of the source ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("job")
 def test_a_limited_run_takes_the_first_rows_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--limit", "4", "--dry-run"]) == 0
+    assert "at most 4 rows" in capsys.readouterr().out
+    assert main(["validate", "--limit", "4"]) == 0
     assert "at most 4 rows" in capsys.readouterr().out
     assert main([*RUN, "--limit", "4"]) == 0
     assert re.search(r"^rows in +4 \(limited to 4 of each source\)$", capsys.readouterr().out, re.MULTILINE)
@@ -134,9 +152,12 @@ def test_a_limited_run_that_stops_says_how_to_go_on_with_its_settings(
     groups_of(monkeypatch, 2)
     with monkeypatch.context() as patch:
         patch.setattr(CsvSource, "read", interrupted)
-        assert main([*RUN, "--limit", "5", "--set", "sinks.out.options.path=out {date}.csv"]) == 143
+        assert main([*RUN, "--limit", "5", "--set", "sinks.out.options.path=out {date}.csv", "--json"]) == 143
     advice = f"resume {ID} -s elspeth.yaml --set 'sinks.out.options.path=out {{date}}.csv' --limit 5 --execute"
-    found = re.search(advice, capsys.readouterr().err)
+    output, errors = capsys.readouterr()
+    error = json.loads(output)["error"]
+    assert (error["type"], error["exit_code"]) == ("RunInterruptedError", 143)
+    found = re.search(advice, errors)
     assert found is not None
     run_id = found[0].split()[1]
     assert main(["resume", run_id, "-x", "--no-dotenv"]) == 1
@@ -194,6 +215,9 @@ def test_only_the_section_of_the_database_needs_to_be_valid(
     problem = "environment variable DIRECTORY is not set: set it, or write a default as ${DIRECTORY:-default}"
     assert capsys.readouterr().err == f"error: elspeth.yaml: 1 problem\n  landscape.url: {problem}\n"
     Path(".env").write_text("DIRECTORY=.\n")
+    assert main(["landscape", "runs"]) == 0
+    Path(".env").write_text("DIRECTORY=nowhere\n")
+    monkeypatch.setenv("DIRECTORY", ".")
     assert main(["landscape", "runs"]) == 0
     monkeypatch.setenv("ELSPETH_LANDSCAPE__ENABLED", "false")
     assert main(["landscape", "runs"]) == 2

@@ -140,3 +140,31 @@ def test_the_graph_is_drawn_as_a_picture_with_the_names_of_steps(capsys: pytest.
         "bad",
         "sink · null",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "{count: 3, timeout_seconds: 1.5}",
+            "{condition: \"row['batch_count'] > 2\"}",
+            "             batches: when row['batch_count'] > 2, at the end of the source; output single\n",
+        ),
+        (
+            "policy: quorum\n    quorum_count: 1\n    timeout_seconds: 60\n    merge: select\n    select_branch: a\n",
+            "policy: require_all\n",
+            "             require_all; merge union\n             merged: to sink out\n",
+        ),
+        ("path: in.jsonl", "path: [in.jsonl, more.jsonl]", "source       jsonl in.jsonl, more.jsonl\n"),
+        (
+            "output_sink: out\n",
+            "output_sink: out\nlandscape: {export: {enabled: true, path: trail.jsonl.gz}}\n",
+            "export       jsonl, gzip trail.jsonl.gz, not signed\n",
+        ),
+    ],
+)
+def test_the_plan_says_what_the_settings_say(old: str, new: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert old in SETTINGS
+    Path("settings.yaml").write_text(SETTINGS.replace(old, new))
+    assert main(["validate", "-s", "settings.yaml"]) == 0
+    assert line in capsys.readouterr().out

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from elspeth.cli import main, progress
-from elspeth.cli.execution import row_details
-from elspeth.cli.progress import Bars, Stage, duration, progress_display, progress_wanted, record_display
+from elspeth.cli import access, main, progress
+from elspeth.cli.commands import (
+    _lineage_events,
+    checks,
+    evidence,
+    exports,
+    imports,
+    prune,
+    report,
+    verify,
+)
+from elspeth.cli.execution import row_details, row_facts
+from elspeth.cli.logs import LogFormat, LogLevel, shown_log
+from elspeth.cli.progress import (
+    Bars,
+    Display,
+    Stage,
+    duration,
+    migration_display,
+    progress_display,
+    progress_wanted,
+    record_display,
+)
 from elspeth.contracts.enums import RowOutcome
 from elspeth.engine.reporting import Progress
 
@@ -85,6 +108,8 @@ def test_without_a_total_the_remaining_time_is_unknown(watch: FakeClock) -> None
     watch.now += 1
     it.update(6)
     assert (it.fraction, it.remaining) == (None, None)
+    it.update(0, 0)
+    assert (it.fraction, it.remaining, it.as_line()) == (None, None, "rows: 0:00:02")
 
 
 def test_a_stage_as_a_line(watch: FakeClock) -> None:
@@ -115,6 +140,8 @@ def test_no_time_is_estimated_from_a_moment(watch: FakeClock) -> None:
     watch.now += 1
     it.update(15_000)
     assert it.as_line() == "seal: 5 %, 0:00:01, 0:00:17 left"
+    it.update(280_099)
+    assert it.as_line() == "seal: 99 %, 0:00:01, 0:00:00 left"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +250,98 @@ def test_the_rate_counts_the_rows_of_this_attempt() -> None:
     told = Progress(rows=4_500, rows_before=3_500, fraction=0.5, endings=endings)
     assert row_details(told, 10.0) == ["4,500", "100/s", "failed 500", "out 4,000"]
     assert row_details(told, 0.0) == ["4,500", "failed 500", "out 4,000"]
+    assert row_facts(told) == {
+        "rows": 4_500,
+        "rows_before": 3_500,
+        "fraction": 0.5,
+        "failed": 500,
+        "quarantined": 0,
+        "rows_by_sink": {"out": 4_000},
+    }
+
+
+def test_a_stage_is_logged_with_its_facts(watch: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
+    it = make_stage(watch)
+    it.update(1, 3)
+    watch.now += 4.26
+    it.update(2, 3)
+    with shown_log(LogLevel.INFO, LogFormat.JSON):
+        progress._log_stage(it)
+    told = json.loads(capsys.readouterr().err)
+    assert {name: told[name] for name in ("phase", "done", "total", "elapsed_s", "remaining_s")} == {
+        "phase": "rows",
+        "done": 2,
+        "total": 3,
+        "elapsed_s": 4.3,
+        "remaining_s": 4.3,
+    }
+
+
+def test_a_stage_ends_when_the_next_begins_and_a_migration_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Display] = []
+    display = Display(shown.append)
+    display.begin("rows")
+    display.begin("proof", 3)
+    assert [(each.name, each.total, each.is_ended) for each in display.stages] == [
+        ("rows", None, True),
+        ("proof", 3, False),
+    ]
+    assert shown == [display]
+    display = Display(shown.append)
+    monkeypatch.setattr(progress, "progress_display", lambda: nullcontext(display))
+    with migration_display() as report:
+        report("runs", 1, 3)
+        report("rows", 3, 3)
+    assert [(each.name, each.total, each.done) for each in display.stages] == [("migrate", 3, 3)]
+
+
+TOLD = {
+    "export latest -d audit.db -o bag.zip": ["export"],
+    "verify bag.zip": ["verify"],
+    "import bag.zip -d new.db": ["import"],
+    "rows --from bag.zip": ["read"],
+    "prove bag.zip row missing -o proof.json": ["prove"],
+    "report latest -d audit.db -o report.html": ["report"],
+    "report bag.zip -o report.html": ["read", "report"],
+    "export bag.zip -o events.ndjson --format openlineage": ["read"],
+    "landscape check -d audit.db": ["check seals"],
+    "landscape prune -d audit.db --before 2999-01-01 --archive old -x": ["bag 1 of 1"],
+}
+"""Commands, with whatever each tells its progress of."""
+
+
+@pytest.mark.usefixtures("own_directory")
+def test_every_command_tells_how_many_records_it_has_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: dict[str, tuple[int | None, list[int]]] = {}
+
+    @contextmanager
+    def display(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        told[description] = total, []
+        yield told[description][1].append
+
+    for module in (_lineage_events, access, checks, evidence, exports, imports, prune, report, verify):
+        monkeypatch.setattr(module, "record_display", display)
+    run_small(capsys)
+    for command, names in TOLD.items():
+        told.clear()
+        main(command.split())
+        assert [name for name, (_, numbers) in told.items() if numbers] == names, command
+        if names == ["export"]:
+            total, numbers = told["export"]
+            assert total == numbers[-1], "the seal says how many there are"
+
+
+def run_small(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """Run a pipeline of one row; return what it says of its progress."""
+    Path("settings.yaml").write_text(
+        "datasource: {plugin: csv, options: {path: in.csv}}\noutput_sink: out\n"
+        "sinks: {out: {plugin: csv, options: {path: out.csv}}}\nlandscape: {url: 'sqlite:///audit.db'}\n"
+    )
+    Path("in.csv").write_text("id\n1\n")
+    assert main([*options, "run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+    return capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("frequent_lines", "own_directory")
@@ -230,14 +349,7 @@ def test_the_rate_counts_the_rows_of_this_attempt() -> None:
 def test_the_program_switches_progress_off(
     how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("settings.yaml").write_text(
-        "datasource: {plugin: csv, options: {path: in.csv}}\noutput_sink: out\n"
-        "sinks: {out: {plugin: csv, options: {path: out.csv}}}\nlandscape: {url: 'sqlite:///audit.db'}\n"
-    )
-    Path("in.csv").write_text("id\n1\n")
     if how == "environment":
         monkeypatch.setenv("ELSPETH_NO_PROGRESS", "1")
-    options = ["--no-progress"] if how == "option" else []
-    assert main([*options, "run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
-    assert capsys.readouterr().err == ""
+    assert run_small(capsys, *(["--no-progress"] if how == "option" else [])) == ""
     assert progress_wanted.get()

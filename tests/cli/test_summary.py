@@ -6,10 +6,15 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from elspeth.api.run_report import RunReport
 from elspeth.cli import main
+from elspeth.cli.execution import _summary_lines
+from elspeth.engine.reporting import Reason, RunResult
 from tests.fixtures.llm_server import answers, llm_server, says
 
 pytestmark = pytest.mark.usefixtures("own_directory")
@@ -101,3 +106,41 @@ def test_the_summary_counts_calls_and_tokens(capsys: pytest.CaptureFixture[str])
     assert main([*RUN, "--set", "run_mode=replay", "--set", "replay_source_run_id=latest"]) == 0
     output = capsys.readouterr().out
     assert re.search(r"^calls +3, 1 of them repeated$", output, re.MULTILINE)
+
+
+ALWAYS = ["run", "took", "rows in", "failed", "quarantined", "audit database"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "lines"),
+    [
+        ({}, []),
+        ({"dropped": 1_200}, [("dropped", "1,200")]),
+        ({"differences": 0}, [("answers that differ", "0")]),
+        (
+            {"differences": 12, "differing_rows": tuple(range(10))},
+            [("answers that differ", "12 (rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; elspeth differences lists them)")],
+        ),
+        (
+            {"differences": 12, "differing_rows": tuple(range(11))},
+            [("answers that differ", "12 (rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...; elspeth differences lists them)")],
+        ),
+        ({"export_path": "x", "exported_records": 1_234}, [("export", "x (1,234 records)")]),
+        (
+            {"calls": 1_200, "retries": 0, "usage": {"prompt_tokens": 5_000}},
+            [("calls", "1,200, 0 of them repeated, 5,000 prompt tokens")],
+        ),
+        (
+            {"reasons": [Reason(node="a", kind="K", message=m, count=1_200, row=row) for row, m in enumerate("mn")]},
+            [("reasons", "1,200 at a: K: m (first in row 0)"), ("", "1,200 at a: K: n (first in row 1)")],
+        ),
+    ],
+)
+def test_the_summary_says_what_there_was(facts: dict[str, Any], lines: list[tuple[str, str]]) -> None:
+    result = RunResult(run_id="r", rows=12, rows_by_sink={}, arrived=12, failed=0, quarantined=0, **facts)
+    report = cast("RunReport", SimpleNamespace(place=None))
+    told = [*_summary_lines(result, "db", 60.0, None, report)]
+    assert [line for line in told if line[0] not in ALWAYS] == lines
+    assert told[1] == ("took", "0:01:00, 0 rows/s")
+    assert [*_summary_lines(result, "db", 0.0, None, report)][1] == ("took", "0.0 s, 0 rows/s")
+    assert [*_summary_lines(result, "db", 59.9, None, report)][1] == ("took", "59.9 s, 0 rows/s")

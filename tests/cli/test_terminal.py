@@ -121,6 +121,7 @@ def test_a_command_works_without_a_reader_of_its_messages(directory: Path, close
         ("two\nlines", "two lines"),
         ("\x1b[2Jwiped", r"\x1b[2Jwiped"),
         ("é \u202e", "é \\u202e"),
+        ("x" * 200, "x" * 200),
         ("x" * 201, f"{'x' * 200}..."),
     ],
 )

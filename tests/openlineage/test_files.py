@@ -140,6 +140,17 @@ def test_only_a_file_of_events_is_replaced(capsys: Captured) -> None:
     ("options", "problem"),
     [
         (("latest", "--hmac"), "--hmac: not with --format openlineage, which exports no records"),
+        (
+            (
+                *("latest", "--public", "p", "--zip", "--tsa", "t", "--certificate", "c", "--include-contents"),
+                *("--contact-name", "n", "--contact-email", "e", "--include-withheld", "--base", "b"),
+            ),
+            (
+                "--public, --zip, --tsa, --certificate, --include-contents, --contact-name, --contact-email,"
+                " --include-withheld, --base: not with --format openlineage"
+            ),
+        ),
+        (("latest", "--cluster", "x"), "--cluster: not with --format openlineage"),
         (("latest", "--workers", "2"), "--workers: not with --format openlineage"),
         (("--as-found", "runs/audit.db"), "--format openlineage: not with --as-found"),
         (("latest", "--key", "k.pem"), "--key: not with --format openlineage"),

@@ -92,6 +92,8 @@ def test_commands_sign_with_a_certificate(capsys: Captured) -> None:
     assert main(["verify", "made.zip", "--ca", "ROOT.pem"]) == 0
     assert main(["export", "--as-found", "audit.db", "--format", "bag", "-o", "found", *signed]) == 0
     assert main(["verify", "found", "--ca", "ROOT.pem"]) == 0
+    assert main(["prove", "found", "row", "main/runs/1", "-o", "proof.json"]) == 0
+    assert main(["verify", "proof.json", "--ca", "ROOT.pem"]) == 0
     capsys.readouterr()
     certificate = Path("chain.pem").read_bytes()
     for path in ("chain.pem", "leaf.key"):

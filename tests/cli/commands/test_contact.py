@@ -52,6 +52,9 @@ def test_options_name_who_makes_a_bag(run_bag: Path, capsys: Captured) -> None:
     assert main([*command, "named", "--contact-name", "Acme"]) == 0
     assert said(Path("named")).endswith("; made by Acme, it says")
     assert "Contact-Email" not in Path("named", bag.BAG_INFO).read_text()
+    assert main([*command, "mailed", "--contact-email", "a@example.org"]) == 0
+    info = Path("mailed", bag.BAG_INFO).read_text()
+    assert ("Contact-Email: a@example.org\n" in info, "Contact-Name" in info) == (True, False)
     assert main([*command, "unnamed"]) == 0
     assert "contact" not in json.loads(Path("unnamed", bag.STATEMENT).read_bytes())["predicate"]
     capsys.readouterr()

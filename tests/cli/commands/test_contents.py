@@ -150,7 +150,8 @@ def test_what_was_purged_is_said(recorded: Path, tmp_path: Path, capsys: Capture
 
 def test_a_store_that_is_not_there_has_no_contents(recorded: Path, tmp_path: Path, capsys: Captured) -> None:
     path = write(recorded, tmp_path / "bag", "--include-contents", "--payloads", str(tmp_path / "nowhere"), "--json")
-    assert json.loads(capsys.readouterr().out)["contents"]["included"] == 0
+    kept = len(list((recorded / "payloads").glob("??/*")))
+    assert json.loads(capsys.readouterr().out)["contents"] == {"included": 0, "missing": kept}
     assert not (path / bag.CONTENTS).exists()
     assert not (tmp_path / "nowhere").exists()
 

@@ -99,6 +99,11 @@ def test_databases_exports_and_bags_give_the_same_answer(
     assert compared(capsys, "one.jsonl", "two.zip") == expected
     assert compared(capsys, "one.jsonl", ids["two"], "-d", "audit.db") == expected
     assert compared(capsys, ids["one"], ids["two"], "-d", "after_one.db", "-d", "after_two.db") == expected
+    swapped = compared(capsys, ids["two"], "latest", "-d", "after_two.db", "-d", "after_one.db")
+    assert (swapped["first"], swapped["second"]) == (ids["two"], ids["one"]), "latest is that of its own database"
+    assert [each["path"] for each in expected["settings"]][:1] == ["gates[0].condition"]
+    assert [each["path"] for each in expected["steps"]] == []
+    assert expected["counts"][0] == {"outcome": "completed", "sink": "out", "first": 1, "second": 4}
 
 
 def test_the_list_of_rows_can_be_limited(capsys: pytest.CaptureFixture[str], ids: dict[str, str]) -> None:

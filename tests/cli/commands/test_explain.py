@@ -404,6 +404,10 @@ def test_an_unreadable_export_is_reported(capsys: pytest.CaptureFixture[str], tm
         ),
         (["--row", "1"], NO_DATABASE),
         (["--row", "1", "-d", "x.db", "--from", "y"], "give -d or --from: either the audit database or an export"),
+        (
+            ["--row", "1", "--from", "y", "--show", "--payloads", "p"],
+            "--payloads: only with --show and a database: contents of a bag are in the bag",
+        ),
     ],
 )
 def test_wrong_usage_is_exit_code_two(capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str) -> None:

@@ -105,7 +105,16 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
         (("--format", "bag", "--hmac"), "--hmac: not with --format bag"),
         (("--format", "bag", "--include-withheld"), "--include-withheld: not with --format bag"),
         (("--format", "bag", "--include-payloads"), "--include-withheld: not with --format bag"),
-        (("--zip", "--key", "k"), "--key, --zip: only with --format bag"),
+        (
+            (
+                *("--zip", "--key", "k", "--public", "p", "--tsa", "t", "--certificate", "c", "--include-contents"),
+                *("--contact-name", "n", "--contact-email", "e"),
+            ),
+            (
+                "--key, --public, --zip, --tsa, --certificate, --include-contents, --contact-name, --contact-email:"
+                " only with --format bag"
+            ),
+        ),
         (("--format", "bag", "--tsa", "http://127.0.0.1:1"), "--tsa: only with --key: the time-stamp is over the sign"),
         (("--format", "jsonl", "--base", "https://example.org/"), "--base: only with --format nt"),
         (("--format", "nt", "--hmac"), "--hmac: not with --format nt, which holds a run without signatures"),
@@ -302,9 +311,10 @@ def test_an_unfinished_run_is_read_by_one_worker_with_a_message(capsys: Captured
 
 @pytest.mark.parametrize("more", [("--format", "csv"), ("--include-withheld",)])
 def test_workers_are_for_forms_made_of_lines(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
-    code, _, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail", "--workers", "2", *more)
-    assert code == 2
-    assert "--workers: not with --format csv, and not with --include-withheld" in " ".join(err.split())
+    for shared in (("--workers", "2"), ("--cluster", "tcp://127.0.0.1:9")):
+        code, _, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail", *shared, *more)
+        assert code == 2
+        assert f"{shared[0]}: not with --format csv, and not with --include-withheld" in " ".join(err.split())
     assert not (project / "trail").exists()
 
 
@@ -459,6 +469,8 @@ def test_the_suffix_chooses_the_form(capsys: Captured, name: str, form: str) -> 
 def test_a_bag_whose_name_ends_in_zip_is_zipped(capsys: Captured) -> None:
     assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "bag.zip", "--format", "bag")[0] == 0
     assert zipfile.is_zipfile("bag.zip")
+    assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "bag", "--format", "bag", "--zip")[0] == 0
+    assert zipfile.is_zipfile("bag")
 
 
 @pytest.mark.parametrize(

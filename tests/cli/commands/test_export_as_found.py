@@ -203,11 +203,22 @@ def test_an_export_as_found_replaces_its_own_kind_only(capsys: Captured) -> None
         (("latest",), NO_DATABASE),
         (("-d", "old.db"), "RUN missing: name a run, or any database with --as-found"),
         (
-            ("latest", "--as-found", "old.db", "-d", "old.db", "--include-withheld", "--workers", "2"),
             (
-                "RUN, --database, --include-withheld, --workers: not with --as-found,"
-                " which exports the whole database in one process"
+                *("latest", "--as-found", "old.db", "-d", "old.db", "--include-withheld", "--include-contents"),
+                *("--contact-name", "n", "--contact-email", "e", "--workers", "2", "--base", "b"),
             ),
+            (
+                "RUN, --database, --include-withheld, --include-contents, --contact-name, --contact-email, --workers,"
+                " --base: not with --as-found, which exports the whole database in one process"
+            ),
+        ),
+        (
+            ("--as-found", "old.db", "--cluster", "tcp://127.0.0.1:9"),
+            "--cluster: not with --as-found, which exports the whole database in one process",
+        ),
+        (
+            ("latest", "-d", "old.db", "--workers", "2", "--cluster", "tcp://127.0.0.1:9"),
+            "--workers and --cluster contradict each other: give one of them",
         ),
         (("--as-found", "old.db", "--format", "bag", "--hmac"), "--hmac: not with --format bag"),
         (("--as-found", "old.db", "--key", "k.pem"), "--key: only with --format bag"),

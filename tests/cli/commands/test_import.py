@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,9 @@ def test_signatures_are_checked_with_a_key(
     code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db", *arguments)
     assert (code, err) == (0, "")
     assert f"records         37, signatures: {signatures}\n" in out
+    code, out, _ = run_import(capsys, "export.jsonl", "-d", "again.db", *arguments, "--json")
+    facts = {"run_id": "run-1", "records": 37, "database": "sqlite:///again.db", "signed": True}
+    assert (code, json.loads(out)) == (0, {**facts, "signatures_checked": bool(arguments)})
 
 
 def test_a_wrong_key_is_refused(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

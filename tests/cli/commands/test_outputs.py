@@ -123,6 +123,12 @@ def test_a_file_that_no_run_wrote_is_an_error(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.usefixtures("directory")
 def test_a_file_is_looked_for_in_all_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["outputs", "latest", "--file", "out.csv", "-d", "audit.db"]) == 2
     problem = "--file: without RUN and --check: it searches all runs for one that wrote the file"
-    assert capsys.readouterr() == ("", f"error: {problem}\n")
+    for more in ("latest", "--check"):
+        assert main(["outputs", more, "--file", "out.csv", "-d", "audit.db"]) == 2
+        assert capsys.readouterr() == ("", f"error: {problem}\n")
+    assert main(["outputs", "--file", "out.csv", "-d", "audit.db", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["file"], "run_id" in told) == ("out.csv", False)
+    assert main(["outputs", "-d", "audit.db", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run_id"] == told["outputs"][0]["run_id"]

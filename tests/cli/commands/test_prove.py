@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -128,6 +129,19 @@ def test_a_proof_goes_to_standard_output(capsys: Captured) -> None:
     captured = capsys.readouterr()
     assert captured.out.encode() == expected
     assert f"proof   standard output ({len(expected):,} bytes)\n" in captured.err
+    assert main(["prove", "bag", "link", "a/y", "-o", "-", "--json"]) == 0
+    captured = capsys.readouterr()
+    fingerprint = load_signer(f"keys/{PRIVATE_KEY}").public_key.fingerprint
+    assert json.loads(captured.err) == {
+        "record_type": "link",
+        "identity": "a/y",
+        "line": 10,
+        "records": 13,
+        "path": "-",
+        "bytes": len(captured.out.encode()),
+        "signed_by": fingerprint,
+        "salted": True,
+    }
 
 
 def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch) -> None:

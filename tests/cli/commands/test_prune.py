@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from elspeth.cli import main
+from elspeth.cli.commands.prune import _remarks
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.retention import prune
+from elspeth.core.landscape.retention.prune import PrunableRun
 from elspeth.evidence.format.signatures import PRIVATE_KEY
+from tests.fixtures.untouched import untouched
 
 Captured = pytest.CaptureFixture[str]
 
@@ -85,14 +90,15 @@ def test_the_bag_says_what_the_database_said(any_run_id: str, capsys: Captured) 
     assert told(capsys, "report", str(bag.absolute()), "-o", "report.html")[0] == 0
 
 
-def test_nothing_happens_unless_asked(run_id: str, capsys: Captured) -> None:
+def test_nothing_happens_unless_asked(run_id: str, sqlite_url: str, capsys: Captured) -> None:
     code, output, errors = told(capsys, "landscape", "prune", *LATER)
     assert (code, output.split()[-6], output.split()[-1]) == (1, run_id, "no")
     withheld = "1 withheld values, such as the content of rejected rows, are in no bag, and go with their runs: "
     assert errors == (
         f"{withheld}keep them with elspeth export RUN --include-withheld\nNothing was pruned: add --execute (-x).\n"
     )
-    assert told(capsys, "landscape", "prune", *LATER, "--dry-run")[0] == 0
+    with untouched(Path(sqlite_url.removeprefix("sqlite:///"))):
+        assert told(capsys, "landscape", "prune", *LATER, "--dry-run", "--vacuum")[0] == 0
     earlier = ("--before", "2020-01-01T12:00+02:00", "--archive", "archive")
     code, output, errors = told(capsys, "landscape", "prune", *earlier, "--dry-run", "--json")
     assert (code, json.loads(output)["before"], json.loads(output)["runs"]) == (0, "2020-01-01T10:00:00.000000Z", [])
@@ -109,6 +115,9 @@ def test_pruned_runs_are_listed_with_their_bags(run_id: str, capsys: Captured) -
         (second, "completed", 3),
     ]
     assert [each["bag"] for each in listed] == [pruned[0]["bag"], None]
+    assert [each["pruned_at"] is None for each in listed] == [False, True]
+    content_hash = hashlib.sha256(Path(pruned[0]["bag"]).read_bytes()).hexdigest()
+    assert (pruned[0]["bag_hash"], pruned[0]["rows"], pruned[0]["withheld"]) == (content_hash, 3, 1)
     table = told(capsys, "landscape", "runs")[1].splitlines()
     assert [line.split()[-1] for line in table] == ["in", pruned[0]["bag"], "none"]
 
@@ -190,6 +199,25 @@ def test_a_server_keeps_its_space(own_directory: Path, postgresql_url: str, caps
     arguments = ("--before", "2999-01-01", "--archive", str(own_directory), "-d", postgresql_url, "-x", "--vacuum")
     code, _, errors = told(capsys, "landscape", "prune", *arguments)
     assert (code, errors.startswith("error: --vacuum: only for SQLite")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("database", "vacuumed", "count"),
+    [("sqlite:///a.db", False, 1), ("sqlite:///a.db", True, 0), ("postgresql:", False, 0)],
+)
+def test_only_a_file_that_keeps_its_size_is_remarked_upon(database: str, vacuumed: bool, count: int) -> None:
+    (run,) = [cast("PrunableRun", SimpleNamespace(withheld=1))]
+    assert len([*_remarks([run], database, pruned=1, vacuumed=vacuumed)]) == count
+
+
+def test_bags_are_not_put_into_a_file(own_directory: Path, capsys: Captured) -> None:
+    (own_directory / "file").touch()
+    arguments = ("--before", "2026-01-31", "--archive", "file", "-d", "audit.db")
+    problem = "--archive file: expected a directory, got a file"
+    assert told(capsys, "landscape", "prune", *arguments) == (2, "", f"error: {problem}\n")
+    arguments = ("--before", "2026-01-31", "--archive", "bags", "-d", "audit.db", "--public", "pub.pem")
+    problem = "--public: only with --key: it is the other half of that key"
+    assert told(capsys, "landscape", "prune", *arguments) == (2, "", f"error: {problem}\n")
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01"])

@@ -62,6 +62,8 @@ def test_the_summary_says_where_the_report_is(capsys: pytest.CaptureFixture[str]
     size = page.stat().st_size
     assert captured.out == f"run     {RUN_ID}\nreport  {page} ({size:,} bytes, {records:,} of {records:,} records)\n"
     assert captured.err == ""
+    assert main(["report", "latest", "-d", "audit.db", "-o", str(page), "--embed", "none"]) == 0
+    assert f" bytes, 0 of {records:,} records)\n" in capsys.readouterr().out
 
 
 def test_an_export_gives_the_report_of_its_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -147,6 +149,8 @@ def test_a_page_of_a_bag_holds_what_checks_it(capsys: pytest.CaptureFixture[str]
     assert facts["key"] == public.read_text()
     packed = text.partition('data-name="statement.dsse.json">')[2].partition("</script>")[0]
     assert json.loads(zlib.decompress(base64.b64decode(packed))).keys() == {"payload", "payloadType", "signatures"}
+    assert main(["report", str(bag), "-o", str(public), "--key", str(public), "--force"]) == 1
+    assert capsys.readouterr().err == f"error: {public}: is a key, which no output may touch: name another path\n"
     assert main(["report", str(bag), "-o", str(page), "--key", str(private)]) == 2
     assert capsys.readouterr().err == (
         f"error: {private}: expected a public key in PEM; this is a private key, its public half is needed\n"
@@ -168,9 +172,22 @@ def test_the_page_without_data_replaces_nothing_else(capsys: pytest.CaptureFixtu
     assert main(["report", "--viewer", "-o", str(page)]) == 1
     assert "is not a page that checks bags" in capsys.readouterr().err
     assert page.read_bytes() == before
+    report(capsys, "--viewer", "-o", page, "--force")
+    assert page.read_bytes() != before
 
 
-@pytest.mark.parametrize("arguments", [["latest", "--viewer"], ["--viewer", "-d", "audit.db"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["latest", "--viewer"],
+        ["--viewer", "-d", "audit.db"],
+        ["--viewer", "--key", "key.pem"],
+        ["--viewer", "--embed", "all"],
+        ["--viewer", "--payloads", "payloads"],
+        ["--viewer", "--include-contents"],
+        [],
+    ],
+)
 def test_a_page_has_one_subject(arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["report", *arguments, "-o", str(tmp_path / "page.html")]) == 2
     captured = capsys.readouterr()

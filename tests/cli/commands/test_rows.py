@@ -149,8 +149,9 @@ def test_a_long_table_is_aligned_page_by_page(
 ) -> None:
     monkeypatch.setattr(terminal, "_PAGE", 2)
     assert main(["rows", "-d", "audit.db"]) == 0
-    output = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in output] == ["row", "0", "1", "2", "3", "4"]
+    output, errors = capsys.readouterr()
+    assert [line.split()[0] for line in output.splitlines()] == ["row", "0", "1", "2", "3", "4"]
+    assert errors.endswith(": 5 rows listed\n")
 
 
 @pytest.mark.parametrize(

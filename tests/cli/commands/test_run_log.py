@@ -8,12 +8,15 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
 from elspeth.cli import main
+from elspeth.cli.commands import run_log
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format.checkpoints import Checkpoint, LogProof
@@ -102,7 +105,76 @@ def test_a_checkpoint_is_printed(capsys: Captured, keys: Path) -> None:
     assert (code, found.size) == (0, 5)
     assert errors.splitlines()[0].split() == ["log", found.origin]
     assert errors.splitlines()[1].split() == ["entries", "5"]
-    assert errors.splitlines()[2].startswith(f"for policies  log {found.origin}+")
+    policies = errors.splitlines()[2]
+    assert policies.startswith(f"for policies  log {found.origin}+")
+    facts = {"log": found.origin, "entries": 5, "for_policies": policies.removeprefix("for policies  ")}
+    for place in ("-", "1.checkpoint"):
+        told = log(capsys, "checkpoint", "-d", "audit.db", *key_of(keys, "log"), "-o", place, "--json")
+        said = (output, told[2]) if place == "-" else (told[2], told[1])
+        assert (said[0], json.loads(said[1])) == (output if place == "-" else "", {"path": place, **facts})
+    assert Path("1.checkpoint").read_text() == output
+
+
+def test_a_key_is_not_replaced_by_a_checkpoint_and_other_files_only_by_force(capsys: Captured, keys: Path) -> None:
+    shutil.copy(keys / "log" / PRIVATE_KEY, "own.pem")
+    Path("taken").write_text("mine")
+    command = ("checkpoint", "-d", "audit.db", "--key", "own.pem", "--force", "-o")
+    problem = "is a key, which no output may touch: name another path"
+    assert log(capsys, *command, "own.pem") == (1, "", f"error: own.pem: {problem}\n")
+    assert log(capsys, *command, "taken")[0] == 0
+    assert Note.parse(Path("taken").read_bytes(), "taken")
+
+
+def test_a_checkpoint_by_another_key_is_refused(capsys: Captured, keys: Path) -> None:
+    keep(capsys, keys, "1.checkpoint")
+    other = ("--key", keys / "witness" / PUBLIC_KEY)
+    code, _, errors = log(capsys, "check", "-d", "audit.db", "--against", "1.checkpoint", *other)
+    assert (code, errors[:54]) == (1, "error: 1.checkpoint: expected a signature by the key e")
+
+
+def test_faults_of_what_was_kept_and_of_the_log_are_told_to_programs(
+    capsys: Captured, keys: Path, tmp_path: Path
+) -> None:
+    def told(*kept: str) -> tuple[int, dict[str, Any]]:
+        against = [part for each in kept for part in ("--against", each)]
+        code, output, _ = log(capsys, "check", "-d", "audit.db", *against, "--json")
+        found: dict[str, Any] = json.loads(output)
+        return code, found
+
+    keep(capsys, keys, "1.checkpoint")
+    shutil.copy("audit.db", "backup.db")
+    finish(tmp_path / "audit.db", "third")
+    keep(capsys, keys, "2.checkpoint")
+    shutil.copy("backup.db", "audit.db")
+    problem = "the database was put back to an older state, or runs were removed"
+    fault = f"2.checkpoint: the log had 7 entries then, and has 5 now: {problem}"
+    facts = {"entries": 5, "runs": 2}
+    assert told("1.checkpoint", "2.checkpoint") == (1, {"kept": 2, "holding": 1, "faults": [fault], **facts})
+    code, _, errors = log(
+        capsys, "prove", "second", "-d", "audit.db", "--checkpoint", "2.checkpoint", "-o", "second.tlog-proof"
+    )
+    assert (code, errors.startswith("error: 2.checkpoint is no checkpoint of this log: see ")) == (1, True)
+    with LandscapeDB("sqlite:///audit.db") as database, database.write_transaction() as connection:
+        connection.execute(insert(run_log_table).values(position=5, entry_json="{}"))
+    code, found = told("1.checkpoint")
+    assert (code, found["holding"], found["entries"]) == (1, 1, 6)
+    (fault,) = found["faults"]
+    assert fault == "log of runs: entry 5: expected an entry in canonical JSON, got '{}': it was altered"
+
+
+def test_a_checkpoint_of_another_log_is_refused(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+    finish(tmp_path / "other.db", "x")
+    assert log(capsys, "checkpoint", "-d", "other.db", *key_of(keys, "log"), "-o", "other.checkpoint")[0] == 0
+    for command in (("checkpoint", *key_of(keys, "log"), "--since"), ("prove", "second", "--checkpoint")):
+        code, _, errors = log(capsys, *command, "other.checkpoint", "-d", "audit.db", "-o", "x")
+        assert (code, errors) == (
+            1,
+            (
+                "error: other.checkpoint is no checkpoint of this log: see elspeth landscape log check --against"
+                " other.checkpoint\n"
+            ),
+        )
+        assert not Path("x").exists()
 
 
 def test_kept_checkpoints_hold_while_the_log_grows(capsys: Captured, keys: Path, tmp_path: Path) -> None:
@@ -154,6 +226,10 @@ def test_a_proof_is_verified_without_the_database(capsys: Captured, keys: Path, 
         capsys, "prove", "second", "-d", "audit.db", "--checkpoint", "cosigned.checkpoint", "-o", "second.tlog-proof"
     )
     assert (code, errors.splitlines()[:2]) == (0, ["run    second", "entry  4 of 5"])
+    proved = ("--checkpoint", "cosigned.checkpoint", "-o", "again.tlog-proof", "--json")
+    found = json.loads(log(capsys, "prove", "second", "-d", "audit.db", *proved)[1])
+    assert (found["path"], found["run_id"], found["entry"], found["entries"]) == ("again.tlog-proof", "second", 4, 5)
+    assert Path("again.tlog-proof").read_bytes() == Path("second.tlog-proof").read_bytes()
     Path("audit.db").unlink()
     assert main(["verify", "second.tlog-proof", "--policy", "policy", "--json"]) == 0
     output, errors = capsys.readouterr()
@@ -161,6 +237,11 @@ def test_a_proof_is_verified_without_the_database(capsys: Captured, keys: Path, 
     assert (found["verdict"], found["index"], found["size"], list(found["cosignatures"])) == ("VERIFIED", 4, 5, ["W"])
     assert json.loads(found["entry"])["run_id"] == "second"
     assert errors.splitlines()[-1].split() == ["verdict", "VERIFIED"]
+    note = Note.parse(Path("cosigned.checkpoint").read_bytes(), "note")
+    moment = datetime.fromtimestamp(load_policy(Path("policy")).accept(note, "note").cosignatures["W"], UTC)
+    assert found["cosignatures"]["W"] == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    assert f"\ncosigned by W  {moment:%Y-%m-%dT%H:%M:%SZ}\n" in errors
+    assert run_log._utc(1 << 62) == str(1 << 62), "which is no year"
 
 
 def test_a_proof_that_does_not_hold_is_not_verified(capsys: Captured, keys: Path) -> None:
@@ -168,6 +249,10 @@ def test_a_proof_that_does_not_hold_is_not_verified(capsys: Captured, keys: Path
     log(capsys, "prove", "second", "-d", "audit.db", *key_of(keys, "log"), "-o", "x.tlog-proof")
     assert main(["verify", "x.tlog-proof", "--policy", "policy"]) == 1
     assert capsys.readouterr().err.endswith("expected cosignatures of the quorum 'W', got none\n")
+    for option in (("--key", "k"), ("--hmac",), ("--tsa-ca", "c"), ("--ca", "c"), ("--subject", "CN=A")):
+        assert main(["verify", "x.tlog-proof", "--policy", "logs", *option]) == 2
+        contradict = f"--policy and {option[0]} contradict each other: give one of them"
+        assert capsys.readouterr().err == f"error: {contradict}\n"
     proof = LogProof.parse(Path("x.tlog-proof").read_bytes(), "proof")
     altered = LogProof(
         entry=proof.entry.replace(b"second", b"secunt"), index=proof.index, hashes=proof.hashes, note=proof.note
@@ -292,6 +377,16 @@ def test_an_address_that_cannot_be_used_is_named(capsys: Captured, keys: Path) -
         (("checkpoint", "-d", "audit.db", "--key", "KEY", "-o", "audit.db"), 1, "error: audit.db: "),
         (("checkpoint", "-d", "audit.db", "--key", "KEY", "-o", "taken"), 1, "error: taken: exists already"),
         (("prove", "first", "-d", "audit.db", "-o", "x"), 2, "error: give --key, to sign a new checkpoint, or"),
+        (
+            ("prove", "first", "-d", "audit.db", "-o", "x", "--key", "KEY", "--checkpoint", "c"),
+            2,
+            "error: --key and --checkpoint contradict each other",
+        ),
+        (
+            ("checkpoint", "-d", "audit.db", "--key", "KEY", "--policy", "p", "--since", "s"),
+            2,
+            "error: --policy and --since contradict each other",
+        ),
         (("prove", "nobody", "-d", "audit.db", "--key", "KEY", "-o", "x"), 1, "error: audit database sqlite:///audit"),
         (
             ("witness", "--listen", "8099", "--key", "KEY", "--name", "w", "--policy", "p", "--state", "s"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
 from elspeth.cli import main
 from elspeth.cli.commands import checks
@@ -22,7 +23,7 @@ from elspeth.evidence.format.signatures import (
 )
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
-from elspeth_schema.tables import metadata
+from elspeth_schema.tables import metadata, run_log_table
 from tests.core.landscape.sealing.test_seal import drop_guards
 
 UNSIGNED = "2 seals are unsigned: anyone who can write to the database can replace them"
@@ -163,6 +164,22 @@ def test_a_run_that_was_removed_is_named(database: Path, capsys: pytest.CaptureF
     problem = "is in the log at entry 3, with the status 'completed', but not in the database: it was removed"
     assert f"log of runs: run second: {problem}" in lines
     assert lines[-1] == "2 runs in the log of runs, 5 entries, 1 fault"
+
+
+def test_a_fault_of_the_log_alone_fails(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with LandscapeDB(f"sqlite:///{database}") as landscape, landscape.write_transaction() as connection:
+        connection.execute(insert(run_log_table).values(position=5, entry_json="{}"))
+    code, (_, fault, *_) = check(database, capsys)
+    assert (code, fault[:68]) == (1, "log of runs: entry 5: expected an entry in canonical JSON, got '{}':")
+    assert main(["landscape", "check", "-d", str(database), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["epoch"], found["seals"]["verdict"]) == (
+        "current",
+        EPOCH,
+        "2 of 2 sealed runs unchanged",
+    )
+    assert found["seals"]["signers"] == [{"key": None, "seals": 2}]
+    assert (found["log"]["faults"], found["log"]["size"], found["log"]["runs"]) == ([fault], 6, 2)
 
 
 NOTHING = SealReport(sealed=1, unchanged=1, faults=(), signers={}, unsealed=(), unfinished={}, pruned=0)

@@ -101,6 +101,8 @@ def test_only_the_newest_of_many_runs_are_in_the_text(capsys: Captured, monkeypa
     assert unsent[0]["run_id"] not in text
     assert unsent[1]["run_id"] in text
     assert "and 1 earlier, in the JSON form" in text
+    monkeypatch.setattr("elspeth.cli.commands.landscape._LISTED", 2)
+    assert "earlier" not in status(capsys)[0]
 
 
 def test_runs_whose_events_were_sent_or_that_are_gone_are_not_listed(new_landscape: NewLandscape) -> None:

@@ -36,6 +36,8 @@ def test_convert_writes_settings_whose_steps_are_wired(own_directory: Path, caps
     text = Path("new.yaml").read_text()
     assert main(["settings", "convert", "-s", "old.yaml"]) == 0
     assert capsys.readouterr() == (text, "")
+    assert main(["settings", "convert", "-s", "old.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"text": text, "lost_comments": 1}
     assert main(["validate", "-s", "new.yaml"]) == 0
     assert "rows: to sink out" in capsys.readouterr().out
     assert sorted(path.name for path in own_directory.iterdir()) == ["new.yaml", "old.yaml"]

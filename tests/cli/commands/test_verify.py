@@ -175,6 +175,10 @@ def test_workers_are_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: --workers is for bags and proofs: leave it out for an export\n"
     assert run_verify(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)
+    export_to(Path("table"), ExportFormat.CSV)
+    for option in ("--cluster", "--policy", "--ca", "--subject"):
+        message = f"error: {option} is for bags and proofs: leave it out for an export\n"
+        assert run_verify(capsys, "table", option, "x") == (2, "", message)
 
 
 @pytest.mark.parametrize("form", sorted(READABLE - {ExportFormat.BAG}))

@@ -91,6 +91,7 @@ def verify(
                 "--hmac": hmac,
                 "--tsa-ca": authority is not None,
                 "--ca": root is not None,
+                "--subject": subject is not None,
             }
         )
         verify_log_proof(path, policy, json=json)
