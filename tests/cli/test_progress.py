@@ -334,7 +334,7 @@ def test_every_command_tells_how_many_records_it_has_read(
 
 
 def run_small(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    """Run a pipeline of one row; return what it says of its progress."""
+    """Run a pipeline of one row; return its messages."""
     Path("settings.yaml").write_text(
         "datasource: {plugin: csv, options: {path: in.csv}}\noutput_sink: out\n"
         "sinks: {out: {plugin: csv, options: {path: out.csv}}}\nlandscape: {url: 'sqlite:///audit.db'}\n"

@@ -210,14 +210,13 @@ def test_only_a_file_that_keeps_its_size_is_remarked_upon(database: str, vacuume
     assert len([*_remarks([run], database, pruned=1, vacuumed=vacuumed)]) == count
 
 
-def test_bags_are_not_put_into_a_file(own_directory: Path, capsys: Captured) -> None:
+def test_bags_are_not_put_into_a_file_or_signed_with_half_a_key(own_directory: Path, capsys: Captured) -> None:
     (own_directory / "file").touch()
-    arguments = ("--before", "2026-01-31", "--archive", "file", "-d", "audit.db")
+    prune = ("landscape", "prune", "--before", "2026-01-31", "-d", "audit.db", "--archive")
     problem = "--archive file: expected a directory, got a file"
-    assert told(capsys, "landscape", "prune", *arguments) == (2, "", f"error: {problem}\n")
-    arguments = ("--before", "2026-01-31", "--archive", "bags", "-d", "audit.db", "--public", "pub.pem")
+    assert told(capsys, *prune, "file") == (2, "", f"error: {problem}\n")
     problem = "--public: only with --key: it is the other half of that key"
-    assert told(capsys, "landscape", "prune", *arguments) == (2, "", f"error: {problem}\n")
+    assert told(capsys, *prune, "bags", "--public", "pub.pem") == (2, "", f"error: {problem}\n")
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01"])

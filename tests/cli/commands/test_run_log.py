@@ -122,7 +122,7 @@ def test_a_key_is_not_replaced_by_a_checkpoint_and_other_files_only_by_force(cap
     problem = "is a key, which no output may touch: name another path"
     assert log(capsys, *command, "own.pem") == (1, "", f"error: own.pem: {problem}\n")
     assert log(capsys, *command, "taken")[0] == 0
-    assert Note.parse(Path("taken").read_bytes(), "taken")
+    assert Note.parse(Path("taken").read_bytes(), "taken").signatures
 
 
 def test_a_checkpoint_by_another_key_is_refused(capsys: Captured, keys: Path) -> None:
