@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 
 from elspeth.core.landscape.database import LandscapeDB
@@ -86,6 +86,15 @@ def test_payloads_are_logged_before_they_are_purged(landscape: LandscapeDB, tmp_
 def test_entries_are_guarded(landscape: LandscapeDB, statement: str) -> None:
     with pytest.raises(IntegrityError, match="run_log: a record"), landscape.write_transaction() as connection:
         connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize("entry", ["[]", "{}", "{", '{"log":1}'])
+def test_a_first_entry_that_does_not_name_the_log_is_refused(landscape: LandscapeDB, entry: str) -> None:
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        connection.execute(update(run_log_table).values(entry_json=entry))
+    with landscape.snapshot() as connection, pytest.raises(LandscapeError, match="does not name the log: it was"):
+        log_origin(connection)
 
 
 def test_a_log_that_was_removed_is_begun_anew_and_says_so(landscape: LandscapeDB) -> None:

@@ -37,6 +37,8 @@ class OtherRecording(told_run._Recording):
 
     def end(self, token: Token, outcome: RowOutcome, **more: Any) -> None:  # noqa: ANN401  as in the base class
         """Record an outcome; the routed token is completed."""
+        if outcome is RowOutcome.BUFFERED:
+            return  # how long a token waited is no difference
         if outcome is RowOutcome.ROUTED:
             outcome, more = RowOutcome.COMPLETED, {"sink_name": "output"}
         super().end(token, outcome, **more)

@@ -12,6 +12,7 @@ import pytest
 
 from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording import _predecessor_writes
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.schema.checks import AuditIntegrityError
@@ -328,6 +329,15 @@ def test_another_recorder_goes_on_after_the_highest_index(landscape: LandscapeDB
     state_id = begin_state(first).state_id
     first.record_call(state_id, 6, "llm", "success", {})
     assert LandscapeRecorder(landscape).allocate_call_index(state_id) == 7
+
+
+def test_indexes_go_on_when_another_visit_was_forgotten_for_them(
+    recorder: LandscapeRecorder, calling_state: NodeStateOpen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_predecessor_writes, "_TRACKED_PARENTS", 1)
+    other = recorder.begin_node_state(calling_state.token_id, "sink", 1, {})
+    states = (calling_state.state_id, other.state_id, other.state_id)
+    assert [recorder.allocate_call_index(state_id) for state_id in states] == [0, 0, 1]
 
 
 def test_threads_never_get_the_same_index(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:
