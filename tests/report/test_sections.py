@@ -303,6 +303,8 @@ def test_who_ran_a_run_and_what_it_read_is_told(rich: Overview) -> None:
         (12.4, "12 ms"),
         (1500, "1.5 s"),
         (61_000, "1 min 01 s"),
+        (3_599_400, "59 min 59 s"),
+        (3_599_600, "1 h 00 min"),
         (3_725_000, "1 h 02 min"),
     ],
 )
@@ -311,7 +313,16 @@ def test_time_spans_are_short(milliseconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "text"), [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (10**15, "1e+03 TB")]
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1500, "1.5 kB"),
+        (999_499, "999 kB"),
+        (999_999, "1 MB"),
+        (10**15, "1e+03 TB"),
+    ],
 )
 def test_sizes_are_short(number: int, text: str) -> None:
     assert size(number) == text

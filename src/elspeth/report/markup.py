@@ -99,7 +99,7 @@ def duration(milliseconds: float) -> str:
     if seconds < _MINUTE_S:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), _MINUTE_S)
-    if seconds < _HOUR_S:
+    if minutes < _HOUR_S // _MINUTE_S:
         return f"{minutes} min {rest:02} s"
     hours, minutes = divmod(minutes, _MINUTE_S)
     return f"{hours:,} h {minutes:02} min"
@@ -110,7 +110,8 @@ def size(value: int) -> str:
     if value < _KILO:
         return format_count(value, "byte")
     units = ("kB", "MB", "GB", "TB")
-    power = min(int(math.log(value, _KILO)), len(units))
+    # What three digits round to a thousand has the next unit.
+    power = min(int(math.log(float(f"{value:.3g}"), _KILO)), len(units))
     return f"{value / _KILO**power:.3g} {units[power - 1]}"
 
 
