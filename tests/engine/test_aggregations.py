@@ -52,6 +52,7 @@ END = ("completed", "end_of_source", "the source has no more rows")
             [6, 9],
             [("completed", "condition", "row['batch_age_seconds'] >= 3", 3), (*END, 2)],
         ),
+        ({"timeout_seconds": 1.5}, [3, 7, 5], [*[("completed", "timeout", "timeout_seconds=1.5", 2)] * 2, (*END, 1)]),
         ({"timeout_seconds": 2}, [3, 7, 5], [*[("completed", "timeout", "timeout_seconds=2", 2)] * 2, (*END, 1)]),
     ],
 )

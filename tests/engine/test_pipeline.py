@@ -11,7 +11,7 @@ import pytest
 from elspeth.core.settings import SettingsError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.pipeline import Pipeline
-from tests.engine.pipelines import Settings, build, csv_settings, run
+from tests.engine.pipelines import MarkTransform, Settings, build, csv_settings, run
 
 
 def test_node_ids_are_readable_and_fit_the_audit_trail(tmp_path: Path) -> None:
@@ -122,9 +122,12 @@ def test_a_secret_is_nowhere_in_what_is_recorded(tmp_path: Path) -> None:
     directory = tmp_path / "http:" / "user:hunter2@host"
     settings["sinks"]["rest"]["options"]["path"] = str(directory / "rest.csv")
     settings["gates"][0]["condition"] = "row['kind'] == 'x'"
-    settings["labels"] = {"store": "redis://user:hunter2@host/0"}
-    _, records = run(tmp_path, settings, environ={"ELSPETH_FINGERPRINT_KEY": "operator of the run"})
+    store = "redis://user:hunter2@host/0"
+    settings["labels"] = {"store": store}
+    settings["row_plugins"] = [{"plugin": "mark", "options": {"field": "store", "value": store}}]
+    _, records = run(tmp_path, settings, MarkTransform, environ={"ELSPETH_FINGERPRINT_KEY": "operator of the run"})
     (recorded,) = records["run"]
+    assert not any("redis://user:hunter2@" in node["config_json"] for node in records["node"])
     assert "redis://user:hunter2@" not in recorded["settings_json"]
     assert "redis://user:hmac-sha256:" in recorded["settings_json"]
 
