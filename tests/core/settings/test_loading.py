@@ -131,6 +131,18 @@ def test_an_unquoted_true_can_be_a_label(tmp_path: Path) -> None:
     assert load(tmp_path, VALID).gates[0].routes == {"true": "other", "false": "continue"}
 
 
+def test_names_are_stripped_and_have_at_most_64_characters(tmp_path: Path) -> None:
+    assert load(tmp_path, VALID.replace("split", f"' {'x' * 64} '")).gates[0].name == "x" * 64
+    (found,) = problems(tmp_path, VALID.replace("split", "x" * 65))
+    assert found.startswith("gates[0].name: expected at most 64 characters, got ")
+
+
+def test_a_line_break_in_a_key_begins_no_other_problem(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, f'{VALID}"a\\nb: c": 1\n')
+    assert len(str(caught.value).splitlines()) == 2
+
+
 def test_numbers_can_be_labels(tmp_path: Path) -> None:
     text = VALID.replace("row['kind'] == 'x'", "row['n'] % 2").replace("true:", "1:").replace('"false":', "0:")
     assert load(tmp_path, text).gates[0].routes == {"1": "other", "0": "continue"}
@@ -330,6 +342,11 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
                     "'error_row': name them in the schema, make it free, or leave error_fields out"
                 ),
             ],
+        ),
+        (
+            '"false": continue',
+            f'"false": continue{SECOND.format("continue")}{THIRD}'.replace("second", "split").replace("third", "split"),
+            [f"gates[{index}].name: the name 'split' is taken by gates[0]: give each its own" for index in (1, 2)],
         ),
         ("output_sink: out", SPARE_SINK, ["sinks.spare: no row comes here: no route leads to this sink"]),
         (
