@@ -229,6 +229,18 @@ TABLES = {
         ["1", "node-1", "0", "token-2", "0.1 ms"],
         ["0", "node-1", "0", "token-4", "0.1 ms"],
     ],
+    "What the sinks published": [
+        [
+            "node-3",
+            "json",
+            "out/ä.jsonc7c5c1d70c5dec4416ab6158afd0b223ef40c29b1dc1f97ed9428b94d4cadb1c",
+            "0 bytes",
+            "2026-02-01 00:00:05.999 UTC",
+        ]
+    ],
+    "Secrets that were looked up": [
+        ["API_KEY", "env", "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"]
+    ],
     "2 tokens without an end, by last node": [["node-1", "2"]],
     "Batches that were not processed": [["node-2", "draft", "1"]],
     "Sources and sinks that had not finished": [["node-3", "sink write", "2026-02-01 00:00:02.999 UTC"]],
@@ -252,6 +264,24 @@ def test_the_tables_have_the_values_of_the_records(rich: Overview) -> None:
     text = parse(replace(rich, failures=several)).text
     assert "2 rows failed or were quarantined; 3 visits to nodes failed" in text
     assert "Not shown: 1 further reason. elspeth rows lists all of them." in text
+
+
+def test_edges_calls_and_withheld_columns_have_their_numbers(told: Overview, rich: Overview) -> None:
+    found = Tables(render_sections(told)).rows
+    assert found["Tokens along each edge"][1:] == [
+        ["gate", "enrich", "left", "move", "1"],
+        ["gate", "join", "right", "move", "1"],
+        ["gate", "high", "true", "move", "1"],
+        ["source", "high", "__quarantine__", "move", "0"],
+        ["source", "gate", "continue", "move", "2"],
+    ]
+    assert found["Calls to other systems"][1:] == [
+        ["enrich", "http", "2", "✕ 1", "1", "12 ms", "6.1 ms", "12 ms"],
+        ["source", "filesystem", "1", "0", "0", "0.5 ms", "0.5 ms", "0.5 ms"],
+    ]
+    assert [row[1] for row in found["Columns that the records leave out"][1:]] == ["2", "1", "0"]
+    tiles = "rows read2rows failed or quarantined1tokens that have not ended2outputs1took9 s"
+    assert tiles in Page(render_heading(rich)).text
 
 
 def test_a_bar_reaches_from_the_beginning_to_the_end() -> None:
