@@ -18,7 +18,7 @@ WORKERS = str((os.cpu_count() or 1) + 1)  # one more than cores: tests wait for 
 AXE = "axe-core@4.14.1"
 YAML_SERVER = "yaml-language-server@2.0.0"
 AZURITE = "azurite@3.35.0"  # later ones need Node.js 21
-COVERAGE_FLOOR = 96.0  # percent of lines and branches that the tests of CI reach
+COVERAGE_FLOOR = 96.5  # percent of lines and branches that the tests of CI reach
 DEFAULT = ["tests(current)", "lint", "typecheck", "drift", "schema_lint"]
 
 # The tests start Python a thousand times. Without compiled modules, which an image may forbid, they take twice as long.
