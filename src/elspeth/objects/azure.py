@@ -99,13 +99,8 @@ class AzureStore(ObjectStore):
     def __init__(self, files: AzureFiles) -> None:
         self._files = files
 
-    def state(self, path: ObjectPath) -> ObjectState | None:
-        """Return what the store says of an object, or None."""
-        try:
-            with named_errors(path):
-                found = self._ask(path, lambda blob: blob.get_blob_properties())
-        except ObjectMissingError:
-            return None
+    def _ask_state(self, path: ObjectPath) -> ObjectState | None:
+        found = self._ask(path, lambda blob: blob.get_blob_properties())
         return None if _is_directory(found) else _state(found)
 
     def check_writable(self, path: ObjectPath) -> None:
@@ -135,10 +130,8 @@ class AzureStore(ObjectStore):
 
         return RangeFile.opened(fetch, state.size)
 
-    def read(self, path: ObjectPath) -> bytes:
-        """Return the content of a small object, by one request."""
-        with named_errors(path):
-            return self._ask(path, _download)
+    def _read(self, path: ObjectPath) -> bytes:
+        return self._ask(path, _download)
 
     def _listed(self, bucket: ObjectPath, prefix: str, *, deep: bool) -> Iterable[tuple[str, ObjectState]]:
         async def listed() -> list[tuple[str, ObjectState]]:

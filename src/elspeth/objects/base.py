@@ -57,10 +57,6 @@ class ObjectStore(ABC):
     """
 
     @abstractmethod
-    def state(self, path: ObjectPath) -> ObjectState | None:
-        """Return the metadata of an object, or None."""
-
-    @abstractmethod
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
@@ -68,11 +64,15 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def read(self, path: ObjectPath) -> bytes:
-        """Return the content of a small object, by one request.
+    def _ask_state(self, path: ObjectPath) -> ObjectState | None:
+        """Return the metadata of an object.
 
-        Raises ObjectMissingError if there is none.
+        Returns None, or raises FileNotFoundError or the like, if there is none.
         """
+
+    @abstractmethod
+    def _read(self, path: ObjectPath) -> bytes:
+        """Return the content of an object, by one request."""
 
     @abstractmethod
     def _content(self, path: ObjectPath, state: ObjectState) -> BinaryIO:
@@ -107,6 +107,14 @@ class ObjectStore(ABC):
     def _delete(self, path: ObjectPath) -> None:
         """Delete an object. It may raise FileNotFoundError without one."""
 
+    def state(self, path: ObjectPath) -> ObjectState | None:
+        """Return the metadata of an object, or None."""
+        try:
+            with named_errors(path):
+                return self._ask_state(path)
+        except ObjectMissingError:
+            return None
+
     def require(self, path: ObjectPath) -> ObjectState:
         """Return the metadata of an object.
 
@@ -122,6 +130,14 @@ class ObjectStore(ABC):
         state = self.require(path)
         with named_errors(path):
             return ObjectReader(self, path, state, self._content(path, state))
+
+    def read(self, path: ObjectPath) -> bytes:
+        """Return the content of a small object, by one request.
+
+        Raises ObjectMissingError if there is none.
+        """
+        with named_errors(path):
+            return self._read(path)
 
     def find(self, pattern: ObjectPath) -> Sequence[ObjectPath]:
         """Return all objects whose addresses may match a pattern.
@@ -188,6 +204,14 @@ class ObjectStore(ABC):
         """Delete an object, if there is one."""
         with suppress(ObjectMissingError), named_errors(path):
             self._delete(path)
+
+    def _require_same(self, path: ObjectPath, replacing: ObjectState | None) -> None:
+        """Raise FileExistsError unless the object to replace is there.
+
+        Asked before the last request, because stores that do not know its condition ignore it.
+        """
+        if self.state(path) != replacing:
+            raise FileExistsError(str(path))
 
     def _require_stored(self, path: ObjectPath, file: Path, sha256: str) -> ObjectState:
         """Return the state of an object that equals a file."""

@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol, cast
 
 from elspeth.objects.address import ObjectPath
 from elspeth.objects.base import BLOCK, PART, ObjectState, ObjectStore, RangeFile
-from elspeth.objects.errors import ObjectChangedError, ObjectMissingError, named_errors
+from elspeth.objects.errors import ObjectChangedError, named_errors
 
 __all__ = ["CLIENT_OPTIONS", "GoogleStore"]
 
@@ -57,13 +57,8 @@ class GoogleStore(ObjectStore):
     def __init__(self, client: GoogleClient) -> None:
         self._client = client
 
-    def state(self, path: ObjectPath) -> ObjectState | None:
-        """Return what the store says of an object, or None."""
-        try:
-            with named_errors(path):
-                return _state(self._ask("GET", _OBJECT, path.bucket, path.key))
-        except ObjectMissingError:
-            return None
+    def _ask_state(self, path: ObjectPath) -> ObjectState:
+        return _state(self._ask("GET", _OBJECT, path.bucket, path.key))
 
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
@@ -86,10 +81,8 @@ class GoogleStore(ObjectStore):
 
         return RangeFile.opened(fetch, state.size)
 
-    def read(self, path: ObjectPath) -> bytes:
-        """Return the content of a small object, by one request."""
-        with named_errors(path):
-            return self._call("GET", _OBJECT, path.bucket, path.key, alt="media", headers=_AS_STORED)[1]
+    def _read(self, path: ObjectPath) -> bytes:
+        return self._call("GET", _OBJECT, path.bucket, path.key, alt="media", headers=_AS_STORED)[1]
 
     def _listed(self, bucket: ObjectPath, prefix: str, *, deep: bool) -> Iterator[tuple[str, ObjectState]]:
         page: Mapping[str, object] = {"nextPageToken": None}
@@ -136,8 +129,8 @@ class GoogleStore(ObjectStore):
             while done < size:
                 opened.seek(done)
                 part = opened.read(PART)
-                if done + len(part) == size and _expected(self.state(path)) != _expected(replacing):
-                    raise FileExistsError(str(path))
+                if done + len(part) == size:
+                    self._require_same(path, replacing)
                 headers = _PLAIN | {"Content-Range": f"bytes {done}-{done + len(part) - 1}/{size}"}
                 answer, content = self._call("PUT", session, headers=headers, data=part)
                 done = size if content else _received(answer)

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, cast
 
 from elspeth.objects.address import ObjectPath
 from elspeth.objects.base import BLOCK, PART, ObjectState, ObjectStore
-from elspeth.objects.errors import ObjectMissingError, ObjectStoreError, named_errors, response_code
+from elspeth.objects.errors import ObjectStoreError, named_errors, response_code
 
 __all__ = ["S3Store"]
 
@@ -50,13 +50,8 @@ class S3Store(ObjectStore):
     def __init__(self, files: S3Files) -> None:
         self._files = files
 
-    def state(self, path: ObjectPath) -> ObjectState | None:
-        """Return what the store says of an object, or None."""
-        try:
-            with named_errors(path):
-                head = self._call("head_object", path, ChecksumMode="ENABLED")
-        except ObjectMissingError:
-            return None
+    def _ask_state(self, path: ObjectPath) -> ObjectState:
+        head = self._call("head_object", path, ChecksumMode="ENABLED")
         return ObjectState(
             size=int(str(head["ContentLength"])),
             tag=str(head.get("ETag", "")),
@@ -65,10 +60,8 @@ class S3Store(ObjectStore):
             modified=_time(head),
         )
 
-    def read(self, path: ObjectPath) -> bytes:
-        """Return the content of a small object, by one request."""
-        with named_errors(path):
-            return self._files.cat_file(str(path), max_concurrency=1)
+    def _read(self, path: ObjectPath) -> bytes:
+        return self._files.cat_file(str(path), max_concurrency=1)
 
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
@@ -127,7 +120,7 @@ class S3Store(ObjectStore):
                 }
                 for number, content in enumerate(_contents(file), start=1)
             ]
-            self._require_same(path, replacing)  # stores that do not know the condition ignore it
+            self._require_same(path, replacing)
             condition = _condition(replacing)
             return self._call(
                 "complete_multipart_upload", path, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
@@ -136,10 +129,6 @@ class S3Store(ObjectStore):
             with contextlib.suppress(Exception):  # the first error counts
                 self._call("abort_multipart_upload", path, UploadId=upload)
             raise
-
-    def _require_same(self, path: ObjectPath, replacing: ObjectState | None) -> None:
-        if self.state(path) != replacing:
-            raise FileExistsError(str(path))
 
     def _call(self, method: str, path: ObjectPath, **options: object) -> Mapping[str, object]:
         return self._files.call_s3(method, Bucket=path.bucket, Key=path.key, **options)
