@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import httpcore
 import httpx
@@ -22,6 +22,7 @@ import httpx
 from elspeth.contracts.known_secret import KnownSecret
 from elspeth.contracts.plugins import CallError
 from elspeth.plugins.http.addresses import AddressGuard
+from elspeth.plugins.http.options import ServerOptions
 from elspeth.plugins.http.transport import GuardedTransport
 
 __all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
@@ -78,6 +79,19 @@ class Endpoint:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
+
+    @classmethod
+    def of(cls, options: ServerOptions, *, accepted: Collection[int] = (), kept: Collection[str] = ()) -> Self:
+        """Return the endpoint of a plugin's options."""
+        return cls(
+            api_key=None if options.api_key is None else options.api_key.get_secret_value(),
+            timeout=options.timeout_seconds,
+            key_header=options.api_key_header,
+            key_parameter=options.api_key_parameter,
+            accepted=accepted,
+            guard=AddressGuard(options.allowed_networks),
+            kept=kept,
+        )
 
     def exchange(
         self,

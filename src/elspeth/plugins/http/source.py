@@ -22,7 +22,7 @@ from elspeth.contracts.plugins import (
 )
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.plugins.csv import CsvSource
-from elspeth.plugins.http.addresses import AddressGuard, address_problem
+from elspeth.plugins.http.addresses import address_problem
 from elspeth.plugins.http.answers import parse_json
 from elspeth.plugins.http.options import ServerOptions, Timeout, check_parameter, check_recordable, split_url
 from elspeth.plugins.http.pages import Pages, PagesOptions, shown_url, with_parameters
@@ -119,14 +119,7 @@ class HttpSource(CallingSource):
         self._read: list[ReadInput] = []
         self._left = options.max_bytes
         self._unpacked, self._waited = 0, 0.0
-        self._endpoint = Endpoint(
-            api_key=None if options.api_key is None else options.api_key.get_secret_value(),
-            key_header=options.api_key_header,
-            key_parameter=options.api_key_parameter,
-            timeout=options.timeout_seconds,
-            guard=AddressGuard(options.allowed_networks),
-            kept=_KEPT,
-        )
+        self._endpoint = Endpoint.of(options, kept=_KEPT)
 
     @property
     def service(self) -> str:

@@ -8,12 +8,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
-from elspeth.contracts.enums import CallType
 from elspeth.contracts.plugins import CallError, CallingTransform, FieldOrigins, JsonObject, RowError, TransformOptions
 from elspeth.contracts.rows import RowData
 from elspeth.contracts.values import plain_row
 from elspeth.plugins.field_paths import FieldPath, taken_field_error
-from elspeth.plugins.http.addresses import AddressGuard, address_problem
+from elspeth.plugins.http.addresses import address_problem
 from elspeth.plugins.http.answers import read_json
 from elspeth.plugins.http.options import ServerOptions, check_recordable, split_url
 from elspeth.plugins.http.templates import BodyTemplate, RowValueError, UrlTemplate
@@ -95,7 +94,6 @@ class HttpTransform(CallingTransform):
     name = "http"
     plugin_version = "1.0.0"
     options_model = HttpOptions
-    call_type = CallType.HTTP
 
     def __init__(self, options: HttpOptions) -> None:
         from elspeth.plugins.http.endpoint import Endpoint  # noqa: PLC0415  needs the extra
@@ -112,14 +110,7 @@ class HttpTransform(CallingTransform):
         self._response_field = options.response_field
         if self._response_field is None and options.fields is None:
             self._response_field = _DEFAULT_RESPONSE_FIELD
-        self._endpoint = Endpoint(
-            api_key=None if options.api_key is None else options.api_key.get_secret_value(),
-            key_header=options.api_key_header,
-            key_parameter=options.api_key_parameter,
-            timeout=options.timeout_seconds,
-            accepted=frozenset(options.also_accept),
-            guard=AddressGuard(options.allowed_networks),
-        )
+        self._endpoint = Endpoint.of(options, accepted=frozenset(options.also_accept))
 
     @property
     def service(self) -> str:
