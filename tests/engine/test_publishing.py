@@ -283,18 +283,18 @@ class Killed(BaseException):
     """The process ends."""
 
 
-@pytest.mark.parametrize("content", [None, "mine"])
-def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
-) -> None:
-    settings = csv_settings(tmp_path)
-    settings["sinks"]["x"] = {"plugin": "json", "options": {"path": str(tmp_path / "out" / "x.json")}}
-    (tmp_path / "in.csv").write_text("id,kind\n1,y\n")
+def killed_while_publishing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, is_time: Callable[[], bool] = lambda: True
+) -> str:
+    """Return the id of a run killed after it published a file.
+
+    It is the first file after which it `is_time`.
+    """
     publish = StagedFile.publish
 
     def kill(file: StagedFile) -> None:
         publish(file)
-        if (tmp_path / "out" / "x.json").exists():
+        if is_time():
             raise Killed
 
     with monkeypatch.context() as patch:
@@ -303,32 +303,34 @@ def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
         with pytest.raises(Killed):
             execute(build(tmp_path, settings))
     ((run_id, _),) = runs(tmp_path)
+    return run_id
+
+
+@pytest.mark.parametrize("content", [None, "mine"])
+def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"] = {"plugin": "json", "options": {"path": str(tmp_path / "out" / "x.json")}}
+    (tmp_path / "in.csv").write_text("id,kind\n1,y\n")
+    output = tmp_path / "out" / "x.json"
+    run_id = killed_while_publishing(tmp_path, monkeypatch, settings, is_time=output.exists)
     if content is None:
         resumed(tmp_path, settings, run_id)
-        assert (tmp_path / "out" / "x.json").read_text() == "[]\n"
+        assert output.read_text() == "[]\n"
     else:
-        (tmp_path / "out" / "x.json").write_text(content)
+        output.write_text(content)
         with pytest.raises(OutputRefusedError, match=r"x\.json: is not an output that the audit database names"):
             resumed(tmp_path, settings, run_id)
-        assert (tmp_path / "out" / "x.json").read_text() == content
+        assert output.read_text() == content
         assert runs(tmp_path) == [(run_id, "interrupted")]
 
 
 def test_an_output_that_was_in_place_is_recorded_by_a_process_that_stops_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, publish = csv_settings(tmp_path), StagedFile.publish
-
-    def kill(file: StagedFile) -> None:
-        publish(file)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StagedFile, "publish", kill)
-        patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
-        with pytest.raises(Killed):
-            execute(build(tmp_path, settings))
-    ((run_id, _),) = runs(tmp_path)
+    settings = csv_settings(tmp_path)
+    run_id = killed_while_publishing(tmp_path, monkeypatch, settings)
     begun: list[Phase] = []
     with pytest.raises(RunInterruptedError):
         resumed(tmp_path, settings, run_id, Observer(on_phase=begun.append, is_stopped=lambda: Phase.PROOF in begun))
