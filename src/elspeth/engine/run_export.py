@@ -32,8 +32,13 @@ from elspeth.outputs.writing import Output
 __all__ = ["export_run"]
 
 _FAILURES = (
-    *(AuditIntegrityError, EvidenceError, LandscapeError, SQLAlchemyError, OSError),
-    *(RunInterruptedError, KeyboardInterrupt),
+    AuditIntegrityError,
+    EvidenceError,
+    LandscapeError,
+    SQLAlchemyError,
+    OSError,
+    RunInterruptedError,
+    KeyboardInterrupt,
 )
 
 

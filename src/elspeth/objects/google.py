@@ -94,23 +94,20 @@ class GoogleStore(ObjectStore):
 
     def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> ObjectState:
         boundary = uuid.uuid4().hex
-        parts = [
-            *(f"--{boundary}", "Content-Type: application/json; charset=UTF-8", ""),
-            *(
-                json.dumps(_described([content], sha256)),
-                f"--{boundary}",
-                "Content-Type: application/octet-stream",
-                "",
-                "",
-            ),
-        ]
+        opening = (
+            f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
+            f"{json.dumps(_described([content], sha256))}\r\n"
+            f"--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n"
+        )
         answer = self._ask(
-            *("POST", self._uploads, path.bucket),
+            "POST",
+            self._uploads,
+            path.bucket,
             uploadType="multipart",
             name=path.key,
             ifGenerationMatch=_expected(replacing),
             headers=_PLAIN | {"Content-Type": f"multipart/related; boundary={boundary}"},
-            data=b"".join(["\r\n".join(parts).encode(), content, f"\r\n--{boundary}--\r\n".encode()]),
+            data=b"".join([opening.encode(), content, f"\r\n--{boundary}--\r\n".encode()]),
         )
         return _state(answer)
 
