@@ -102,7 +102,7 @@ def _told(
     @wraps(tool)
     async def telling(*arguments: object, **named: object) -> _Answer:
         with _failures_told():
-            answer = json.dumps(await tool(*arguments, **named), default=str)
+            answer = json.dumps(await tool(*arguments, **named))
             if len(answer) > _MOST_CHARACTERS:
                 raise ToolError(f"the answer is longer than {_MOST_CHARACTERS:,} characters: ask for less")
             return dict(json.loads(answer))
