@@ -16,9 +16,9 @@ from rich.console import Console
 from elspeth.cli import access, main, progress
 from elspeth.cli.commands import (
     _lineage_events,
+    _record_exports,
     checks,
     evidence,
-    exports,
     imports,
     prune,
     report,
@@ -321,7 +321,7 @@ def test_every_command_tells_how_many_records_it_has_read(
         told[description] = total, []
         yield told[description][1].append
 
-    for module in (_lineage_events, access, checks, evidence, exports, imports, prune, report, verify):
+    for module in (_lineage_events, _record_exports, access, checks, evidence, imports, prune, report, verify):
         monkeypatch.setattr(module, "record_display", display)
     run_small(capsys)
     for command, names in TOLD.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.cli.commands import exports
+from elspeth.cli.commands import _record_exports
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import READABLE
 from tests.cli.messages import NO_DATABASE
@@ -126,7 +126,7 @@ def test_the_instructions_in_a_bag_check_it(project: Path, capsys: Captured) -> 
 @pytest.mark.usefixtures("project")
 def test_progress_is_told(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
-    monkeypatch.setattr(exports, "record_display", lambda *_: nullcontext(told.append))
+    monkeypatch.setattr(_record_exports, "record_display", lambda *_: nullcontext(told.append))
     assert run(capsys, "export", "--as-found", "old.db", "-o", "x.jsonl")[0] == 0
     assert told[-1] > 0
 
