@@ -286,7 +286,7 @@ class Killed(BaseException):
 def killed_while_publishing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, is_time: Callable[[], bool] = lambda: True
 ) -> str:
-    """Return the id of a run killed after it published a file.
+    """Return the id of a run killed while it published.
 
     It is the first file after which it `is_time`.
     """
