@@ -1,4 +1,4 @@
-"""Evidence that a stranger can check.
+"""Write, verify and witness evidence that strangers can check.
 
-It shares no code with the recorder.
+Nothing here shares code with the recorder.
 """

@@ -1,1 +1,1 @@
-"""The format of evidence, shared by writer and verifier."""
+"""The formats of evidence, which writer and verifier share."""

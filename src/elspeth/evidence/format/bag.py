@@ -1,10 +1,10 @@
-"""The files of a bag: names, manifests, statement.
+"""The files of a bag: names, manifests and statement.
 
-A bag is a BagIt directory (RFC 8493). It holds the audit trail of a run, or a database as it was found.
+A bag is a BagIt directory (RFC 8493). It holds the audit trail of one run, or a database exported as found.
 
-The statement is an in-toto Statement v1. Version 2 of its predicate also gives the epoch in which the run was recorded;
-with it the JSON documents of the bag are canonical, and an ECDSA signature has a low S. In version 3 the salts belong
-to the leaves of the Merkle tree, not to the records. Earlier versions are still read by the rules of their time.
+The statement is an in-toto Statement v1, whose predicate has versions. Version 2 added the epoch in which the run was
+recorded, and requires canonical JSON documents and ECDSA signatures with a low S. Version 3 moved the salts from the
+records to the leaves of the Merkle tree. Statements of earlier versions are verified by the rules of their version.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ MANIFEST = "manifest-sha256.txt"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
 INSTRUCTIONS = "VERIFY.txt"
 CERTIFICATES = "certificates.pem"
-"""The X.509 certificate of the key that signed, and those of its authorities."""
+"""The X.509 certificate of the signing key, followed by the certificates of its authorities."""
 ENVELOPE = "statement.dsse.json"
 """The signed statement."""
 STATEMENT = "statement.json"
 """The statement of an unsigned bag."""
 TIMESTAMP = "statement.dsse.json.tsr"
-"""The time-stamp over the envelope. No manifest lists it: it is made later, and its authority signs it."""
+"""The time-stamp over the envelope. No manifest lists it, because it is made later; its authority signs it."""
 
 PAYLOAD = "data/"
 RECORDS = "data/records.jsonl"
@@ -79,36 +79,36 @@ SCHEMA = "data/export.schema.json"
 REFERENCES = "data/references.json"
 """The order of record types, their keys, references and lifecycles."""
 CONTENTS = "data/contents/"
-"""The contents of rows and calls, if they were asked for: each is named by its SHA-256."""
+"""The directory of the contents of rows and calls, if the export includes them. Each is named by its SHA-256."""
 SALTS = "data/salts.json"
 """The secret from which the salts are derived."""
 
 CRATE = "data/ro-crate-metadata.json"
-"""What the bag is as a Workflow Run RO-Crate."""
+"""The metadata that makes the bag a Workflow Run RO-Crate."""
 SETTINGS = "data/settings.yaml"
-"""The recorded settings, which are the workflow of the crate. JSON is YAML."""
+"""The recorded settings, which are the workflow of the crate. They are JSON, which is YAML too."""
 CONTEXT = "data/context.jsonld"
-"""The JSON-LD context with which the records are RDF."""
+"""The JSON-LD context with which the records can be read as RDF."""
 
 LOG = "data/run-log.json"
 """The place of the run in the log of runs."""
 LOG_LEAVES = "data/run-log-leaves.bin"
-"""The last leaf hashes of the log, 32 bytes each. They show that a later bag continues the log of this one."""
+"""The last leaf hashes of the log, 32 bytes each. With them, a later bag can be shown to continue this log."""
 LOG_PROOF = "data/run-log.tlog-proof"
-"""The run's entry in the last checkpoint that was signed and left with others (c2sp.org/tlog-proof)."""
+"""A proof that the last checkpoint delivered to others includes the run's entry (c2sp.org/tlog-proof)."""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """The DSSE payload type of a statement."""
 
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 VERSION = 3
-"""The version of the predicate that is written."""
+"""The version of the predicate in new statements."""
 _PREDICATE_TYPES = {version: f"urn:elspeth:audit-trail-export:v{version}" for version in range(1, VERSION + 1)}
-"""Predicate types by version. They are URNs because they must keep their meaning when no host answers any more."""
+"""Predicate types by version. They are URNs, which keep their meaning even when no host serves an address any more."""
 _FOUND_VERSION = 3
-"""The version of a run's statements whose rules hold for the first version of a database as found."""
+"""The version of run statements whose rules also apply to version 1 of statements about a database as found."""
 SEALED_SINCE = 5
-"""The first epoch whose runs are sealed when they end, and have a secret for salts."""
+"""The first epoch whose runs are sealed when they end and have a secret for salts."""
 _TREE = "rfc9162-sha256"
 """The algorithm that computes the Merkle root."""
 
@@ -116,7 +116,7 @@ NO_RUN = (
     "is a database that was exported as found, which holds no run that could be imported or explained:"
     " elspeth verify checks it"
 )
-"""The problem of an export as found where that of a run is needed."""
+"""The problem of an export as found in a place that needs the export of a run."""
 
 _DOCUMENT = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MANIFEST_LINE = re.compile("([0-9a-f]{64})  ([A-Za-z0-9/._-]+)")
@@ -134,7 +134,7 @@ def payload_name(document: str) -> str:
 
 
 def manifest_text(digests: Mapping[str, str]) -> bytes:
-    """Return a manifest that `sha256sum -c` reads.
+    """Return the text of a manifest, which `sha256sum -c` reads.
 
     RFC 8493, section 2.1.3.
     """
@@ -161,7 +161,7 @@ def parse_manifest(data: bytes, place: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What an export says about its run.
+    """The facts that an export states about its run.
 
     `epoch` is the epoch of the records' schema. `recorded_epoch` is the one in which the run was recorded and sealed,
     or None if it was imported or recorded before seals existed. `withheld` names the columns that were left out, as
@@ -187,7 +187,7 @@ class Contact:
     email: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise EvidenceError for what does not fit a line."""
+        """Raise EvidenceError for a text that is not one line."""
         for field, text in (("name", self.name), ("email", self.email)):
             if text is not None and not (text.strip() == text != "" and text.isprintable()):
                 raise EvidenceError(f"contact: {field}", f"expected printable text on one line, got {shown(text)}")
@@ -206,11 +206,11 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What is sealed: a run or database, and files.
+    """The statement about a bag's files and its content.
 
     `subjects` maps file names to their SHA-256, `counts` maps record types to numbers of records, and `root` is the
     Merkle root over the lines of the records. `salted` tells whether each line is hashed with a salt before it.
-    `contact` is there if whoever made the bag gave one. Hashes are in hexadecimal.
+    `contact` is None unless the person who made the bag gave one. Hashes are in hexadecimal.
     """
 
     subjects: Mapping[str, str]
@@ -225,7 +225,7 @@ class Statement:
     def run(self) -> RunFacts:
         """The facts about the run.
 
-        Raises EvidenceError if there is none, as in a database that was exported as found.
+        Raises EvidenceError if there are none, as for a database that was exported as found.
         """
         if isinstance(self.facts, RunFacts):
             return self.facts
@@ -238,7 +238,7 @@ class Statement:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 in hexadecimal, which identifies the bag."""
+        """The statement's SHA-256 in hexadecimal, which identifies the bag."""
         return sha256(self.to_bytes()).hexdigest()
 
     @classmethod
@@ -297,7 +297,7 @@ class Statement:
 
 
 def _may_name(predicate: Members, version: int) -> bool:
-    """Return whether a statement names a contact, and may."""
+    """Return whether the predicate may name, and names, a contact."""
     return version >= LEAF_SALTS_SINCE and predicate.has("contact")
 
 

@@ -1,4 +1,4 @@
-"""Canonical JSON (RFC 8785) and base64, and reading them strictly."""
+"""Canonical JSON (RFC 8785), and strict parsers."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _DEPTH = 12
 """How deep records are nested: the JSON Schema of a row is the deepest part."""
 
 _SMALLEST, _LARGEST = 1e-4, 1e16
-"""Between these sizes orjson writes fractions as RFC 8785 does."""
+"""The magnitudes between which orjson writes fractions as RFC 8785 does."""
 
 
 def canonical(value: Json) -> bytes:
     """Return the canonical JSON of a value.
 
-    Raises ValueError if it has none.
+    Raises ValueError for a value that has no canonical JSON.
     """
     # A CanonicalizationError is a ValueError. The stubs demand lists and dicts where any sequence and mapping will do.
     return rfc8785.dumps(cast("dict[str, object]", value))  # type: ignore[arg-type]
@@ -119,7 +119,7 @@ class Members:
     def close(self) -> None:
         """Raise EvidenceError if a member is left.
 
-        What nothing reads, nothing checks.
+        A member that no code reads would go unchecked.
         """
         for name in self._rest:
             raise EvidenceError(self._place, f"expected no further member, got {shown(name)}")
@@ -131,7 +131,7 @@ class Members:
             raise self._unexpected(name, shown(value), found)
 
     def has(self, name: str) -> bool:
-        """Return whether the member is there and not taken."""
+        """Return whether the member exists and was not taken yet."""
         return name in self._rest
 
     def skip(self, name: str) -> None:
@@ -251,7 +251,7 @@ class Members:
 def _is_plain(value: Json, depth: int) -> bool:
     """Return whether orjson writes the value as RFC 8785 does.
 
-    What is nested deeper than any record needs a closer look, as do names beyond ASCII, whose order may differ.
+    The answer is no for values nested deeper than `depth`, and for names beyond ASCII, which may be sorted differently.
     """
     if value is None or isinstance(value, str | bool):
         return True

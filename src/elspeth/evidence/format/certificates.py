@@ -1,7 +1,8 @@
 """X.509 certificates of keys that sign bags (RFC 5280).
 
-A chain begins with the certificate of the signing key, the leaf. Each further one is of an authority between the leaf
-and a root, which whoever verifies must have from elsewhere. Whether a certificate was revoked is not checked.
+A chain begins with the certificate of the signing key, called the leaf. The certificates of the intermediate
+authorities follow. The root is not part of the chain: the person who verifies must have it from elsewhere. Nothing
+here checks whether a certificate was revoked.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _PURPOSES = frozenset(
         ExtendedKeyUsageOID.EMAIL_PROTECTION,
     }
 )
-"""Purposes of which a certificate that has a list of purposes must have one: they stand for a person or a service."""
+"""The accepted purposes, which identify a person or a service. A certificate that lists purposes needs one of them."""
 
 _MALFORMED = (
     ValueError,
@@ -52,14 +53,15 @@ _MALFORMED = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library raises for certificates that are not as in RFC 5280. It reads most parts when they are asked for."""
+"""The errors that the library raises for malformed certificates, many of them only when a part is first accessed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFacts:
-    """What a certificate says, for people.
+    """The facts of a certificate that are shown to people.
 
-    Names are those of RFC 4514. `serial` and `fingerprint`, the SHA-256 of the DER, are hexadecimal, in whole bytes.
+    Names are in the form of RFC 4514. `fingerprint` is the SHA-256 of the DER. It and `serial` are in hexadecimal, with
+    an even number of digits.
     """
 
     subject: str
@@ -89,11 +91,11 @@ class CertificateFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateChain:
-    """The certificate of a key, and those of its authorities."""
+    """The certificates of a key and of its authorities."""
 
     certificates: tuple[x509.Certificate, ...]
     facts: CertificateFacts
-    """Those of the leaf."""
+    """The facts of the leaf."""
     key: PublicKey
     """The key of the leaf."""
 
@@ -114,14 +116,14 @@ class CertificateChain:
 
     @property
     def pem(self) -> bytes:
-        """The certificates in PEM, and nothing else."""
+        """The certificates in PEM, without other text."""
         return b"".join(each.public_bytes(Encoding.PEM) for each in self.certificates)
 
     def verify(self, roots: Sequence[x509.Certificate], moment: datetime, place: str) -> None:
-        """Check that the leaf led to a root then.
+        """Check that the leaf led to a root at `moment`.
 
-        RFC 5280, section 6: signatures, validity, basicConstraints, path lengths, key usages and name constraints.
-        Raises EvidenceError if it did not, or if there is a critical extension that nothing here knows.
+        Checks signatures, validity, basicConstraints, path lengths, key usages and name constraints (RFC 5280, section
+        6). Raises EvidenceError if one of them fails, or for a critical extension that is not supported.
         """
         if not self.facts.not_before <= moment <= self.facts.not_after:
             problem = f"expected a certificate valid at {moment:%Y-%m-%d %H:%M:%S} UTC, got that of {self.facts}"
@@ -149,10 +151,10 @@ def load_certificates(path: Path) -> CertificateChain:
 
 
 def certify(signer: Signer, path: Path) -> Signer:
-    """Return the signer with the chain of its key.
+    """Return the signer with the certificate chain of its key.
 
-    Raises KeyFileError if the chain is of another key, is not valid now, or does not lead from the leaf to the last
-    certificate: no verifier would accept it.
+    Raises KeyFileError for a chain that no verifier would accept: one of another key, one that is not valid now, or one
+    that does not lead from the leaf to its last certificate.
     """
     chain = load_certificates(path)
     if chain.key.fingerprint != signer.public_key.fingerprint:
@@ -178,7 +180,7 @@ def _facts(certificate: x509.Certificate) -> CertificateFacts:
 
 
 def _authority_policy() -> ExtensionPolicy:
-    """Return what the certificate of an authority must say.
+    """Return the rules for the certificate of an authority.
 
     The library checks path lengths and name constraints itself, and refuses critical extensions that it does not know.
     """
@@ -191,7 +193,7 @@ def _authority_policy() -> ExtensionPolicy:
 
 
 def _leaf_policy() -> ExtensionPolicy:
-    """Return what the certificate of a signing key must say."""
+    """Return the rules for the certificate of a signing key."""
     return (
         ExtensionPolicy.permit_all()
         .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _require_signature_usage)
@@ -210,7 +212,7 @@ def _require_certificates_usage(_: Policy, certificate: x509.Certificate, usage:
 
 
 def _require_signature_usage(_: Policy, certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
-    # Certificates for electronic signatures of people have contentCommitment (nonRepudiation) alone.
+    # People's certificates for electronic signatures often allow only contentCommitment (nonRepudiation).
     if usage is not None and not (usage.digital_signature or usage.content_commitment):
         raise ValueError(f"the key of {_name(certificate)} must not sign documents (keyUsage)")
 

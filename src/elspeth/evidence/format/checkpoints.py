@@ -1,6 +1,6 @@
 """Checkpoints of logs, and proofs of their entries.
 
-c2sp.org/tlog-checkpoint and c2sp.org/tlog-proof.
+The formats are those of c2sp.org/tlog-checkpoint and c2sp.org/tlog-proof.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Checkpoint", "LogProof", "encode_hashes", "looks_like_log_proof", "p
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _LARGEST = 2**63 - 1
 _LINES = 3
-"""Lines of a checkpoint without extensions."""
+"""The number of lines of a checkpoint without extensions."""
 
 _HEADER = b"c2sp.org/tlog-proof@v1\n"
 
@@ -41,7 +41,7 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: bytes, place: str) -> Checkpoint:
-        """Read the text of a note.
+        """Read a checkpoint from the text of its note.
 
         Raises EvidenceError if it is not a checkpoint.
         """
@@ -61,7 +61,7 @@ class Checkpoint:
 
     @property
     def text(self) -> bytes:
-        """The text of a note."""
+        """The checkpoint as the text of a note."""
         lines = [self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.extensions]
         return "".join(f"{line}\n" for line in lines).encode()
 
@@ -80,9 +80,9 @@ class LogProof:
 
     @classmethod
     def parse(cls, data: bytes, place: str) -> LogProof:
-        """Read a proof with its entry.
+        """Read a proof with its entry, without verifying it.
 
-        Raises EvidenceError for anything else; nothing is verified.
+        Raises EvidenceError for anything else.
         """
         if len(data) > MAX_PROOF:
             raise EvidenceError(place, f"expected a proof of at most {MAX_PROOF:,} bytes, got {len(data):,}")
@@ -107,7 +107,7 @@ class LogProof:
         )
 
     def to_bytes(self) -> bytes:
-        """Return the proof as it is written."""
+        """Return the proof in the format that `parse` reads."""
         extra = base64.b64encode(self.entry)
         return b"%bextra %b\nindex %d\n%b\n%b" % (
             _HEADER,
@@ -129,7 +129,7 @@ class LogProof:
 
 
 def looks_like_log_proof(data: bytes) -> bool:
-    """Return whether the bytes begin as a proof does."""
+    """Return whether the bytes begin like a proof."""
     return data.startswith(_HEADER)
 
 
@@ -152,7 +152,7 @@ def parse_hash(text: str, place: str) -> bytes:
 def parse_size(text: str, place: str) -> int:
     """Read a decimal number without leading zeros.
 
-    Raises EvidenceError for anything else, and from 2^63 on.
+    Raises EvidenceError for anything else, and for numbers of 2^63 and above.
     """
     if not _SIZE.fullmatch(text) or int(text) > _LARGEST:
         raise EvidenceError(place, f"expected a number from 0 to 2^63-1, without leading zeros, got {shown(text)}")

@@ -1,8 +1,8 @@
 """Exports compressed with gzip (RFC 1952) or Zstandard (RFC 8878).
 
-Everything that opens an export for reading does it here. An enemy may have made a compressed file. It must
-be a single gzip member or Zstandard frame and nothing else, because programs differ in what they read of several. It
-is read in constant memory, and refused when it turns out to be much larger than the file.
+Every reader of exports opens them with this module. A compressed file may come from an attacker. It must be a single
+gzip member or Zstandard frame and nothing else, because programs disagree on how to read several of them. It is read in
+constant memory, and refused once its content turns out to be much larger than the file.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 __all__ = ["Allowance", "open_decompressed"]
 
 _BLOCK = 1 << 17
-"""Compressed bytes that are read at once."""
+"""The number of compressed bytes that are read at a time."""
 
 _BUFFER = 1 << 20
-"""Decompressed bytes that are held at once."""
+"""The number of decompressed bytes that are buffered."""
 
 
 _UNITS = {Compression.GZIP: "gzip member", Compression.ZSTD: "zstd frame"}
 
 
 class Allowance:
-    """How much may be decompressed from files of some size.
-
-    Sizes are in bytes.
-    """
+    """Limits the bytes decompressed from the files of an export."""
 
     def __init__(self, compressed_size: int) -> None:
         self.most = max(MAX_UNPACKED, MAX_FACTOR * compressed_size)
         self._left = self.most
 
     def take(self, size: int, place: str) -> None:
-        """Take a part of it, or raise EvidenceError."""
+        """Count decompressed bytes.
+
+        Raises EvidenceError when the limit is exceeded.
+        """
         self._left -= size
         if self._left < 0:
             raise EvidenceError(place, f"expected at most {self.most:,} bytes when decompressed, got more")
@@ -51,9 +51,9 @@ class Allowance:
 def open_decompressed(path: Path, allowance: Allowance | None = None) -> BinaryIO:
     """Open a file for reading, compressed or not.
 
-    Files of one export share an `allowance`. Raises OSError, and EvidenceError if the library for its compression is
-    missing. Reading raises EvidenceError for a compressed file that is damaged, truncated, followed by more bytes, or
-    too large when decompressed.
+    Files of one export share an `allowance`. Raises OSError if the file cannot be opened, and EvidenceError if the
+    library for its compression is missing. Reading from the result raises EvidenceError for a compressed file that is
+    damaged, truncated, followed by more bytes, or too large when decompressed.
     """
     compression = find_compression(path)
     if compression is None:
@@ -80,7 +80,7 @@ class _Decompressor(Protocol):
 
 
 class _DecompressedFile(RawIOBase):
-    """Decompresses a file, within the bounds."""
+    """Decompresses a file within an allowance."""
 
     def __init__(self, path: Path, compression: Compression, allowance: Allowance) -> None:
         self._path = path
@@ -146,7 +146,7 @@ class _GzipDecompressor:
 
 
 def _decompressor(compression: Compression) -> tuple[_Decompressor, type[Exception]]:
-    """Return a decompressor, and what it raises."""
+    """Return a decompressor, and the error that it raises."""
     if compression is Compression.GZIP:
         return _GzipDecompressor(), zlib.error
     zstd = load_zstd()

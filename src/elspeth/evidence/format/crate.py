@@ -1,7 +1,7 @@
 """The metadata of a bag as a Workflow Run RO-Crate.
 
-Its profile is https://w3id.org/ro/wfrun/workflow/0.5, on RO-Crate 1.1, with `data/` as the root. The document follows
-from records and from the names of the payload files, so that verifiers write it again and compare.
+Its profile is https://w3id.org/ro/wfrun/workflow/0.5, on RO-Crate 1.1, with `data/` as the root. The document is
+derived only from the records and the names of the payload files, so that verifiers can derive it again and compare.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["CRATE_TYPES", "MOST_LISTED", "CrateRecords", "crate_metadata"]
 Entity = dict[str, Json]
 
 MOST_LISTED = 100
-"""How many inputs and how many outputs of the run the metadata lists."""
+"""The largest number of inputs, and of outputs, that the metadata lists."""
 
 CRATE_TYPES = ("run", "run_process", "source_input", "artifact")
-"""The types of the records that the metadata follows from."""
+"""The types of the records from which the metadata is derived."""
 
 _VERSION = "1"
-"""The version of what this module writes; another one would need its own writer, for verifiers."""
+"""The version of the metadata. Verifiers would need a second writer for another version."""
 
 _CONTEXT: Json = ["https://w3id.org/ro/crate/1.1/context", {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}]
 _RO_CRATE = "https://w3id.org/ro/crate/1.1"
@@ -69,9 +69,9 @@ _STATUSES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrateRecords:
-    """The records that the metadata follows from.
+    """The records from which the metadata is derived.
 
-    `processes` holds the first if there is one. Of `inputs` and `outputs` only the first `MOST_LISTED` are used.
+    `processes` holds the first one, if any. Of `inputs` and `outputs` only the first `MOST_LISTED` are used.
     """
 
     run: Mapping[str, Json]
@@ -83,7 +83,7 @@ class CrateRecords:
 def crate_metadata(records: CrateRecords, names: Collection[str]) -> bytes:
     """Return the metadata in canonical JSON.
 
-    `names` are those of the payload files, relative to the bag. Raises ValueError for values that have no canonical
+    `names` are the paths of the payload files, relative to the bag. Raises ValueError for values that have no canonical
     JSON.
     """
     graph = [*_Crate(records).entities(names)]
@@ -267,9 +267,9 @@ def _relative(name: str) -> str:
 
 
 def _links(ids: Sequence[str]) -> Json:
-    """Return references.
+    """Return references to the entities with these ids.
 
-    RO-Crate 1.1 wants a single one by itself, not in a list.
+    RO-Crate 1.1 requires that a single reference does not stand in a list.
     """
     links: list[Json] = [{"@id": each} for each in ids]
     return links[0] if len(links) == 1 else links

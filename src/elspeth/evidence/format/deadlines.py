@@ -1,4 +1,4 @@
-"""Deadlines for what other machines answer."""
+"""Deadlines for the answers of other machines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _Answer = TypeVar("_Answer")
 def within(seconds: float, ask: Callable[[], _Answer], place: str) -> _Answer:
     """Return what `ask` returns, or raise what it raises.
 
-    The limit is for the answer as a whole: one that comes byte by byte never meets the timeout of a socket. A thread
-    that is given up ends with its connection, or with the process.
+    The limit is for the whole answer: the timeout of a socket does not stop an answer that comes byte by byte. After a
+    timeout the thread that asks is abandoned; it ends with its connection, or with the process.
 
     Raises EvidenceError about `place` if the answer takes longer.
     """

@@ -5,14 +5,14 @@ from __future__ import annotations
 __all__ = ["Element", "children", "encoded"]
 
 Element = tuple[int, bytes]
-"""A tag, and the content."""
+"""The tag and the content of an element."""
 
 _LONG = 0x80
-"""The bit of a length whose bytes follow."""
+"""The bit that marks a length as the number of the length bytes that follow."""
 
 
 def children(data: bytes) -> list[Element]:
-    """Return the DER elements in some content.
+    """Return the DER elements in the content of another.
 
     Raises ValueError or IndexError for malformed content.
     """

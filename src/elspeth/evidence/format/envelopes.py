@@ -16,7 +16,7 @@ __all__ = ["Envelope", "pae"]
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Return the bytes that are signed.
+    """Return the signed bytes: the PAE of a payload.
 
     DSSE 1.0.2, "Signature Definition".
     """
@@ -28,7 +28,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 class Envelope:
     """A DSSE envelope with one signature, in canonical JSON.
 
-    `keyid` is the fingerprint of the key; only `verify` makes it more than a hint.
+    `keyid` is the fingerprint of the key. It is only a hint until `verify` has checked the signature.
     """
 
     payload_type: str
@@ -79,9 +79,10 @@ class Envelope:
         return canonical(self.to_json())
 
     def verify(self, key: PublicKey, place: str, *, low_s: bool = False) -> None:
-        """Check the signature, and with `low_s` its form.
+        """Check the signature, and with `low_s` also its form.
 
-        Raises EvidenceError if another key made it, or payload, type or form were altered.
+        Raises EvidenceError if another key made the signature, or if the payload, its type or the form of the signature
+        was altered.
         """
         if self.keyid != key.fingerprint:
             expected = f"expected a signature by the key {key.fingerprint}"

@@ -1,6 +1,6 @@
-"""What can be wrong with evidence.
+"""The errors about evidence, and how they show values.
 
-EvidenceError       a bag, envelope, statement, proof or export is not what it must be
+EvidenceError       a bag, envelope, statement, proof or export does not hold or cannot be read
 └── KeyFileError    a key cannot be used: the fault is in the argument, not in the evidence
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 __all__ = ["EXCERPT", "EvidenceError", "KeyFileError", "excerpt", "printable", "shown"]
 
 _LONGEST = 80
-"""Characters of a value that a message shows."""
+"""The largest number of characters of a value in a message."""
 
 EXCERPT = 30
-"""How much of a line a message shows, in bytes."""
+"""The largest number of bytes of a line in a message."""
 
 
 class EvidenceError(Exception):
-    """Evidence that does not hold.
+    """Evidence does not hold, or cannot be read.
 
     `place` says where, `problem` says what was expected and what was found.
     """
@@ -28,13 +28,13 @@ class EvidenceError(Exception):
 
 
 class KeyFileError(EvidenceError):
-    """A key that cannot be read, written or used."""
+    """A key cannot be read, written or used."""
 
 
 def printable(text: str) -> str:
     """Return the text with unprintable characters escaped.
 
-    These include everything that steers a terminal, or hides or reorders text. The escapes are those of Python.
+    These include all characters that control a terminal, or hide or reorder text. The escapes are those of Python.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Read the lines of an export."""
+"""Reads the lines of exports that are not bags."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MANIFEST = "manifest"
 
 
 MANIFEST_FILE = "manifest.json"
-"""Where an export of several files has its manifest."""
+"""The file name of the manifest in an export of several files."""
 
 
 _BLOCK = 1 << 20
 
 
 _RUN = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"(?:run|database)"')
-"""The beginning of an export in text; no text contains it, as its quotes would be escaped."""
+"""The beginning of an export. It cannot match inside a JSON text, where the quotes would be escaped."""
 
 
 class ExportLine(NamedTuple):
@@ -50,10 +50,10 @@ class ExportLine(NamedTuple):
 
 
 def looks_like_export(path: Path) -> bool:
-    """Return whether an export other than a bag is there.
+    """Return whether a path holds an export, not a bag.
 
-    A directory needs a manifest; a file begins with the record of a run or a database, or is compressed, as nothing
-    else is.
+    That is a directory with a manifest, a file that begins with the record of a run or database, or any compressed
+    file, as nothing else is compressed.
     """
     if path.is_dir():
         return (path / MANIFEST_FILE).is_file() and not (path / bag.BAGIT).is_file()
@@ -69,9 +69,9 @@ def looks_like_export(path: Path) -> bool:
 def read_lines(path: Path) -> Iterator[ExportLine]:
     """Yield the lines that hold records.
 
-    In a JSON array these are the lines of its elements. The file may be compressed; positions are those of its content.
-    A line is never larger in memory than `MAX_LINE`. Raises EvidenceError for a file that cannot be read, or is laid
-    out otherwise.
+    In a JSON array these are the lines of its elements. The file may be compressed: then positions count decompressed
+    bytes. A line is never larger than `MAX_LINE`. Raises EvidenceError for a file that cannot be read, or has another
+    layout.
     """
     try:
         with open_decompressed(path) as file:

@@ -1,4 +1,4 @@
-"""Small files, which are read whole: keys, certificates, policies, proofs."""
+"""Reads small files whole: keys, certificates, policies and proofs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["read_small_file"]
 
 
 def read_small_file(path: Path, what: str, most: int, error: type[EvidenceError] = EvidenceError) -> bytes:
-    """Return the content of a file within a bound.
+    """Return the content of a file of limited size.
 
-    `most` is the bound in bytes; messages say by `what` what was expected. Raises `error` if the file is larger, or
-    cannot be read.
+    `most` is the limit in bytes, and `what` names the expected content in messages. Raises `error` if the file is
+    larger or cannot be read.
     """
     try:
         with path.open("rb") as file:

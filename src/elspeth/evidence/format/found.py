@@ -1,7 +1,8 @@
 """Databases exported as found: their records and values.
 
-The records are one `database`, and for each of its tables one `table`, followed by its rows. A value is plain JSON
-where JSON has it, else an object whose only member names what it is. There is one way to write each value.
+The records are one `database`, and for each of its tables one `table` followed by the rows. A value that JSON can
+express is written as plain JSON, any other as an object whose only member names its kind. Each value has exactly one
+written form.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 PREDICATE_TYPE = "urn:elspeth:database-as-found:v1"
-"""Names this kind of export, in statements and manifests."""
+"""Identifies an export as found in statements and manifests."""
 
 DATABASE, TABLE, ROW = "database", "table", "row"
 """The record types."""
@@ -44,16 +45,16 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     TABLE: ("schema", "table"),
     ROW: ("schema", "table", "number"),
 }
-"""Record type -> the fields that identify a record."""
+"""The fields that identify a record, by record type."""
 
 _MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader keeps exactly (RFC 8785, section 3.2.2.3)."""
+"""The largest integer that every JSON reader represents exactly (RFC 8785, section 3.2.2.3)."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class UndecodableText(bytes):
-    """A text that is not UTF-8, as its bytes."""
+    """The bytes of a text that is not UTF-8."""
 
 
 Value: TypeAlias = "str | bytes | int | float | bool | None"
@@ -69,9 +70,9 @@ class Form(StrEnum):
     BLOB = "blob"
     BOOLEAN = "boolean"
     ANY = "any"
-    """A column that takes values of every type. A number is an integer."""
+    """A column that takes values of every type, and in which plain JSON numbers are integers."""
     ANY_REAL = "any_real"
-    """A column that takes values of every type. A number is a floating-point number."""
+    """A column that takes values of every type, and in which plain JSON numbers are floating-point numbers."""
 
 
 _INTEGER: Json = {"type": "integer", "minimum": -_MAX_INTEGER, "maximum": _MAX_INTEGER}
@@ -110,7 +111,7 @@ _TAGS_OF: Mapping[Form, tuple[str, ...]] = {
 class Column:
     """A column of a table.
 
-    `type` is the one that it was declared with.
+    `type` is the declared type.
     """
 
     name: str
@@ -120,7 +121,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseFacts:
-    """What an export as found says about its database.
+    """The facts of an export as found about its database.
 
     `read_at` is the time of the snapshot, in UTC.
     """
@@ -140,12 +141,12 @@ class DatabaseFacts:
 
     @property
     def scope(self) -> str:
-        """Return what such an export shows."""
+        """Return what the export proves and what it does not."""
         return f"states every record of {self.title}; says nothing about what the database should have held"
 
     @property
     def title(self) -> str:
-        """Return which database it is, on one line."""
+        """Return the database's kind and name on one line."""
         return f"the {ascii(self.engine)[1:-1]} database {self.name!a} as found at {ascii(self.read_at)[1:-1]}"
 
 
@@ -167,9 +168,9 @@ def write_value(form: Form, value: Value) -> Json:
 
 
 def read_value(form: Form, written: Json) -> Value:
-    """Return the value of a column that JSON stands for.
+    """Return the value of a column from its JSON.
 
-    Raises ValueError unless `write_value` could have written it there.
+    Raises ValueError unless `write_value` could have written that JSON for the form.
     """
     if written is None:
         return None
@@ -223,7 +224,7 @@ def _real_text(value: float) -> str:
 
 
 def _is_kept_by_json(value: float) -> bool:
-    """Return whether every JSON reader keeps a number exactly."""
+    """Return whether every JSON reader represents the number exactly."""
     is_large = value.is_integer() and abs(value) > _MAX_INTEGER
     return math.isfinite(value) and not is_large and not _is_negative_zero(value)
 
@@ -262,7 +263,7 @@ def _form_schema(form: Form) -> Json:
 def record_schema() -> bytes:
     """Return the JSON Schema of a record.
 
-    It is the same for all databases. That of the values of a row is in the record of its table.
+    It is the same for all databases. The schema of a row's values is in the record of its table.
     """
     text: Json = {"type": "string"}
     optional_text: Json = {"anyOf": [text, {"type": "null"}]}

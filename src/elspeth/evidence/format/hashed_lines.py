@@ -1,6 +1,6 @@
 """Lines of a bag, hashed and ready to be written.
 
-Any process can compute them, as it needs nothing of the lines before but their number.
+Any process can hash them: of the lines before them it only needs the number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class HashedLines:
 
 
 def hash_lines(record_type: str, first: int, lines: bytes, salts: Salts | None) -> HashedLines:
-    """Hash lines of one type, the first with this number."""
+    """Return lines of one record type with their hashes.
+
+    `first` is the number of the first line in the bag, from 0.
+    """
     leaves = LeafHasher(salts).hashes(first, lines[:-1].split(b"\n"))
     return HashedLines(
         counts={record_type: len(leaves)},

@@ -1,6 +1,6 @@
 """The signature algorithms.
 
-The command line names them before it loads the libraries that implement them.
+They stand apart from `signatures` so that the command line can offer them without loading the cryptographic libraries.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The laws of accounting: no row goes missing unnoticed.
 
-They hold for the trail of every run. A run proves them of its own records by queries, before it publishes its outputs.
-The verifier proves them again from the lines of a bag, by code that shares only these names with the queries.
+They hold for the trail of every run. Before a run publishes its outputs, it proves them for its own records by queries.
+The verifier proves them again from the lines of a bag, with code that shares only these names with the queries.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Law(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawFacts:
-    """What a law says, and which runs must keep it.
+    """The text of a law, and its scope.
 
-    `since` is the first epoch whose runs keep it. A failed run may break a law that is only `of_completed` runs. A run
-    proves the laws that are `proved_by_run`; the others are about what is recorded after the proof, or what the
-    recorder derives from one value at one moment.
+    `since` is the first epoch whose runs keep it. A failed run may break a law that holds only `of_completed` runs. A
+    run itself proves the laws that are `proved_by_run`. The others concern records that are written after the proof, or
+    values that the recorder derives from each other in one step.
     """
 
     says: str

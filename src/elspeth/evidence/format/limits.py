@@ -1,6 +1,7 @@
-"""The work that evidence may make for its verifier.
+"""Limits on the work that evidence demands of its verifier.
 
-Every bound is several times what ours need. Within the bounds the work is proportional to the size of the bag.
+Every limit is several times what bags of this release need. Within the limits, the work is proportional to the size of
+the bag.
 """
 
 from __future__ import annotations
@@ -33,28 +34,28 @@ __all__ = [
 ]
 
 MAX_FILES = 15_000
-"""Files of a bag. It has about a dozen, and may have contents besides; a longer list must not fill the memory."""
+"""Files of a bag. It has about a dozen, and may also hold contents; a longer list could fill the memory."""
 
 MAX_CONTENTS = MAX_FILES - 100
-"""Contents of rows and calls in a bag that is written."""
+"""Contents of rows and calls that the writer puts into a bag."""
 
 MAX_DOCUMENT = 4 << 20
 """Bytes of a file that is read as a whole. The largest are statement and manifests: 230 bytes for each file."""
 
 MAX_PROOF = 8 << 20
-"""Bytes of a proof. It takes some kilobytes beside the record."""
+"""Bytes of a proof. It takes a few kilobytes in addition to the record."""
 
 MAX_NOTE = 256 << 10
 """Bytes of a signed note. Sixteen signatures of post-quantum keys, which must be accepted, take 100 kB."""
 
 MAX_NOTE_SIGNATURES = 100
-"""Signatures of a note. A log has one, and each of its witnesses one."""
+"""Signatures of a note: one by the log, and one by each of its witnesses."""
 
 MAX_POLICY = 1 << 20
 """Bytes of a policy."""
 
 MAX_POLICY_NAMES = 1000
-"""Logs, witnesses and groups of a policy; 32 of each must be possible."""
+"""Logs, witnesses and groups of a policy. The specification requires room for 32 of each."""
 
 MAX_PROOF_HASHES = 63
 """Hashes of a proof about a log: no tree of up to 2^63 leaves is deeper."""
@@ -63,16 +64,16 @@ MAX_LINE = 64 << 20
 """Bytes of a line. Memory holds several copies of a record while it is checked."""
 
 MAX_FACTOR = 100
-"""How many times larger than its archive a bag may be, or than its file a compressed export.
+"""How many times larger than its file a zipped bag or a compressed export may be.
 
-Records deflate by a factor of 3 to 10.
+Records are compressed by a factor of 3 to 10.
 """
 
 MAX_UNPACKED = 1 << 30
-"""Bytes up to which `MAX_FACTOR` does not matter: reading them takes seconds."""
+"""Decompressed bytes below which `MAX_FACTOR` does not apply, as reading them takes only seconds."""
 
 MAX_DIRECTORY = 4 << 20
-"""Bytes of the central directory of an archive, which has some hundred for each file."""
+"""Bytes of the central directory of an archive, which takes about a hundred for each file."""
 
 MAX_WINDOW_LOG = 23
 """Binary logarithm of the window of a Zstandard frame, in bytes: 8 MiB, as RFC 8878 (section 3.1.1.1.2) recommends."""
@@ -81,7 +82,7 @@ MAX_TYPES = 100
 """Record types. Epoch 5 has 19."""
 
 MAX_DEFINITIONS = 400
-"""Definitions in a schema, and alternatives. Epoch 5 has 40 and 23."""
+"""Definitions, and alternatives, in a schema. Epoch 5 has 40 definitions and 23 alternatives."""
 
 MAX_SHAPES = 8
 """Shapes of one record type. A node state has four; a line that no pattern recognises is compared with each."""

@@ -1,7 +1,8 @@
 """The place of a run in the log, for bags.
 
-It holds the last leaf hashes of the log, and for those before them the roots of perfect subtrees. So whoever has two
-bags can derive from the larger log what the root of the smaller one was, as long as that lies among these hashes.
+It holds the last leaf hashes of the log, and the roots of perfect subtrees for the leaves before them. So a person with
+two bags can derive the root of the smaller log from the larger one, as long as the smaller log ended within these last
+leaves.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from elspeth.evidence.format.merkle import (
 __all__ = ["LogPlace"]
 
 _KEPT = 4096
-"""Leaf hashes that are kept at least, if the log has as many; at most twice as many are."""
+"""A place keeps at least this many leaf hashes, if the log has them, and fewer than twice as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPlace:
-    """An entry about a run, with the log's end.
+    """The log's entry about a run, and the log's end.
 
-    `index` counts from 0, and `inclusion` is the proof that the entry is there. `nodes` are the roots of the perfect
-    subtrees over the first entries, and `leaves` the hashes of all later ones.
+    `index` counts from 0, and `inclusion` is the inclusion proof of the entry. `nodes` are the roots of the perfect
+    subtrees over the first entries, and `leaves` are the leaf hashes of all later entries.
     """
 
     checkpoint: Checkpoint
@@ -64,9 +65,9 @@ class LogPlace:
 
     @classmethod
     def parse(cls, data: bytes, leaves: bytes, place: str) -> Self:
-        """Read a place and the leaf hashes beside it.
+        """Read a place and its leaf hashes, without verifying them.
 
-        Raises EvidenceError for what cannot be read; nothing is verified.
+        Raises EvidenceError if they cannot be read.
         """
         members = Members(parse_canonical(data, place), place)
         checkpoint = Checkpoint(
@@ -102,11 +103,11 @@ class LogPlace:
 
     @property
     def start(self) -> int:
-        """The number of entries whose hashes are not kept."""
+        """The number of entries whose leaf hashes are not kept."""
         return self.checkpoint.size - len(self.leaves)
 
     def root_at(self, size: int) -> bytes:
-        """Return the root that the log had with fewer entries.
+        """Return the root of the log at an earlier size.
 
         Raises EvidenceError unless `start` <= `size` <= the log's size.
         """
@@ -118,7 +119,7 @@ class LogPlace:
     def verify(self, place: str) -> None:
         """Check that the entry is in the log.
 
-        Raises EvidenceError if it is not, or if the hashes have another root.
+        Raises EvidenceError if it is not, or if the leaf hashes do not lead to the checkpoint's root.
         """
         expected = self.checkpoint.root
         try:

@@ -1,9 +1,9 @@
 """Merkle trees over SHA-256: roots, inclusion and consistency proofs.
 
-RFC 9162, section 2.1.
+They follow RFC 9162, section 2.1.
 
-Roots and proofs take one pass over the leaf hashes, and memory that grows with the logarithm of their number. A proof
-is a list of hashes, those nearest to the leaves first.
+Computing a root or proof takes one pass over the leaf hashes, and memory that grows with the logarithm of their number.
+A proof is a list of hashes, beginning with those nearest to the leaves.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ HASH_SIZE = 32
 """Length of a hash in bytes."""
 
 _FANOUT = 1024
-"""Nodes of a level that are collected before they are combined: a power of two, which makes a perfect subtree."""
+"""How many nodes of a level are collected before they are combined: a power of two, to make a perfect subtree."""
 
 _Range = tuple[int, int]
-"""Leaves from the first number up to, but not including, the second."""
+"""The leaves from the first number up to, but not including, the second."""
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -57,7 +57,7 @@ def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
 
 
 def split_hashes(joined: bytes) -> list[bytes]:
-    """Return the hashes that were joined."""
+    """Return the hashes in a string of joined hashes."""
     return [joined[start : start + HASH_SIZE] for start in range(0, len(joined), HASH_SIZE)]
 
 
@@ -70,7 +70,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class TreeHasher:
-    """Computes the root over leaf hashes as they come."""
+    """Computes the root over leaf hashes as they are added."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -114,10 +114,10 @@ class TreeHasher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subtrees:
-    """Consecutive leaves of a tree.
+    """Consecutive leaves of a tree, as the roots of subtrees.
 
-    The first has this number, from 0. `roots` are those of the largest perfect subtrees without other leaves, in order.
-    Any process can compute them.
+    `first` is the number of the first leaf, from 0. `roots` are the roots of the largest perfect subtrees that hold no
+    other leaves, in order. Any process can compute them.
     """
 
     first: int
@@ -130,7 +130,7 @@ class Subtrees:
         left, right = list[bytes](), list[bytes]()
         at, nodes = first, list(leaves)
         while nodes:
-            # A node without its sibling is complete: the sibling has other leaves.
+            # The sibling of this node has leaves outside the range, so the node is a root itself.
             if at % 2:
                 left.append(nodes[0])
             some = nodes[at % 2 :]
@@ -143,10 +143,10 @@ class Subtrees:
 
 
 class CompactRange:
-    """A tree known by the roots of its perfect subtrees.
+    """A tree, stored as the roots of its perfect subtrees.
 
-    `nodes` are these roots, largest subtree first: as many as `size` has binary ones. Leaves can be added, and so the
-    roots of all later sizes be derived.
+    `nodes` are these roots, that of the largest subtree first: one for each 1 in the binary form of `size`. By adding
+    leaves, the roots of all later sizes can be derived.
 
     Raises EvidenceError if the number of nodes does not fit the size.
     """
@@ -163,9 +163,9 @@ class CompactRange:
         self._add(leaf, 0)
 
     def extend(self, subtrees: Subtrees) -> None:
-        """Add the leaves that follow.
+        """Add the next leaves.
 
-        Raises ValueError if others do.
+        Raises ValueError if they do not follow the last leaf.
         """
         if subtrees.first != self.size:
             message = f"leaf {subtrees.first} does not follow the first {self.size}"
@@ -203,10 +203,10 @@ def tree_root(leaves: Iterable[bytes]) -> bytes:
 
 
 def root_of_roots(roots: Sequence[bytes]) -> bytes:
-    """Return the root over roots of subtrees, 32 bytes.
+    """Return the root over the roots of subtrees, 32 bytes.
 
-    The subtrees are in order. All have the same power of two of leaves, but the last may have fewer (RFC 9162,
-    section 2.1.1).
+    The subtrees are in order. All have the same number of leaves, a power of two, except that the last may have fewer
+    (RFC 9162, section 2.1.1).
     """
     return _combined(list(roots)) if roots else sha256().digest()
 
@@ -214,7 +214,7 @@ def root_of_roots(roots: Sequence[bytes]) -> bytes:
 def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[bytes]:
     """Return the proof that a leaf is in a tree.
 
-    The tree is that of the first `size` leaf hashes, of which `index` counts from 0 (RFC 9162, section 2.1.3.1).
+    The tree has the first `size` of the leaf hashes. `index` counts from 0 (RFC 9162, section 2.1.3.1).
 
     Raises ValueError if there is no such leaf.
     """
@@ -237,7 +237,7 @@ def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[byte
 def consistency_proof(leaves: Iterable[bytes], first: int, second: int) -> list[bytes]:
     """Return the proof that a tree extends an older one.
 
-    `first` and `second` are their numbers of leaves (RFC 9162, section 2.1.4.1).
+    `first` and `second` are the sizes of the older and the newer tree (RFC 9162, section 2.1.4.1).
 
     Raises ValueError unless 0 < first <= second.
     """

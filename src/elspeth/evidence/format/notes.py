@@ -1,7 +1,7 @@
 """Signed notes: texts followed by lines with signatures (c2sp.org/signed-note).
 
-Keys are Ed25519. A key of a log signs the text of a note itself; a key of a witness cosigns a checkpoint with the time
-at which it did so (c2sp.org/tlog-cosignature, `cosignature/v1`).
+Keys are Ed25519. The key of a log signs the text of a note. The key of a witness cosigns a checkpoint together with the
+time of signing (c2sp.org/tlog-cosignature, `cosignature/v1`).
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _KEY_SIZE = 32
 _SIGNATURE_SIZE = 64
 _TIME_SIZE = 8
 _LATEST = 2**63 - 1
-"""The last time that a cosignature can have."""
+"""The latest time that a cosignature can state, in POSIX seconds."""
 
 _HEX_ID = re.compile(r"[0-9a-f]{8}")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 class NoteKeyType(IntEnum):
-    """The signature types of the specification that are supported."""
+    """The supported signature types of the specification."""
 
     ED25519 = 0x01
     COSIGNATURE = 0x04
@@ -96,7 +96,7 @@ class VerifierKey:
 
     @property
     def key_id(self) -> bytes:
-        """The four bytes that name the key beside its name."""
+        """The four bytes that, with the name, identify the key."""
         return sha256(self.name.encode() + b"\n" + self._material).digest()[:_ID_SIZE]
 
     @property
@@ -117,9 +117,9 @@ class VerifierKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteSignature:
-    """A line with a signature.
+    """A signature line of a note.
 
-    `value` is what follows the key ID: for a cosignature, the time and the signature.
+    `value` holds the bytes after the key ID: for a cosignature, the time and the signature.
     """
 
     name: str
@@ -157,7 +157,7 @@ class NoteSignature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A text and its signatures, which are unchecked.
+    """A text with its signatures, which only `verify` checks.
 
     The text ends with a line feed.
     """
@@ -194,14 +194,11 @@ class Note:
             yield NoteSignature.parse(line, f"{place}: signature {number}")
 
     def to_bytes(self) -> bytes:
-        """Return the note as it is written."""
+        """Return the note in the format that `parse` reads."""
         return self.text + b"\n" + b"".join(signature.to_bytes() for signature in self.signatures)
 
     def with_signatures(self, more: Iterable[NoteSignature]) -> Note:
-        """Return the note with further signatures.
-
-        One that it has already is left out.
-        """
+        """Return the note with further signatures, without duplicates."""
         kept = dict.fromkeys([*self.signatures, *more])
         return Note(text=self.text, signatures=tuple(kept))
 
@@ -229,14 +226,14 @@ class Note:
 class NoteSigner:
     """Signs notes as a log or a witness.
 
-    Raises KeyFileError when it is made, unless the key is Ed25519.
+    The constructor raises KeyFileError unless the key is Ed25519.
     """
 
     name: str
     signer: Signer
 
     def verifier_key(self, key_type: NoteKeyType) -> VerifierKey:
-        """Return the key that checks what it signs."""
+        """Return the key that checks its signatures."""
         return VerifierKey.of(self.name, self.signer.public_key, key_type, f"key of {self.name}")
 
     def sign(self, text: bytes) -> Note:
@@ -259,5 +256,5 @@ def check_key_name(name: str, place: str) -> None:
 
 
 def _cosigned(timestamp: int, text: bytes) -> bytes:
-    """Return what a cosignature signs (c2sp.org/tlog-cosignature)."""
+    """Return the bytes under a cosignature (c2sp.org/tlog-cosignature)."""
     return b"cosignature/v1\ntime %d\n" % timestamp + text

@@ -1,7 +1,7 @@
 """Policies: which logs and how many witnesses are trusted.
 
-c2sp.org/tlog-policy. Names are bytes to the specification: bytes that are not UTF-8 become surrogates here, and stay
-different from each other.
+The format is that of c2sp.org/tlog-policy. In it names are bytes. Bytes that are not UTF-8 become surrogates here, so
+that different names stay different.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Group:
 class AcceptedCheckpoint:
     """A checkpoint that a policy accepts.
 
-    `cosignatures` maps the policy's names of the witnesses to the POSIX times of their cosignatures.
+    `cosignatures` maps the witnesses, by their names in the policy, to the POSIX times of their cosignatures.
     """
 
     checkpoint: Checkpoint
@@ -49,7 +49,7 @@ class AcceptedCheckpoint:
 class Policy:
     """The logs and witnesses that somebody trusts.
 
-    `quorum` names a witness or group; None asks for no cosignature. `urls` are those of witnesses, by name.
+    `quorum` names a witness or group; None requires no cosignature. `urls` are the addresses of witnesses, by name.
     """
 
     logs: tuple[VerifierKey, ...]
@@ -62,7 +62,7 @@ class Policy:
     def parse(cls, data: bytes, place: str) -> Policy:
         """Read a policy.
 
-        Raises EvidenceError, with the line, for the first thing that is wrong.
+        Raises EvidenceError for the first problem, with its line.
         """
         if len(data) > MAX_POLICY:
             raise EvidenceError(place, f"expected a policy of at most {MAX_POLICY:,} bytes, got {len(data):,}")
@@ -87,7 +87,7 @@ class Policy:
         )
 
     def accept(self, note: Note, place: str) -> AcceptedCheckpoint:
-        """Verify a checkpoint.
+        """Verify a checkpoint by the policy.
 
         Raises EvidenceError unless a log of the policy signed it and the quorum cosigned it.
         """
@@ -106,7 +106,7 @@ class Policy:
         return AcceptedCheckpoint(checkpoint=checkpoint, log=log, cosignatures=cosignatures)
 
     def _is_met(self, name: str, cosigned: Collection[str]) -> bool:
-        # A group names only what is defined before it, so this ends.
+        # A group names only witnesses and groups that are defined before it, so the recursion ends.
         group = self.groups.get(name)
         if group is None:
             return name in cosigned
@@ -115,7 +115,7 @@ class Policy:
 
 @dataclass(slots=True)
 class _Reader:
-    """What the lines of a policy have defined so far."""
+    """Reads a policy line by line, and keeps its definitions."""
 
     logs: list[VerifierKey] = field(default_factory=list)
     witnesses: dict[str, VerifierKey] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class _Reader:
     has_quorum: bool = False
 
     def read(self, items: Sequence[str], place: str) -> None:
-        """Take the items of a line."""
+        """Read one line, split into its items."""
         readers: Mapping[str, Callable[[Sequence[str], str], None]] = {
             "log": self._log,
             "witness": self._witness,

@@ -1,8 +1,8 @@
-"""Keys that are restricted to RSASSA-PSS.
+"""Recognises keys that are restricted to RSASSA-PSS.
 
-The library that loads keys takes them for RSA keys of the common kind, and forgets which hash and salt they are
-restricted to. The public key that it returns has another fingerprint than the file of that key. So the object
-identifier of the algorithm (RFC 4055, section 1.2) is looked for here.
+The library that loads keys turns them into ordinary RSA keys, and forgets the hash and salt to which they are
+restricted. The public key that it returns therefore has another fingerprint than the key in the file. So this module
+looks for the object identifier of the algorithm (RFC 4055, section 1.2) in the file itself.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _PSS_ONLY = bytes.fromhex("06092a864886f70d01010a")
 
 _PEM = re.compile(rb"-----BEGIN (ENCRYPTED )?(?:PUBLIC|PRIVATE) KEY-----([A-Za-z0-9+/=\s]+)-----END ")
 _START = 48
-"""Bytes of a key's DER that have its algorithm: a multiple of the block of AES."""
+"""How many first bytes of a key's DER hold its algorithm: a multiple of the block size of AES."""
 
 _SEQUENCE = 0x30
 _PBKDF2 = bytes.fromhex("2a864886f70d01050c")
 _SCRYPT = bytes.fromhex("2b06010401da47040b")
 _AES_CBC = {bytes.fromhex(f"6086480165030401{last}"): size for last, size in (("02", 16), ("16", 24), ("2a", 32))}
-"""The sizes of keys by the ciphers (NIST's arc aes)."""
+"""The key sizes of the ciphers in bytes, by object identifier (NIST's arc aes)."""
 
 _HMACS: dict[bytes, type[HashAlgorithm]] = {
     bytes.fromhex(f"2a864886f70d02{last}"): algorithm
@@ -43,8 +43,8 @@ _HMACS: dict[bytes, type[HashAlgorithm]] = {
 def is_pss_only(pem: bytes, passphrase: bytes | None = None) -> bool:
     """Return whether a key is restricted to RSASSA-PSS.
 
-    An encrypted key needs its pass phrase. The answer is no for one that is not encrypted as OpenSSL does today, with
-    AES in PBES2: such a key cannot be examined.
+    An encrypted key needs its pass phrase. It must be encrypted with AES in PBES2, the default of OpenSSL; the answer
+    for any other encryption is False, because the key cannot be examined.
     """
     found = _PEM.search(pem)
     if found is None:
@@ -73,7 +73,7 @@ def _decrypted_start(der: bytes, passphrase: bytes) -> bytes:
 
 
 def _derive(derivation: bytes, passphrase: bytes, size: int) -> bytes:
-    """Return the key that encrypts (RFC 8018, RFC 7914)."""
+    """Derive the encryption key (RFC 8018, RFC 7914)."""
     (_, name), (_, parameters) = children(derivation)
     (_, salt), *others = children(parameters)
     if name == _SCRYPT:
@@ -87,6 +87,6 @@ def _derive(derivation: bytes, passphrase: bytes, size: int) -> bytes:
 
 
 def _pseudorandom(options: list[Element]) -> bytes:
-    """Return the function that PBKDF2 names, HMAC-SHA-1 by default."""
+    """Return the pseudorandom function of PBKDF2, HMAC-SHA-1 by default."""
     sequence = next((content for tag, content in options if tag == _SEQUENCE), None)
     return next(iter(_HMACS)) if sequence is None else children(sequence)[0][1]

@@ -1,11 +1,11 @@
 """Salts, which keep a leaf hash from revealing its record.
 
-An inclusion proof shows the leaf hash of a neighbour. Without a salt, anyone could hash guesses at the neighbour's
-content until one fits.
+An inclusion proof shows the leaf hash of a neighbouring record. Without a salt, anyone could hash guesses at that
+record until one fits.
 
-Since version 3 of the statement a salt stands before the line that is hashed, and belongs to the number of the line:
-one call of SHAKE-256 (FIPS 202) gives those of a block of lines. In earlier versions it was a field of the record, an
-HMAC of the record's key.
+Since version 3 of the statement, the salt is hashed before the line, and is derived from the number of the line: one
+call of SHAKE-256 (FIPS 202) yields the salts of a block of lines. In earlier versions the salt was a field of the
+record, an HMAC of the record's key.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SALT_SIZE = 32
 """Bytes of a salt."""
 
 BLOCK_LINES = 1024
-"""Lines whose salts come from one call."""
+"""The number of lines whose salts come from one call of SHAKE-256."""
 
 _DOMAIN = b"elspeth leaf salts\x00"
-"""Keeps these calls of SHAKE-256 apart from any other use of the secret."""
+"""The prefix that separates these calls of SHAKE-256 from any other use of the secret."""
 
 _NUMBER_SIZE = 8
 """Bytes of a block's number, the most significant first."""
@@ -45,7 +45,7 @@ _SHA256_BLOCK = 64
 
 
 def salt_algorithm(version: int) -> str:
-    """Return the name of how a version derives salts."""
+    """Return the name of a version's derivation of salts."""
     return _LEAF_SALTS if version >= LEAF_SALTS_SINCE else _KEY_SALTS
 
 
@@ -53,9 +53,8 @@ def salt_algorithm(version: int) -> str:
 class Salts:
     """The secret from which a bag's salts are derived.
 
-    It is kept beside the records and never in a proof. Whoever is shown a single record and the hashes of its
-    neighbours can neither derive the neighbours' salts nor test guesses at their content. `version` is that of the
-    statement.
+    The bag holds it, a proof never does. A person who sees a single record and the hashes of its neighbours can neither
+    derive the neighbours' salts nor test guesses at their content. `version` is the version of the statement.
     """
 
     secret: str
@@ -81,27 +80,27 @@ class Salts:
 
     @property
     def of_keys(self) -> KeySalts | None:
-        """The salts of records, None if lines have them."""
+        """The salts in records, or None if lines have them."""
         return KeySalts(self.secret) if self.version < LEAF_SALTS_SINCE else None
 
 
 class LeafHasher:
     """Computes the leaf hashes of a bag's lines.
 
-    A leaf hash is SHA-256 over a zero byte, the salt, and the line without its line feed. There is no salt without
-    `salts`, or where it is a field of the record.
+    A leaf hash is SHA-256 over a zero byte, the salt, and the line without its line feed. The salt is empty if `salts`
+    is None or if records hold their salts.
     """
 
     def __init__(self, salts: Salts | None) -> None:
         self._secret = None if salts is None or salts.of_keys is not None else salts.secret.encode()
         self._number = -1
         self._block: list[bytes] = []
-        """What is hashed before the lines of the block with that number: a zero byte and the salt."""
+        """For each line of the current block, the bytes that are hashed before it: a zero byte and the salt."""
 
     def hashes(self, first: int, lines: Sequence[bytes]) -> list[bytes]:
-        """Return the hashes of lines, the first with this number.
+        """Return the leaf hashes of consecutive lines.
 
-        Numbers count from 0.
+        `first` is the number of the first line, from 0.
         """
         if self._secret is None:
             return leaf_hashes(lines)
@@ -113,11 +112,11 @@ class LeafHasher:
         return found
 
     def salt(self, number: int) -> bytes | None:
-        """Return the salt of a line, if it has one."""
+        """Return the salt of a line, or None without salts."""
         return None if self._secret is None else self._starts(self._secret, number, 1)[0][1:]
 
     def _starts(self, secret: bytes, first: int, most: int) -> list[bytes]:
-        """Return what is hashed before lines of one block."""
+        """Return the bytes hashed before each line of a block."""
         number, place = divmod(first, BLOCK_LINES)
         if number != self._number:
             call = shake_256(_DOMAIN + number.to_bytes(_NUMBER_SIZE, "big") + secret)
@@ -130,7 +129,7 @@ class LeafHasher:
 class KeySalts:
     """Derives the salts in records by HMAC-SHA256 (RFC 2104).
 
-    Bags of versions 1 and 2 have them. The key is hashed only once.
+    Bags of versions 1 and 2 have them. The state of HMAC after its key is computed once and copied for each salt.
     """
 
     def __init__(self, secret: str) -> None:

@@ -1,8 +1,9 @@
 """Keys that make and check signatures.
 
-Keys are ECDSA P-256 by default, or P-384, Ed25519 or RSA; they are kept in PEM files, encrypted or not, or in a KMS or
-HSM named by a URI. A key is known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC
-5280, section 4.1.2.7), which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
+Keys are ECDSA P-256 by default, or P-384, Ed25519 or RSA. A private key is a PEM file, encrypted or not, or lies in a
+KMS or HSM that a URI names. A key is identified by its fingerprint: the SHA-256 of the public key's
+SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7), which
+`openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints, too.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _ORDERS = {
 """The orders of the curves (SEC 2, sections 2.4.2 and 2.5.1)."""
 
 _RSA_BITS = 3072
-"""The size of a new RSA key, which NIST SP 800-57 takes for as strong as P-256."""
+"""The size of a new RSA key in bits: as strong as P-256, according to NIST SP 800-57."""
 _LEAST_RSA_BITS = 2048
 
 _PSS = padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
@@ -102,7 +103,7 @@ class PublicKey:
     def from_pem(cls, pem: bytes, place: str) -> PublicKey:
         """Read a SubjectPublicKeyInfo or a certificate in PEM.
 
-        Of several certificates it is the first; only its key is used. Raises KeyFileError for anything else.
+        Of several certificates the first counts, and only its key is used. Raises KeyFileError for anything else.
         """
         try:
             if _CERTIFICATE in pem:
@@ -159,10 +160,11 @@ class PublicKey:
         return True
 
     def low_s(self, signature: bytes) -> bytes:
-        """Return the one form of a signature that is accepted.
+        """Return the form of the signature with a low S.
 
-        Whoever sees an ECDSA signature (r, s) can also write (r, n - s); the one with the smaller S is accepted, as in
-        BIP 146. Other signatures have one form only. Raises ValueError for bytes that are not a signature.
+        From an ECDSA signature (r, s) anyone can make a second valid one, (r, n - s). Only the one with the smaller S
+        is accepted, as in BIP 146. Other signatures have a single form and are returned unchanged. Raises ValueError
+        for bytes that are not a signature.
         """
         order = _ORDERS.get(self.type)
         if order is None:
@@ -178,20 +180,20 @@ class Signer:
     public_key: PublicKey
     backend: LibrarySigner
     certificates: bytes | None = None
-    """The X.509 chain of the key in PEM, if it has one; `certificates.certify` gives it."""
+    """The X.509 chain of the key in PEM, if it has one; `certificates.certify` sets it."""
 
     def sign(self, data: bytes) -> bytes:
         """Sign data.
 
-        Returns DER with a low S for ECDSA, 64 bytes for Ed25519, as many as the key has for RSA. Raises KeyFileError if
-        the signer fails.
+        Returns DER with a low S for ECDSA, 64 bytes for Ed25519, and as many bytes as the modulus has for RSA. Raises
+        KeyFileError if the signer fails.
         """
         try:
             signature = self.public_key.low_s(bytes.fromhex(self.backend.sign(data).signature))
         except (SigningError, ValueError, OSError) as error:
             raise KeyFileError("signing", f"the signer failed: {error}") from error
         if not self.public_key.accepts(signature, data):
-            # A service that signs with another key than the one asked for must not seal anything.
+            # A service may sign with another key than the one that was named: then nothing must be sealed.
             problem = "the signature is not by the public key given: check that they belong together"
             raise KeyFileError("signing", problem)
         return signature
@@ -200,11 +202,11 @@ class Signer:
 def generate_keys(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
     """Make a key pair in a directory.
 
-    The private half is a PKCS#8 PEM that only its owner may read. A crash leaves complete files or none, or only the
-    private key: `openssl pkey -pubout` derives the public half.
+    The private half is a PKCS#8 PEM that only its owner may read. A crash leaves both files, none, or only the private
+    key, from which `openssl pkey -pubout` derives the public half.
 
-    Raises OutputRefusedError if either file exists, as a key that was used is evidence itself; OSError if they cannot
-    be written.
+    Raises OutputRefusedError if either file exists, because bags may have been signed with that key; OSError if the
+    files cannot be written.
     """
     key = _generate(key_type)
     public = PublicKey(key=key.public_key())
@@ -219,7 +221,7 @@ def generate_keys(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicK
     ):
         public_file.write(public.pem)
         public_file.flush()
-        os.fsync(public_file.fileno())  # so that a full disk leaves no private key, which appears first
+        os.fsync(public_file.fileno())  # first, so that a full disk leaves no private key behind
         with private_output.file(mode=0o600) as private_file:
             private_file.write(pem)
     return public
@@ -244,12 +246,11 @@ def load_public_key(path: Path) -> PublicKey:
 def load_signer(key: str, *, public_key: Path | None = None, passphrase: Passphrase = lambda _: None) -> Signer:
     """Load a signer from a PEM file or URI.
 
-    The file is PKCS#8, or what OpenSSL writes for a kind of key; `passphrase` is asked if it is encrypted. The URI is
-    one of securesystemslib.
-
-    A URI such as `awskms:...` needs the PEM file of its public key. Raises KeyFileError if the key cannot be used.
+    The file is PKCS#8 or one of the traditional formats of OpenSSL; `passphrase` is called if it is encrypted. The URI
+    is one that securesystemslib supports, such as `awskms:...`, and needs the PEM file of the public key. Raises
+    KeyFileError if the key cannot be used.
     """
-    # Imported where a key signs: the library loads the clients of all services that are installed.
+    # Imported only where a key signs, because the library loads the clients of all installed services.
     from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner  # type: ignore[attr-defined]  # noqa: PLC0415
 
     if urlsplit(key).scheme in SIGNER_FOR_URI_SCHEME:

@@ -1,6 +1,6 @@
 """Time-stamps by a third party over an envelope (RFC 3161).
 
-The authority learns a hash only. `openssl ts -verify` checks what is stored here.
+The authority learns only a hash. `openssl ts -verify` can check the stored response.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _MAX_RESPONSE = 64 * 1024
 """The largest response that is read, in bytes. One with three certificates takes about six kilobytes."""
 
 _MAX_AUTHORITIES = 1024 * 1024
-"""The largest file of root certificates that is read. Those of an operating system take a quarter of it."""
+"""The largest file of root certificates that is read, in bytes. That of an operating system takes a quarter of it."""
 
 _TIMEOUT_S = 30.0
 _DEADLINE_S = 60.0
-"""How long a response may take as a whole."""
+"""The limit for a whole response, in seconds."""
 
 _SEQUENCE, _SET, _OID, _OCTETS, _FIRST = 0x30, 0x31, 0x06, 0x04, 0xA0
-"""DER tags. The last is [0], IMPLICIT or EXPLICIT."""
+"""DER tags. The last is the context-specific tag [0]."""
 
 _DIGESTS = {
     "608648016503040201": "sha256",
@@ -62,7 +62,7 @@ _SHA1_SIGNATURES = frozenset({"2a864886f70d010105", "2a8648ce3d0401", "2a8648ce3
 """RSA, ECDSA and DSA with SHA-1."""
 
 _SIGNING_CERTIFICATE = "2a864886f70d010910020c"
-"""RFC 2634, section 5.4. Its SHA-1 is acceptable: the certificate existed before anyone could want another like it."""
+"""RFC 2634, section 5.4. Its SHA-1 is acceptable: an attack would need a second preimage of an existing certificate."""
 _SIGNING_CERTIFICATE_V2 = "2a864886f70d010910022f"
 """RFC 5035, section 3."""
 
@@ -72,8 +72,8 @@ def request_timestamp(envelope: bytes, url: str) -> bytes:
 
     The response is a TimeStampResp (RFC 3161, section 2.4.2).
 
-    Raises EvidenceError unless the authority grants a time-stamp of this envelope. Whether the authority can be trusted
-    is for the verifier to decide.
+    Raises EvidenceError unless the authority grants a time-stamp of this envelope. The verifier decides whether the
+    authority can be trusted.
     """
     client = _client(url)
     if urlsplit(url).scheme not in {"http", "https"}:
@@ -101,9 +101,9 @@ def _exchange(request: urllib.request.Request, url: str) -> bytes:
 
 
 def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Certificate], place: str) -> datetime:
-    """Return when an authority saw the envelope, in UTC.
+    """Return when an authority time-stamped the envelope, in UTC.
 
-    Raises EvidenceError if none of the authorities says so.
+    Raises EvidenceError unless one of the authorities did so.
     """
     client = _client(place)
     moment = _token_info(response, place)[0]
@@ -150,10 +150,10 @@ def load_authorities(path: Path) -> list[Certificate]:
 
 
 def check_signer(token: bytes, certificate: bytes, place: str) -> None:
-    """Check what a time-stamp token says about its own signature.
+    """Check the attributes of a time-stamp token's signature.
 
-    It must name the signer's certificate, given in DER, and must not use SHA-1 (RFC 3161, section 2.4.2, and RFC 5816).
-    The library that checks the signature looks at neither. Raises EvidenceError.
+    They must name the signer's certificate, which is given in DER, and must not use SHA-1 (RFC 3161, section 2.4.2, and
+    RFC 5816). The library that checks the signature does not check this. Raises EvidenceError.
     """
     try:
         signer = _signer(token)
@@ -182,7 +182,7 @@ def _client(place: str) -> ModuleType:
 def _signing_certificate(signed_data: SignedData, place: str) -> bytes:
     """Return the certificate in DER that the only signer claims."""
     for der in signed_data.certificates:
-        with suppress(ValueError, KeyError):  # an unneeded certificate, whose name may be of an unknown kind of text
+        with suppress(ValueError, KeyError):  # another certificate, whose name the library may be unable to read
             certificate = load_der_x509_certificate(der)
             name = (certificate.issuer, certificate.serial_number)
             if [name] == [(each.issuer, each.serial_number) for each in signed_data.signer_infos]:
@@ -208,8 +208,8 @@ def _token_info(response: bytes, place: str) -> tuple[datetime, bytes, int | Non
 def _in_order(response: bytes) -> bytes:
     """Return the response with its certificates in DER's order.
 
-    The library takes them in no other (X.690, section 11.6), while authorities send the signer's first. No signature is
-    over their order.
+    The library requires this order (X.690, section 11.6), but authorities send the signer's certificate first. The
+    order is not signed.
     """
     try:
         [(_, content), *_] = children(response)

@@ -1,4 +1,4 @@
-"""Files and lines, compared with what a bag says."""
+"""Compares files and lines with the hashes in a bag."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["compare_files", "compare_records", "find_altered", "leaf_error"]
 
 
 def compare_records(listed: Mapping[str, str], digest: str, place: str) -> None:
-    """Compare the SHA-256 of the records with a list."""
+    """Compare the SHA-256 of the records with a manifest."""
     compare_files({bag.RECORDS: listed[bag.RECORDS]}, {bag.RECORDS: digest}, place)
 
 
 def compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], place: str) -> None:
-    """Compare files with a list, by their SHA-256.
+    """Compare a bag's files with a manifest, by SHA-256.
 
-    Raises EvidenceError for the first that differs.
+    Raises EvidenceError for the first difference.
     """
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
@@ -38,7 +38,7 @@ def compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], pl
 def find_altered(batch: LineBatch, hasher: LeafHasher) -> tuple[int, bytes, bytes | None] | None:
     """Return the first line that was altered, if any.
 
-    It is given by its index, its leaf hash, and the one that was sealed.
+    It is given by its index in the batch, its leaf hash, and the leaf hash that was sealed.
     """
     if batch.claimed is None:
         return None
@@ -50,7 +50,7 @@ def find_altered(batch: LineBatch, hasher: LeafHasher) -> tuple[int, bytes, byte
 
 
 def leaf_error(number: int, leaf: bytes, sealed: bytes | None) -> StepError:
-    """Return the fault of a line with another leaf hash."""
+    """Return the error for a line with another leaf hash."""
     place = f"{bag.RECORDS}, line {number}"
     if sealed is None:
         return StepError(Step.ROOT, place, "expected the end, as the statement counts no more lines, got one")

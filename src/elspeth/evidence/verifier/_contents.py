@@ -11,16 +11,16 @@ from elspeth.evidence.format.errors import EvidenceError, shown
 __all__ = ["ContentNames", "check_names"]
 
 _REFERENCE = re.compile(rb'"[a-z_]+_ref":"([0-9a-f]{64})"')
-"""A reference in a line. Inside a text its quotes would be escaped."""
+"""A reference to a content. It cannot match inside a JSON text, where the quotes would be escaped."""
 
 _LONGEST = 200
-"""More than the bytes of a reference."""
+"""An upper bound of the bytes of a reference."""
 
 
 def check_names(digests: Mapping[str, str]) -> None:
-    """Check that contents have the hashes of their names.
+    """Check that each content has the hash in its name.
 
-    Raises EvidenceError.
+    Raises EvidenceError for the first that has another.
     """
     for name, digest in digests.items():
         if name.startswith(bag.CONTENTS) and name != bag.CONTENTS + digest:
@@ -44,9 +44,9 @@ class ContentNames:
             self._rest = text[-_LONGEST:]
 
     def describe(self) -> str:
-        """Return how many contents there are, once all is read.
+        """Return the number of contents, for the verdict.
 
-        Raises EvidenceError for a content that no record names.
+        Call it after reading all blocks. Raises EvidenceError for a content that no record names.
         """
         if not self._contents:
             return ""

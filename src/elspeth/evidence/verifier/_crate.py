@@ -17,10 +17,10 @@ __all__ = ["CrateCheck"]
 
 
 class CrateCheck:
-    """Writes the metadata again from records.
+    """Derives the metadata again from the records.
 
-    `counts` are those of the statement, by which the places of these records are known. Bags of earlier releases have
-    no metadata: then nothing is checked.
+    `counts` are the counts of the statement, which tell where the records in question lie. Bags of earlier releases
+    have no metadata: then nothing is checked.
     """
 
     def __init__(self, files: BagFiles, counts: Mapping[str, int]) -> None:
@@ -30,7 +30,7 @@ class CrateCheck:
         self._places = dict(self._find_places(counts)) if self._is_there else {}
 
     def _find_places(self, counts: Mapping[str, int]) -> Iterator[tuple[str, range]]:
-        """Yield the places of these records, from 0."""
+        """Yield record types with the line numbers of their records."""
         order = parse_object(self._files.read(bag.REFERENCES), bag.REFERENCES)["order"]
         start = 0
         for name in order if isinstance(order, list) else []:
@@ -39,7 +39,7 @@ class CrateCheck:
             start += counts.get(name, 0)
 
     def watch(self, examined: Iterable[tuple[LineBatch, Findings]]) -> Iterator[tuple[LineBatch, Findings]]:
-        """Yield the batches, and remember their records of these types."""
+        """Yield the batches, and keep the records that are needed."""
         for batch, findings in examined:
             yield batch, findings
             # The batch has been checked by now.
@@ -48,9 +48,9 @@ class CrateCheck:
                     self._found[name].append(parse_object(batch.lines[number - batch.first], bag.RECORDS))
 
     def describe(self) -> str:
-        """Return that the metadata says what the records say.
+        """Compare the metadata with the records, and describe the result.
 
-        Raises EvidenceError if it says anything else.
+        Raises EvidenceError if they differ.
         """
         if not self._is_there:
             return ""
@@ -70,7 +70,7 @@ class CrateCheck:
 
 
 def _difference(expected: bytes, document: bytes) -> str:
-    """Return in which entity two documents differ, and how."""
+    """Describe the first entity in which two documents differ."""
     wanted, found = _entities(parse_object(expected, bag.CRATE)), _entities(parse_canonical(document, bag.CRATE))
     for entity in chain(wanted, found):
         want, got = wanted.get(entity, {}), found.get(entity, {})

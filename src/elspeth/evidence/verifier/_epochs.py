@@ -1,4 +1,4 @@
-"""The epochs that a statement names, compared with the bag."""
+"""Compares the epochs that a statement names with the bag."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TITLE = re.compile(r".*\bepoch ([1-9][0-9]{0,8})")
 def check_epochs(statement: Statement, documents: Documents, place: str) -> None:
     """Compare the epochs of a statement with the bag.
 
-    `place` names the statement. A run whose records have salts was sealed when it ended. Raises StepError for an epoch
-    that is not the schema's, and for one in which the run cannot have been sealed: none, one before there were seals,
-    or one after the schema's.
+    `place` names the statement. A run whose records have salts was sealed when it ended. Raises StepError if the epoch
+    is not that of the bag's schema, or if the run cannot have been sealed in its recorded epoch: because that is None,
+    from before seals existed, or later than the schema's.
     """
     run = statement.run
     title = document_parser(statement.version)(documents.schema, SCHEMA).get("title")

@@ -1,7 +1,7 @@
 """Examines lines in batches, with the help of other processes.
 
-What the processes find only saves work: where a batch is not clearly sound, its lines are checked here one after
-another, with the same result.
+The findings of the processes only save work: a batch that is not clearly sound is checked line by line in this process,
+with the same result.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from elspeth.evidence.verifier.reader import blocks_of_lines
 __all__ = ["Documents", "Findings", "LineBatch", "compute_root", "document_parser", "examine", "read_batches"]
 
 _SUBTREE = 1 << 15
-"""Leaves of a subtree that one process hashes: a power of two."""
+"""The number of leaves of a subtree that one process hashes: a power of two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
     """The documents of a bag that its lines must fit.
 
-    They must be canonical JSON if `version`, that of the statement, demands it.
+    They must be canonical JSON if `version`, the version of the statement, requires it.
     """
 
     schema: bytes
@@ -42,7 +42,7 @@ class Documents:
     version: int
 
     def checker(self) -> TrailChecker:
-        """Return what checks the lines.
+        """Return the checker of the lines.
 
         Raises EvidenceError for malformed documents.
         """
@@ -54,7 +54,7 @@ class Documents:
         )
 
     def leaf_hasher(self) -> LeafHasher:
-        """Return what computes the leaf hashes of the lines.
+        """Return the hasher of the lines.
 
         Raises EvidenceError for malformed documents.
         """
@@ -67,8 +67,8 @@ class Documents:
 class LineBatch:
     """Consecutive lines, with the leaf hashes claimed for them.
 
-    The first of the `size` lines has the number `first`, from 0. `content` holds them with their line feeds. `claimed`
-    are the joined leaf hashes, None if they are not the statement's.
+    The first of the `size` lines has the number `first`, from 0. `content` holds the lines with their line feeds.
+    `claimed` holds the joined leaf hashes of the bag, or is None if these do not lead to the statement's root.
     """
 
     def __init__(self, *, first: int, size: int, content: bytes, claimed: bytes | None) -> None:
@@ -85,10 +85,10 @@ class LineBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What other processes find out about a batch.
+    """The findings of a process about a batch of lines.
 
-    `sealed` tells whether the lines have the claimed leaf hashes. `segments` are those of the lines, up to the first
-    line that needs a closer look.
+    `sealed` tells whether the lines have the claimed leaf hashes. `segments` cover the lines up to the first one that
+    must be checked by itself.
     """
 
     sealed: bool
@@ -99,12 +99,12 @@ _NO_FINDINGS = Findings(sealed=False, segments=[])
 
 
 def document_parser(version: int) -> Callable[[bytes, str], Mapping[str, Json]]:
-    """Return the parser of documents for a statement's version."""
+    """Return the parser for documents of a statement's version."""
     return parse_canonical if version > 1 else parse_unambiguous
 
 
 def read_batches(blocks: Iterable[bytes], leaves: Iterable[bytes] | None) -> Iterator[LineBatch]:
-    """Yield lines with the leaf hashes claimed for them.
+    """Yield batches of lines with their claimed leaf hashes.
 
     `leaves` are the leaf hashes, in blocks of any size. Raises EvidenceError as `blocks_of_lines` does.
     """
@@ -118,9 +118,9 @@ def read_batches(blocks: Iterable[bytes], leaves: Iterable[bytes] | None) -> Ite
 def examine(
     batches: Iterator[LineBatch], documents: Documents | None, executor: Executor | None
 ) -> Generator[tuple[LineBatch, Findings], None, None]:
-    """Yield each batch with what the executor's processes find.
+    """Yield each batch with the findings of the executor's processes.
 
-    Without an executor, or documents that the lines must fit, nothing is found.
+    Without an executor, or without documents, the findings are empty.
     """
     if executor is None or documents is None:
         yield from ((batch, _NO_FINDINGS) for batch in batches)
@@ -139,7 +139,7 @@ def examine(
 def compute_root(leaves: Iterable[bytes], executor: Executor | None) -> bytes:
     """Return the Merkle root over leaf hashes, 32 bytes.
 
-    They come in blocks of any size. The executor's processes hash subtrees.
+    The leaf hashes come in blocks of any size. The executor's processes hash subtrees.
     """
     subtrees = _subtrees(leaves)
     if executor is None:
@@ -156,7 +156,7 @@ def _subtrees(leaves: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Bytes:
-    """Takes bytes from blocks."""
+    """Reads a stream of blocks as bytes."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)

@@ -1,6 +1,6 @@
-"""Remembers the keys of a record type in little memory.
+"""Keeps the keys of a record type in little memory.
 
-A key takes about 7 bytes if keys come in their order, else about 23.
+A key takes about 7 bytes if keys are added in sorted order, else about 23.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Key", "KeyMap", "Part", "compact"]
 
 Part: TypeAlias = "str | int | None"
 Key: TypeAlias = "Part | tuple[Part, ...]"
-"""The values of some columns of one record; of a single column, just its value."""
+"""The values of some columns of one record; for a single column, the bare value."""
 
 _SIZE = 17
 """Bytes of a compact key: a mark and 16 bytes."""
@@ -35,10 +35,10 @@ _LIMIT = 2 * _PIECE * _ENTRY.size
 """Bytes of a block. A larger one is split."""
 
 _COMPRESSED = b"\x78"
-"""How compressed blocks begin (RFC 1950, section 2.2), and no key does."""
+"""The first byte of compressed blocks (RFC 1950, section 2.2), with which no key begins."""
 
 _FEW = 6
-"""The largest number of keys that are searched in a block. For more of them, unpacking the block is faster."""
+"""The largest number of keys that are searched in a block. For more keys, unpacking the block is faster."""
 
 _HEX = re.compile("[0-9a-f]*").fullmatch
 _ID_LENGTH = 32
@@ -47,7 +47,7 @@ _ID_LENGTH = 32
 _ID_MARK = "00"
 _DIGEST_MARK = b"\x01"
 _TEXT_MARK = "\x02"
-"""Marks keep the kinds of keys apart."""
+"""The marks, which keep the kinds of keys apart."""
 
 
 def compact(keys: Sequence[Key]) -> list[bytes]:
@@ -76,13 +76,13 @@ def _slices(data: bytes) -> list[bytes]:
 
 
 class KeyMap:
-    """Compact keys and their numbers.
+    """Maps compact keys to their numbers.
 
-    Numbers count from 0 in the order in which keys are taken.
+    Keys are numbered from 0 in the order in which they are added.
 
-    Each block holds the keys from its first up to the first of the next block. Keys tend to be taken and looked up in
-    the order in which they were made: then a few blocks serve many keys, and are compressed. In another order each key
-    takes a search.
+    Each block holds the keys from its first one up to the first key of the next block. Keys tend to be added and looked
+    up in the order in which they were made: then a few blocks serve many keys, and all other blocks stay compressed.
+    In another order each key takes a search of its own.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class KeyMap:
         return self._size
 
     def take(self, keys: Sequence[bytes]) -> None:
-        """Take keys that are all different, and new."""
+        """Add keys, all different and none of them added before."""
         if not keys:
             return
         entries = list(map(_ENTRY.pack, keys, count(self._size)))
@@ -114,7 +114,7 @@ class KeyMap:
     def find(self, keys: Sequence[bytes | None]) -> list[int | None]:
         """Return the number of each key.
 
-        It is None for a key that was not taken, and for None.
+        The number is None for a key that was not added, and for None.
         """
         wanted = sorted({key for key in keys if key is not None})
         found: dict[bytes | None, int] = {}
@@ -127,7 +127,7 @@ class KeyMap:
         return [found.get(key) for key in keys]
 
     def isdisjoint(self, keys: Sequence[bytes]) -> bool:
-        """Return whether none of the keys was taken."""
+        """Return whether none of the keys was added."""
         by_block = self._by_block(sorted(keys))
         return all(_number(block, key) is None for at, some in by_block for block in [self._block(at)] for key in some)
 
@@ -137,8 +137,8 @@ class KeyMap:
         return zlib.decompress(block) if block.startswith(_COMPRESSED) else block
 
     def _insert(self, entries: Sequence[bytes]) -> None:
-        """Insert entries, which are in order, where they belong."""
-        # Backwards, because splitting a block moves those after it.
+        """Insert sorted entries into their blocks."""
+        # Backwards, because splitting a block moves the blocks after it.
         for at, some in reversed(list(self._by_block(entries))):
             block = b"".join([self._block(at), *some])
             if len(block) <= _LIMIT:
@@ -150,9 +150,9 @@ class KeyMap:
             self._firsts[at + 1 : at + 1] = [piece[0][:_SIZE] for piece in pieces[1:]]
 
     def _by_block(self, rest: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
-        """Yield blocks, each with the keys that belong there.
+        """Yield the numbers of blocks, with the entries of each.
 
-        Takes keys or entries, in order.
+        The argument is sorted, and holds keys or entries.
         """
         done = 0
         while done < len(rest):

@@ -36,10 +36,10 @@ class TextBlock:
 
 
 class LinePattern:
-    """Recognises canonical lines, and reads some columns of them.
+    """Recognises canonical lines, and reads some of their columns.
 
-    `picked` are the numbers of the columns' groups, and `escaped` the indexes of those columns whose texts may have
-    escapes. The groups `fractions` hold numbers whose digits must be looked at.
+    `picked` are the group numbers of the columns, and `escaped` the indexes of the columns whose texts may contain
+    escapes. The groups `fractions` hold numbers whose digits must be checked.
     """
 
     def __init__(self, pattern: str, picked: Sequence[int], fractions: Sequence[int], escaped: Sequence[int]) -> None:
@@ -51,7 +51,7 @@ class LinePattern:
     def read_lines(self, lines: Sequence[str]) -> list[Sequence[str | None] | None]:
         """Return the values of the columns of each line.
 
-        They are texts, or None for null. A line that must be parsed has None.
+        A value is a text, or None for null. The result for a line that is not recognised, and must be parsed, is None.
         """
         picked, escaped = self._picked, self._escaped
         found = list(map(self._line.fullmatch, lines))
@@ -67,14 +67,14 @@ class LinePattern:
     def read_block(self, block: TextBlock) -> list[Sequence[str | None]] | None:
         """Return the columns of all lines at once.
 
-        Returns None unless all lines are recognised. That is several times faster than one line after the other.
+        Returns None unless all lines are recognised. This is several times faster than `read_lines`.
         """
         if not (self._line.fullmatch(block.first) and self._line.fullmatch(block.last)):
             return None
-        # What is between two matches, the groups of a match, what is between, and so on.
+        # The parts are in turn: the text before a match, and the groups of the match.
         parts: list[str | None] = self._lines.split(block.text)
         step = self._lines.groups + 1
-        # A match begins where a line does, and ends with the only line feed that it has.
+        # A match begins at the beginning of a line, and ends with the only line feed in it.
         if len(parts) != block.size * step + 1 or any(parts[::step]):
             return None
         if not all(_are_canonical_numbers(parts[number::step]) for number in self._fractions):
@@ -87,7 +87,7 @@ class LinePattern:
                 ]
         return columns
 
-    # Most shapes have no records in most runs, so nothing is compiled before it is needed.
+    # Most shapes have no records in most runs, so patterns are compiled on first use.
     @cached_property
     def _line(self) -> re.Pattern[str]:
         return _compile(self._pattern)
@@ -109,7 +109,7 @@ def _unescaped(values: Sequence[str | None], escaped: Sequence[int]) -> Sequence
 
 
 def _text(escaped: str) -> str:
-    """Return a JSON text without quotes and escapes."""
+    """Return the value of a JSON string without its quotes."""
     text: str = orjson.loads(f'"{escaped}"')
     return text
 
@@ -117,9 +117,8 @@ def _text(escaped: str) -> str:
 def _is_canonical_number(text: str | None) -> bool:
     """Return whether a number has its canonical digits.
 
-    RFC 8785, section 3.2.2.3.
-
-    Where Python and ECMAScript differ, Python writes an exponent or `.0`, which the text does not have.
+    See RFC 8785, section 3.2.2.3. Python writes a number differently from ECMAScript only with an exponent or `.0`,
+    and the pattern of the text admits neither.
     """
     if text is None or "." not in text:
         return text != "-0"

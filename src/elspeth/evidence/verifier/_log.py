@@ -1,4 +1,4 @@
-"""Step 10: the run in the log of runs."""
+"""Step 10: check the run's place in the log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from elspeth.evidence.verifier.reader import BagFiles
 __all__ = ["NO_LOG", "check_log_place"]
 
 NO_LOG = "not in the bag: it was made by an earlier release, or from a database of an earlier epoch"
-"""Why a bag has no part of a log."""
+"""Why a bag does not state a place in a log."""
 
 
 def check_log_place(files: BagFiles, run: RunFacts, policy: Policy | None) -> tuple[LogPlace | None, str]:
     """Check the run's place in the log, and describe it.
 
-    The place is None for a bag without one. Raises EvidenceError for a place that does not hold, or if it is missing
-    although there is a policy to check it by.
+    The place is None for a bag without one. Raises EvidenceError for a place that does not hold, or if there is a
+    policy but no place that it could accept.
     """
     names = {bag.LOG, bag.LOG_LEAVES, bag.LOG_PROOF} & files.sizes.keys()
     if not names:
@@ -37,7 +37,7 @@ def check_log_place(files: BagFiles, run: RunFacts, policy: Policy | None) -> tu
 
 
 def _check_entry(data: bytes, run: RunFacts) -> None:
-    """Check that entry and statement tell the same."""
+    """Check that the log's entry and the statement agree."""
     where = f"{bag.LOG}: entry"
     entry = Members(parse_canonical(data, where), where)
     entry.expect("run_id", run.run_id)
@@ -46,7 +46,7 @@ def _check_entry(data: bytes, run: RunFacts) -> None:
 
 
 def _check_signed(files: BagFiles, place: LogPlace, policy: Policy | None) -> str:
-    """Check the signed checkpoint, and say what it shows."""
+    """Check the signed checkpoint, and describe what it shows."""
     if bag.LOG_PROOF not in files.sizes:
         if policy is not None:
             raise EvidenceError(bag.LOG_PROOF, "expected a checkpoint that the policy accepts, got none")

@@ -1,7 +1,8 @@
 """Reads the shapes of records from a bag's JSON Schema.
 
-Only what our schemas use of JSON Schema (draft 2020-12) is understood. Anything else is refused, because a keyword
-that is passed over is a rule that is not checked. An enemy may have written the schema, so its size is bounded.
+It understands only the part of JSON Schema (draft 2020-12) that the generated schemas use. Anything else is refused,
+because to ignore a keyword is to leave a rule unchecked. An attacker may have written the schema, so its size is
+limited.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ _TOP_KEYWORDS = {"$schema", "oneOf", "$defs"}
 _VALUE_KEYWORDS = {"type", "const", "enum", "pattern", "maxLength", "minimum", "maximum"}
 _SHAPE_KEYWORDS = {"type", "properties", "required", "additionalProperties", "allOf"}
 _MANIFEST = "manifest"
-"""The record that closes exports of other forms. A bag has its statement instead."""
+"""The type of the record that closes the other forms of exports. A bag has its statement instead."""
 
 _ATOM = re.compile(r"(\[[0-9A-Za-z-]+\]|\\\.|[0-9A-Za-z_: -])(?:\{([0-9]{1,3})\})?")
-"""A character or class with a fixed count. Patterns of these match in one way only, and in linear time."""
+"""A character or class with a fixed count. A pattern made of these matches in one way only, and in linear time."""
 
 
 def read_shapes(
@@ -64,7 +65,7 @@ class _SchemaReader:
         self._alternatives: Sequence[Json] = alternatives
         self._definitions: Mapping[str, Json] = definitions
         self._rules: dict[str, ValueRule] = {}
-        """Definitions of values, as far as they were read."""
+        """The rules of the definitions that have been read so far."""
 
     def shapes(self) -> dict[str, list[Shape]]:
         found: dict[str, list[Shape]] = {}
@@ -76,7 +77,7 @@ class _SchemaReader:
         self._expect_few("record types", found, MAX_TYPES, "oneOf")
         for record_type, shapes in found.items():
             self._expect_few(f"shapes of {record_type} records", shapes, MAX_SHAPES, "oneOf")
-        # Definitions that nothing refers to must be understood as well.
+        # Unused definitions must be understood, too.
         for name, definition in self._definitions.items():
             if not isinstance(definition, dict) or "properties" not in definition:
                 self._definition(name, f"$defs/{name}")
@@ -212,7 +213,7 @@ class _SchemaReader:
     def _exactly_one(self, group: Json, where: str) -> tuple[str, ...]:
         """Return the columns of which exactly one is not null.
 
-        The form is `oneOf: [the first is not null and the others are, ...]`.
+        The schema states this as `oneOf`, with one alternative for each column that may be the one that is not null.
         """
         options = group.get("oneOf") if isinstance(group, dict) and len(group) == 1 else None
         self._expect_few("choices in oneOf", options, MAX_VARIANTS, where)

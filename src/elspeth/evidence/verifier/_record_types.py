@@ -1,6 +1,6 @@
-"""Record types: their rules, and how their lines are read.
+"""Record types: their rules, and the readers of their lines.
 
-The rules are order, keys, references and lifecycles, from `references.json`.
+The rules concern order, keys, references and lifecycles, and come from `references.json`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 Values = Sequence[str | None]
-"""The values of a record's columns that rules are about, as text; the salt comes last."""
+"""The values of the columns of a record that have rules, as text; the salt comes last."""
 
 Columns = Sequence[Sequence[str | None]]
 """The values of several records of one type, column by column."""
@@ -42,7 +42,7 @@ _SALT = "salt"
 """The column with a record's salt."""
 
 _TIME_LENGTH = 27
-"""Characters of `2026-01-31T23:59:59.999999Z`. Times in this form are in the order of their texts."""
+"""The length of `2026-01-31T23:59:59.999999Z`. Times in this form can be compared as texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +60,8 @@ class Reference:
 class TypeRules:
     """The rules of one record type.
 
-    `status` is the column of its lifecycle, `final` its last values, and `abandoned` those of them after which other
-    records may be unfinished.
+    `status` is the column of its lifecycle, `final` holds the values that end the lifecycle, and `abandoned` those
+    final values of a run with which its other records may be unfinished.
     """
 
     name: str
@@ -74,7 +74,7 @@ class TypeRules:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a rule is about, each once."""
+        """The columns that have rules, each once."""
         referring = (column for reference in self.references for column in reference.columns)
         status = () if self.status is None else (self.status,)
         return tuple(dict.fromkeys((*self.key, *self.order, *referring, *status)))
@@ -82,9 +82,9 @@ class TypeRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRules:
-    """The record types in the order of their records.
+    """The rules of a run's record types, in export order.
 
-    The first is the run: it has one record, whose key is a single column that begins the key of every other type.
+    The first type is the run: it has one record, whose key is a single column that begins the key of every other type.
     """
 
     types: Mapping[str, TypeRules]
@@ -117,13 +117,16 @@ def read_rules(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """Some columns, by their indexes; `integers` tells which hold integers."""
+    """Selects columns by their indexes.
+
+    `integers` tells which of them hold integers.
+    """
 
     indexes: Sequence[int]
     integers: Sequence[bool]
 
     def of(self, columns: Columns) -> Sequence[Key]:
-        """Return the values of each record."""
+        """Return the values of the columns for each record."""
         picked: list[Sequence[Part]] = [
             [None if value is None else int(value) for value in columns[index]] if integer else columns[index]
             for index, integer in zip(self.indexes, self.integers, strict=True)
@@ -134,8 +137,8 @@ class Picked:
 class RecordReader:
     """Reads the lines of one record type.
 
-    `order`, `identity` (the key) and `references` leave out the run, which is the same for all. `links` are the
-    indexes of the references that the laws of accounting need.
+    `order`, `identity` (the key) and `references` leave out the key of the run, which all records share. `links` are
+    the indexes of the references that the laws of accounting need.
     """
 
     def __init__(self, rules: TypeRules, shapes: Sequence[Shape], budget: PatternBudget) -> None:
@@ -164,7 +167,7 @@ class RecordReader:
                 break
             more = fast.read_lines([lines[index] for index in missing] if number else lines)
             if number and any(more):
-                # Records of one shape tend to come together: it is tried first from now on.
+                # Records of one shape tend to follow each other, so this shape is tried first from now on.
                 self._fast = [fast, *(each for each in self._fast if each is not fast)]
             for index, values in zip(missing, more, strict=True):
                 found[index] = values
@@ -178,7 +181,7 @@ class RecordReader:
     def read_parsed(self, record: Mapping[str, Json], place: str) -> Values:
         """Return the values of a parsed record.
 
-        Raises EvidenceError, with the field and its problem, if the record has none of the shapes.
+        Raises EvidenceError, with a field and its problem, if the record fits none of the shapes.
         """
         fitting = [shape for shape in self._shapes if shape.fits_constants(record)]
         if not fitting:
@@ -190,11 +193,11 @@ class RecordReader:
         return tuple(_as_text(record.get(column)) for column in self._columns)
 
     def read_facts(self, columns: Columns) -> Facts:
-        """Return what records say to the laws of accounting."""
+        """Return the facts of records for the laws of accounting."""
         return read_facts(self.rules.name, {name: columns[index] for name, index in self._needed})
 
     def _check_constants(self, record: Mapping[str, Json], place: str) -> None:
-        """Check that each constant has the value of some shape."""
+        """Check that some shape has each of the constants."""
         for name in sorted(self._shapes[0].constants):
             choices = {shown(shape.constants.get(name)) for shape in self._shapes}
             if (found := shown(record.get(name))) not in choices:
@@ -227,7 +230,7 @@ def build_readers(rules: RunRules, shapes: Mapping[str, Sequence[Shape]]) -> dic
 
 
 def _check_ledger(name: str, rules: RunRules, shapes: Mapping[str, Sequence[Shape]]) -> None:
-    """Check that a type has what the laws need."""
+    """Check that a type has the columns for the laws."""
     if name not in rules.types:
         raise EvidenceError(f"{REFERENCES}: types", f"expected {name} records, which the laws are about, got none")
     for column, content in LEDGERS[name].columns.items():
@@ -245,7 +248,7 @@ def _check_ledger(name: str, rules: RunRules, shapes: Mapping[str, Sequence[Shap
 
 
 def _holds(rule: ValueRule, content: str) -> bool:
-    """Return whether a field holds what a ledger expects."""
+    """Return whether a field has the content expected."""
     if rule.type == "null" or rule.nullable:
         return content.endswith(OR_NULL)
     content = content.removesuffix(OR_NULL)
@@ -272,7 +275,7 @@ def _check_columns(rules: TypeRules, shapes: Sequence[Shape]) -> None:
 
 def _type_rules(name: str, members: Members, place: str) -> TypeRules:
     references = members.objects("references")
-    members.skip("ends")  # from the first release, whose verifier knew no laws of accounting
+    members.skip("ends")  # written by the first release, whose verifier knew no laws of accounting
     lifecycle = members.members("lifecycle")
     status = lifecycle.optional_text("status")
     rules = TypeRules(
@@ -312,7 +315,7 @@ def _check_rules(rules: RunRules, place: str) -> None:
         if not each.abandoned <= each.final or (each.abandoned and each is not rules.run):
             raise EvidenceError(where, f"expected only a run to be abandoned, got {shown(sorted(each.abandoned))}")
         for reference in each.references:
-            # Records refer to earlier types only, so that one forward reading of the file can check them.
+            # Records refer only to earlier types, so that reading the file once, forward, checks all references.
             target = seen.get(reference.record_type)
             if target is None or len(target.key) != len(reference.columns) or reference.columns[:1] != run:
                 found = f"{', '.join(reference.columns)} to {shown(reference.record_type)}"
@@ -321,7 +324,7 @@ def _check_rules(rules: RunRules, place: str) -> None:
 
 
 def _as_text(value: Json) -> str | None:
-    """Return a value as in the line, without quotes."""
+    """Return a value as text, as the patterns capture it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)

@@ -1,7 +1,7 @@
 """Segments: consecutive records of one type, and their rules.
 
-The larger part of checking a segment needs no other records, and can be done by other processes. Each rule stands here
-once: it is asked of many records at a time, and when it is broken, again of the single records, to explain.
+Most of the work of checking a segment needs no other records, and can be done by other processes. Each rule is written
+here once: it is applied to many records at a time, and when it is broken, to single records to explain how.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ __all__ = [
 ]
 
 _TYPE = re.compile('"record_type":"([^"]*)"')
-"""The record type of a line in canonical JSON; inside a text, quotes are escaped."""
+"""The record type of a line in canonical JSON. It cannot match inside a text, where quotes are escaped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """What must be known of records to take them.
+    """A summary of consecutive records of one type.
 
-    `first` and `last` are what they are sorted by. `keys`, made by `compact`, is empty for a type whose keys nothing
-    needs. `targets` are the keys referred to, for each reference of the type: of every record, with None for null,
-    where the laws of accounting need them; else each key once. `unfinished` counts the records that are not final.
+    It holds all that the checker needs to accept the records. `first` and `last` are the sort keys of the first and
+    last record. `keys`, made by `compact`, is empty for a type whose keys are not needed. `targets` holds, for each
+    reference of the type, the keys referred to: where the laws of accounting need them one for each record, with None
+    for null, else each key once. `unfinished` counts the records that are not final.
     """
 
     record_type: str
@@ -70,7 +71,7 @@ class RecordBatch:
 
     @cached_property
     def salts(self) -> list[str | None]:
-        """The salts that the records must carry."""
+        """The salts that the records must hold."""
         if self._salts is None:
             return [None] * len(self.columns[0])
         keys = (key if isinstance(key, tuple) else (key,) for key in self.reader.key.of(self.columns))
@@ -78,12 +79,12 @@ class RecordBatch:
 
     @property
     def statuses(self) -> Sequence[str | None]:
-        """The status of each record, if they have one."""
+        """The status of each record, None without a lifecycle."""
         index = self.reader.status_index
         return () if index is None else self.columns[index]
 
     def segment(self) -> Segment:
-        """Return the segment of these records."""
+        """Return the summary of these records."""
         reader, final = self.reader, self.reader.rules.final
         return Segment(
             record_type=reader.rules.name,
@@ -103,10 +104,10 @@ class RecordBatch:
 
 @dataclass(slots=True, kw_only=True)
 class Arrival:
-    """A segment and what came before it.
+    """A segment, and the state of the records before it.
 
-    `keys` are by type; `last` is what the last record of its type was sorted by. `strict` tells that the run is
-    complete, so that all records must be final.
+    `keys` holds the known keys by type; `last` is the sort key of the previous record of the same type. `strict` tells
+    that the run is completed, so that all records must be final.
     """
 
     reader: RecordReader
@@ -120,7 +121,7 @@ class Arrival:
 
     @property
     def numbers(self) -> Links:
-        """For each reference, the numbers of the records referred to."""
+        """The numbers of the records referred to, per reference."""
         if self._numbers is None:
             references = zip(self.reader.references, self.segment.targets, strict=True)
             self._numbers = [self.keys[each.record_type].find(targets) for (_, each), targets in references]
@@ -128,15 +129,15 @@ class Arrival:
 
     @property
     def links(self) -> Links:
-        """The numbers that the laws of accounting need."""
+        """Those of `numbers` that the laws of accounting need."""
         return [self.numbers[index] for index in self.reader.links]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """How a record breaks a rule.
+    """The way in which a record breaks a rule.
 
-    `step` is the one that finds it.
+    `step` is the step of the procedure that reports it.
     """
 
     step: Step
@@ -148,16 +149,16 @@ class _Rule(ABC):
     """A rule about consecutive records of one type."""
 
     def holds_alone(self, batch: RecordBatch) -> bool:  # noqa: ARG002
-        """Return whether the records keep the rule among themselves."""
+        """Return whether the records keep the rule by themselves."""
         return True
 
     def holds_after(self, arrival: Arrival) -> bool:  # noqa: ARG002
-        """Return whether the records keep the rule after those before."""
+        """Return whether the records keep the rule after earlier ones."""
         return True
 
     @abstractmethod
     def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:
-        """Explain how a single record breaks the rule."""
+        """Return the problem of a single faulty record."""
 
 
 class _SameRun(_Rule):
@@ -237,21 +238,21 @@ class _Lifecycle(_Rule):
 
 
 _RULES = (_SameRun(), _Order(), _Salt(), _UniqueKey(), _References(), _Lifecycle())
-"""The rules, in the order in which a record that breaks several is explained."""
+"""The rules. Of a record that breaks several, the first one is reported."""
 
 
 def is_sound_alone(batch: RecordBatch) -> bool:
-    """Return whether records keep all rules among themselves."""
+    """Return whether records keep all rules by themselves."""
     return all(rule.holds_alone(batch) for rule in _RULES)
 
 
 def is_sound_after(arrival: Arrival) -> bool:
-    """Return whether records keep all rules after those before."""
+    """Return whether records keep all rules after earlier ones."""
     return all(rule.holds_after(arrival) for rule in _RULES)
 
 
 def find_problem(batch: RecordBatch, arrival: Arrival) -> Problem | None:
-    """Return what is wrong with a single record."""
+    """Return the first problem of a single record, or None."""
     for rule in _RULES:
         if not (rule.holds_alone(batch) and rule.holds_after(arrival)):
             return rule.problem(batch, arrival)
@@ -272,7 +273,7 @@ class SegmentReader:
     def read(self, lines: Sequence[str]) -> list[Segment]:
         """Return the segments of lines that patterns recognise.
 
-        Ends before the first line that needs a closer look.
+        Stops before the first line that must be checked by itself.
         """
         found: list[Segment] = []
         done = 0
@@ -307,17 +308,17 @@ def _targets(keys: Sequence[Key], *, of_each: bool) -> list[bytes | None]:
             return [*compact(keys)]
         present = iter(compact([key for key in keys if key is not None]))
         return [None if key is None else next(present) for key in keys]
-    # Neighbours often refer to the same record.
+    # Neighbouring records often refer to the same record.
     return [*compact([key for key in dict.fromkeys(keys) if not _is_null(key)])]
 
 
 def _is_null(key: Key) -> bool:
-    """Return whether a key is null in part."""
+    """Return whether a column of a key is null."""
     return None in key if isinstance(key, tuple) else key is None
 
 
 def _is_missing(keys: Sequence[bytes | None], numbers: Sequence[int | None]) -> bool:
-    """Return whether a key has no number."""
+    """Return whether a key, not null, has no number."""
     return numbers.count(None) != keys.count(None)
 
 

@@ -1,11 +1,11 @@
 """Shapes of records: which values their fields may hold.
 
-`problem` decides for a parsed value, and explains. `pattern` is a regular expression that recognises most valid values
-in canonical JSON, many times faster; what it does not match is parsed. Each rule has both forms side by side, and a
-pattern never matches what `problem` would object to.
+`problem` checks a parsed value and explains the result. `pattern` is a regular expression that recognises most valid
+values in canonical JSON, many times faster; values that it does not match are parsed. Each rule has both forms side by
+side, and a pattern never matches a value that `problem` would object to.
 
-A pattern can match in one way only: every choice is final, and nothing is tried again. So the time that a line takes
-grows with its length and no faster, whatever the schema of a bag says.
+A pattern can match in only one way: groups are atomic and quantifiers possessive, so that nothing is backtracked. The
+time for a line is therefore linear in its length, whatever the schema of a bag says.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 
 _PLAIN = r"[^\"\\\x00-\x1f]"
-"""A character that stands for itself in a JSON text. Lines were UTF-8, so there are no lone surrogates."""
+"""A character that stands for itself in a JSON text. The lines were decoded from UTF-8 and hold no lone surrogates."""
 
 _ANY_TEXT = rf"(?>{_PLAIN}++|\\(?>[\"\\bfnrt]|u00(?>0[0-7bef]|1[0-9a-f])))*+"
 """A text of any length, with the only escapes of canonical JSON (RFC 8785, section 3.2.2.2)."""
@@ -42,7 +42,7 @@ _WHOLE = f"(?>0|-?+{_DIGITS})"
 _LARGEST = 10**15 - 1
 
 _NEVER = "((?!))"
-"""A group that takes part in no match."""
+"""A group that never takes part in a match."""
 
 _MAX_REPEAT = 2**16
 """The largest repetition in a pattern."""
@@ -51,7 +51,7 @@ _MAX_REPEAT = 2**16
 class PatternBudget:
     """Limits the characters of all patterns of a schema.
 
-    A schema that refers to one long list from many fields would need more.
+    Otherwise a small schema could demand huge patterns, by referring to one long list of values from many fields.
     """
 
     def __init__(self, place: str, limit: int = MAX_PATTERNS) -> None:
@@ -59,9 +59,9 @@ class PatternBudget:
         self._limit = self._left = limit
 
     def take(self, characters: int) -> None:
-        """Take characters.
+        """Count the characters of a pattern.
 
-        Raises EvidenceError if too few are left.
+        Raises EvidenceError when the limit is exceeded.
         """
         self._left -= characters
         if self._left < 0:
@@ -71,9 +71,9 @@ class PatternBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueRule:
-    """What a field may hold.
+    """The rule for the values of a field.
 
-    `type` is None where only `choices` matter. `regex` matches the whole text, which then has `regex_length`
+    `type` is None if only `choices` matter. `regex` must match the whole text, which then has `regex_length`
     characters.
     """
 
@@ -87,7 +87,7 @@ class ValueRule:
     nullable: bool = False
 
     def problem(self, value: Json) -> str | None:
-        """Return what is wrong with a value, if anything."""
+        """Return the problem of a value, or None."""
         if value is None and self.nullable:
             return None
         if self.choices is not None and not any(value is each or _same(value, each) for each in self.choices):
@@ -104,8 +104,8 @@ class ValueRule:
     def pattern(self, *, captured: bool) -> str | None:
         """Return a pattern of valid values, if possible.
 
-        `captured` puts a group around the value without its quotes. Numbers with a fraction are always captured: their
-        digits must be looked at.
+        `captured` puts a group around the value without its quotes. Numbers that may have a fraction are always
+        captured, because their digits must be checked.
         """
         if self.type == "null":
             return f"(?>null|{_NEVER})" if captured else "null"
@@ -135,7 +135,7 @@ class ValueRule:
         texts = [each for each in choices if isinstance(each, str) and self.problem(each) is None]
         if len(texts) != len(choices) or any(canonical(text) != f'"{text}"'.encode() for text in texts):
             return None
-        # The longest first, so that none is taken for a longer one that begins with it.
+        # The longest first, so that a choice that begins a longer one does not match in its place.
         return f"(?>{'|'.join(map(re.escape, sorted(texts, key=len, reverse=True)))})"
 
     def _text_problem(self, value: str) -> str | None:
@@ -147,12 +147,12 @@ class ValueRule:
 
     def _text_pattern(self) -> str | None:
         if self.regex is not None:
-            # It matches plain characters only.
+            # The pattern matches only characters that need no escape.
             fits = self.max_length is None or self.regex_length <= self.max_length
             return self.regex.pattern if fits else None
         if self.max_length is None:
             return _ANY_TEXT
-        # Without escapes, each of which stands for one character however long it is.
+        # Texts with escapes are parsed, because an escape counts as one character.
         return f"{_PLAIN}{{0,{self.max_length}}}+" if self.max_length <= _MAX_REPEAT else None
 
     @property
@@ -188,7 +188,8 @@ class ValueRule:
 class Shape:
     """One form of the records of a type.
 
-    `rules` names its fields, `required` those that must be there, and `exactly_one` groups of which one is not null.
+    `rules` maps its fields to their rules, `required` names the fields that must be present, and `exactly_one` holds
+    groups of fields of which exactly one is not null.
     """
 
     rules: Mapping[str, ValueRule]
@@ -212,7 +213,7 @@ class Shape:
 
     @property
     def constants(self) -> Mapping[str, Json]:
-        """The fields with one possible value, which distinguish shapes."""
+        """The fields with a single possible value, which distinguish shapes."""
         rules = self.rules.items()
         return {name: rule.choices[0] for name, rule in rules if rule.choices is not None and len(rule.choices) == 1}
 
@@ -223,7 +224,7 @@ class Shape:
     def line_patterns(self, columns: Sequence[str], budget: PatternBudget) -> list[LinePattern]:
         """Return patterns that recognise canonical lines of this shape.
 
-        There is one for each choice of the fields that are not null, and none where a rule has no pattern.
+        There is one for each choice of the fields that are not null, and none if a rule has no pattern.
         """
         variants: list[Mapping[str, ValueRule]] = [self.rules]
         for names in self.exactly_one:
@@ -253,7 +254,7 @@ class Shape:
             if captured or rule.type == "number":
                 groups.append(name)
             budget.take(len(name) + len(value))
-            # The comma belongs to the field that may be absent: before it, or after it if nothing required precedes.
+            # The comma belongs to the optional field: it follows the field if no required field precedes it.
             field = f"{re.escape(canonical(name).decode())}:{value}"
             field = f"{field}," if position < first else f",{field}" if position > first else field
             fields.append(field if name in self.required else f"(?:{field})?+")

@@ -1,9 +1,9 @@
 """Checks the records of a run, line by line.
 
-These are parts of the steps 4 and 7 to 9.
+This is part of the steps 4 and 7 to 9.
 
-Sound records are taken many at a time. Where one of several breaks a rule, each is taken by itself, and the first that
-breaks one is explained.
+Sound records are checked many at a time. If one of them breaks a rule, they are checked one by one, and the first that
+breaks a rule is reported.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _TOKEN, _OUTCOME = "token", "token_outcome"
 
 
 class TrailChecker:
-    """Follows the records of one run.
+    """Checks the records of one run, in export order.
 
-    Keys are remembered as long as later records may refer to them. Beside them, only what the laws of accounting need
-    is remembered.
+    It keeps keys as long as later records may refer to them, and otherwise only the facts that the laws of accounting
+    need.
     """
 
     def __init__(self, rules: RunRules, shapes: Mapping[str, Sequence[Shape]], salts: KeySalts | None) -> None:
@@ -49,31 +49,31 @@ class TrailChecker:
         self.run_id: str | None = None
         self.run_status: str | None = None
         self.unfinished = 0
-        """Records that are not final."""
+        """The number of records that are not final."""
         self._run = rules.run
         self._readers = build_readers(rules, shapes)
         self._accountant = Accountant()
         self._first_lines: dict[str, int] = {}
-        """By type, the number of the line with its first record."""
+        """The line number of the first record, by type."""
         self._positions = {name: position for position, name in enumerate(rules.types)}
         self._needed = {name: self._positions[name] for name, each in rules.types.items() if each.key != each.order}
-        """By type, the position of the last type that needs its keys: that refers to them, or could repeat them."""
+        """By type, the position of the last type that needs its keys, either to refer to them or to repeat none."""
         for name in rules.types:
             for _, reference in self._readers[name].references:
                 self._needed[reference.record_type] = self._positions[name]
         self._keys = {name: KeyMap() for name in self._needed}
         self.segment_reader = SegmentReader(self._readers, salts, frozenset(self._needed))
-        """Reads segments that this checker can take, in any process."""
+        """A reader, for any process, of segments that this checker can take."""
         self._reader = self._readers[self._run.name]
         self._last: Any = None
-        """What the last record was sorted by."""
+        """The sort key of the previous record."""
         self._strict = True
-        """Whether the run is complete, so that all records must be final."""
+        """Whether the run is completed, so that all records must be final."""
 
     def check(self, first: int, lines: Sequence[bytes]) -> None:
-        """Check the next lines, the first with this number.
+        """Check the next lines.
 
-        Raises StepError for the first line at fault.
+        `first` is the number of the first of them. Raises StepError for the first line at fault.
         """
         if self.counts and self._check_block(first, lines):
             return
@@ -85,9 +85,9 @@ class TrailChecker:
             raise _line_error(first + done, "expected UTF-8, got other bytes")
 
     def take(self, segments: Sequence[Segment]) -> int:
-        """Take segments of the next lines while they are sound.
+        """Accept segments of the next lines while they are sound.
 
-        Returns the number of their lines.
+        Returns the number of lines in the accepted segments.
         """
         taken = 0
         for segment in segments:
@@ -102,7 +102,7 @@ class TrailChecker:
         return taken
 
     def lifecycles(self) -> str:
-        """Return what step 8 says when all lines were checked.
+        """Return the detail of step 8 after the last line.
 
         Raises StepError if the run has not ended.
         """
@@ -115,10 +115,10 @@ class TrailChecker:
         return f"{left}, as a {status} run may leave them" if self.unfinished else "all complete"
 
     def accounting(self, recorded_epoch: int | None) -> str:
-        """Return what step 9 says of a finished run.
+        """Return the detail of step 9 for a finished run.
 
-        `recorded_epoch` is the epoch in which the run was recorded and sealed, None if it was not. Raises StepError if
-        a law is broken.
+        `recorded_epoch` is the epoch in which the run was recorded and sealed, None if it was not sealed. Raises
+        StepError if a law is broken.
         """
         breaches = self._accountant.close()
         asked = [law for law in Law if self._is_asked(law, recorded_epoch)]
@@ -132,7 +132,7 @@ class TrailChecker:
         return f"{len(asked)} of {len(Law)} laws hold; {self._unasked(asked, recorded_epoch)}"
 
     def _unasked(self, asked: Sequence[Law], recorded_epoch: int | None) -> str:
-        """Return which laws were not asked, and why."""
+        """Return which laws were not checked, and why."""
         others = [law for law in Law if law not in asked]
         newer = [law for law in others if LAWS[law].since > (recorded_epoch or 1)]
         reasons = {
@@ -148,7 +148,7 @@ class TrailChecker:
         if facts.of_completed and not self._strict:
             return False
         if recorded_epoch is None:
-            # Outcomes have been recorded since epoch 3: an older run has none at all.
+            # Outcomes have been recorded since epoch 3. An older run has none at all.
             return facts.since == 1 or (law is Law.ENDS and bool(self.counts[_OUTCOME]))
         return facts.since <= recorded_epoch
 
@@ -157,7 +157,7 @@ class TrailChecker:
         return _place(line), f"{law}: {breach.problem}"
 
     def _check_block(self, first: int, lines: Sequence[bytes]) -> bool:
-        """Check lines if all are of the present type.
+        """Check lines at once if all have the current type.
 
         Returns whether they were checked.
         """
@@ -174,7 +174,7 @@ class TrailChecker:
         return True
 
     def _check_texts(self, first: int, texts: Sequence[str]) -> int:
-        """Check lines until the type of their records changes.
+        """Check lines up to a change of their record type.
 
         Returns the number of lines checked.
         """
@@ -223,7 +223,7 @@ class TrailChecker:
             self._go_on_to(reader)
 
     def _go_on_to(self, reader: RecordReader) -> None:
-        """Go on to another type, and forget unneeded keys."""
+        """Make another type the current one, and drop unneeded keys."""
         self._reader, self._last = reader, None
         self._first_lines[reader.rules.name] = self.counts.total() + 1
         position = self._positions[reader.rules.name]
@@ -249,7 +249,7 @@ class TrailChecker:
             self._enter(arrival)
 
     def _begin(self, values: Values) -> None:
-        """Learn from the run's own record, which comes first."""
+        """Read the run's own record, which comes first."""
         reader = self._reader
         self.run_id = values[0]
         if reader.status_index is not None:
@@ -257,7 +257,7 @@ class TrailChecker:
             self._strict = self.run_status in reader.rules.final - reader.rules.abandoned
 
     def _take(self, segment: Segment) -> bool:
-        """Take a segment of the present type if sound."""
+        """Accept a segment of the current type if sound."""
         arrival = self._arrival(segment)
         if not is_sound_after(arrival):
             return False
@@ -286,7 +286,7 @@ class TrailChecker:
 
 
 def _decoded(lines: Sequence[bytes]) -> list[str]:
-    """Decode lines up to the first that is not UTF-8."""
+    """Decode the lines before the first that is not UTF-8."""
     texts: list[str] = []
     try:
         texts.extend(line.decode() for line in lines)

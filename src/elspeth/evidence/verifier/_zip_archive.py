@@ -1,8 +1,9 @@
-"""Reads zip archives in which every program sees the same.
+"""Reads zip archives that all programs read alike.
 
-An archive must be its entries without a gap from the first byte, the central directory, the end record, and nothing
-else, and both headers of an entry must agree. Whatever only some programs understand, or read differently, is refused:
-comments, encryption, sizes after the data, extra fields that change names (PKWARE APPNOTE 6.3.10, section 4.3).
+An archive must consist of its entries, without gaps from the first byte, the central directory and the end record, and
+nothing else; both headers of an entry must agree. Features that only some programs understand, or that programs read
+differently, are refused: comments, encryption, sizes after the data, and extra fields that change names (PKWARE APPNOTE
+6.3.10, section 4.3).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _FIELD = Struct("<HH")
 
 _STORED, _DEFLATED = 0, 8
 _HARMLESS_FLAGS = 0x0806
-"""The compression level, and that names are UTF-8."""
+"""The flags of the compression level and of names in UTF-8."""
 
 _LARGE = 0x0001
 """The extra field with sizes and offsets of more than 32 bits (section 4.5.3)."""
@@ -48,7 +49,7 @@ _BLOCK = 1 << 20
 class Member:
     """A file in an archive.
 
-    Sizes and the position of its data are in bytes; `mode` is as in `stat`, or 0.
+    Sizes and the position of the data are in bytes; `mode` is `st_mode` as in `os.stat`, or 0.
     """
 
     name: str
@@ -62,11 +63,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
-    """What both headers of an entry say.
+    """The fields that both headers of an entry share.
 
-    `facts` are flags, method, time and date.
-
-    The version needed to read the entry may be higher in the central directory, because of the offset there.
+    `facts` holds flags, method, time and date. The version needed to read the entry is not among them: it may be higher
+    in the central directory, which also holds the offset.
     """
 
     name: bytes
@@ -88,7 +88,7 @@ class _Entry:
 def read_members(file: BinaryIO, size: int, place: str, *, most: int) -> list[Member]:
     """Return the files of an archive, in their order.
 
-    `size` is that of the archive in bytes.
+    `size` is the size of the archive in bytes.
 
     Raises EvidenceError for an archive with more than `most` entries, or one that two programs could read differently.
     """
@@ -114,7 +114,7 @@ def read_members(file: BinaryIO, size: int, place: str, *, most: int) -> list[Me
 def member_blocks(file: BinaryIO, member: Member) -> Iterator[bytes]:
     """Yield the content of a file in blocks.
 
-    Raises EvidenceError if size or CRC-32 differ from what the archive states.
+    Raises EvidenceError if the size or CRC-32 differs from the archive's header.
     """
     found = crc = 0
     for block in _unpacked(file, member):
@@ -142,7 +142,7 @@ def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
             yield packed
             continue
         while packed and not inflater.eof:
-            # A block may be a thousand times larger unpacked.
+            # Unpacked, a block may be a thousand times larger, so its size is limited here.
             if block := inflater.decompress(packed, _BLOCK):
                 yield block
             packed = inflater.unconsumed_tail
@@ -153,7 +153,7 @@ def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
 
 
 def _directory(file: BinaryIO, size: int, place: str) -> tuple[int, int, int]:
-    """Return begin, end and number of entries of the directory."""
+    """Return the directory's begin, end and number of entries."""
     end = size - _END.size
     mark, *disks, here, count, length, start, comment = _END.unpack(_at(file, end, _END.size, place))
     if mark != b"PK\x05\x06" or comment:
@@ -173,9 +173,9 @@ def _directory(file: BinaryIO, size: int, place: str) -> tuple[int, int, int]:
 
 
 def _large_directory(file: BinaryIO, end: int, place: str) -> tuple[int, int, int, int, int]:
-    """Read the end record for large archives.
+    """Read the Zip64 end record.
 
-    Returns its position and what the ordinary record says (sections 4.3.14 and 4.3.15).
+    Returns its position, and the values that replace those of the ordinary record (sections 4.3.14 and 4.3.15).
     """
     data = _at(file, end, _LARGE_END.size + _LOCATOR.size, place)
     mark, length, _, _, *disks, here, count, size, start = _LARGE_END.unpack_from(data)
@@ -238,7 +238,7 @@ def _check_local(file: BinaryIO, entry: _Entry, place: str) -> int:
 
 
 def _large_values(extra: bytes, name: bytes) -> tuple[int, ...]:
-    """Return the values of the extra field for large sizes.
+    """Return the values of the Zip64 extra field.
 
     Raises EvidenceError for other fields, except those with times and owners.
     """

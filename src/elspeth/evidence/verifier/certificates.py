@@ -1,4 +1,4 @@
-"""The part of step 2 about X.509 certificates."""
+"""Checks X.509 certificates, as part of step 2."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _DAY = re.compile(rb"^Bagging-Date: ([0-9]{4}-[0-9]{2}-[0-9]{2})$", re.MULTILINE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertifiedBy:
-    """Who may certify a signer: root certificates, and a subject.
+    """The roots and the subject that certificates must have.
 
-    Without roots chains are not checked. Without a subject it may be anybody whom they certify.
+    Without roots, chains are not checked. Without a subject, any subject that the roots certify is accepted.
     """
 
     roots: Sequence[Certificate] = ()
@@ -34,13 +34,13 @@ class CertifiedBy:
 
 
 ANYBODY = CertifiedBy()
-"""Chains are not checked."""
+"""Certificates are not checked."""
 
 
 def read_chain(files: BagFiles, statement: Statement, envelope: Envelope | None) -> CertificateChain | None:
     """Return the chain of the key that signed, if any.
 
-    Raises EvidenceError for one that the statement does not name, or that is of another key.
+    Raises EvidenceError for a chain that the statement does not name, or that belongs to another key.
     """
     if bag.CERTIFICATES not in files.sizes:
         return None
@@ -60,10 +60,10 @@ def check_chain(
     trusted: CertifiedBy,
     stamped: datetime | None,
 ) -> str | None:
-    """Check a chain, and return what to say of it.
+    """Check a chain, and return the detail for the step.
 
     It is checked for the time of the verified time-stamp, or else for the day that the bag states. Raises EvidenceError
-    if there are roots and it does not lead to one of them.
+    if there are roots, and the chain does not lead to one of them.
     """
     if chain is None:
         if trusted.roots:
@@ -80,7 +80,7 @@ def check_chain(
         chain.verify(trusted.roots, stamped, bag.CERTIFICATES)
         return f"{said}, which led to a root given when it was time-stamped"
     day = _day(_signed_file(files, statement, bag.BAG_INFO))
-    # The end of the day: on their first day, certificates are younger than its beginning.
+    # The end of the day, because a certificate may have been issued on that day.
     end = datetime.combine(day, time.max, UTC)
     expired_that_day = day == chain.facts.not_after.date()
     chain.verify(trusted.roots, chain.facts.not_after if expired_that_day else end, bag.CERTIFICATES)
@@ -90,7 +90,7 @@ def check_chain(
 def _signed_file(files: BagFiles, statement: Statement, name: str) -> bytes:
     """Return a small file that the statement names.
 
-    Raises EvidenceError if it is another one.
+    Raises EvidenceError if the bag holds another file of that name.
     """
     content = files.read(name)
     expected = statement.subjects.get(name)

@@ -1,8 +1,8 @@
 """Verification of exports that are not bags.
 
-Whoever can check an HMAC signature holds the key and could have made it, so it proves nothing to a third party. The
-hash alone reveals damage, not forgery. `ExportCheck` knows the rules of lines, manifest, hash and signatures;
-`verify_export` reports them step by step, and importing adds the rules of the schema.
+An HMAC signature can only be checked with the key that made it, so it proves nothing to a third party. The hash alone
+reveals damage, not forgery. `ExportCheck` holds the rules of lines, manifest, hash and signatures; `verify_export`
+reports them step by step, and importing adds the rules of the schema.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class ExportCheck:
 
     1. The run comes first, and all records are of that run.
     2. All records are signed, or none; with a key, every signature is right.
-    3. The manifest says, field by field, what the records before it amount to, and nothing follows it.
+    3. Every field of the manifest agrees with the records before it, and nothing follows the manifest.
 
-    Subclasses have other rules in the place of the first.
+    Subclasses replace the first rule by others.
     """
 
     first_type = _RUN_TYPE
 
     stated_only: frozenset[str] = frozenset({"epoch", "withheld"})
-    """Fields of the manifest that no record shows."""
+    """Fields of the manifest that cannot be derived from the records."""
 
     def __init__(self, signing_key: bytes | None = None) -> None:
         self.counts: Counter[str] = Counter()
@@ -71,7 +71,7 @@ class ExportCheck:
 
     @property
     def count(self) -> int:
-        """Records before the manifest."""
+        """The number of records before the manifest."""
         return self.counts.total()
 
     def add(self, place: str, record: Mapping[str, Json], line: bytes) -> None:
@@ -94,7 +94,7 @@ class ExportCheck:
         """Check the manifest, given with its canonical JSON.
 
         `expected` holds the values of `epoch` and `withheld`, for callers that know them. Raises StepError if a field
-        is not what the records before make it.
+        does not agree with the records.
         """
         self._require_open(place)
         if not self.counts:
@@ -121,7 +121,7 @@ class ExportCheck:
             raise StepError(Step.STRUCTURE, place, "expected nothing after the manifest, got a record")
 
     def _check_content(self, place: str, record: Mapping[str, Json], kind: str) -> None:
-        """Check what is not about signatures."""
+        """Check a record apart from its signature."""
         run_id = record.get("run_id")
         if not self.counts:
             if kind != _RUN_TYPE:
@@ -150,14 +150,14 @@ class ExportCheck:
         signature = record["signature"]
         if not isinstance(signature, str) or _SIGNATURE.fullmatch(signature) is None:
             return f"64 hexadecimal digits, got {shown_json(signature)}"
-        # No text of the line contains this, as its quotes would be escaped.
+        # This cannot occur inside a text of the line, where quotes are escaped.
         unsigned = line.replace(f',"signature":"{signature}"'.encode(), b"", 1)
         if self._key is None or hmac.compare_digest(hmac.digest(self._key, unsigned, "sha256").hex(), signature):
             return None
         return f"one by the key given, got {signature}: the record was altered, or signed with another key"
 
     def _described(self) -> dict[str, Json]:
-        """Return the manifest's fields about what was exported."""
+        """Return the manifest's fields about the run."""
         return {"run_id": self.run_id, "run_status": self.run_status}
 
     def _derived(self) -> dict[str, Json]:
@@ -181,9 +181,9 @@ def verify_export(
 ) -> Verification:
     """Verify an export by the steps that it allows.
 
-    Its lines come without line feeds, each with its place. Without a key the best verdict is that the export is
-    consistent. `progress` is called with the number of lines from time to time. Never raises for what is wrong with the
-    evidence: that is the result.
+    `lines` are without line feeds, each with its place. Without a key the best verdict is that the export is
+    consistent. `progress` is called from time to time with the number of lines. Problems of the evidence are never
+    raised, they are in the result.
     """
     check = ExportCheck(signing_key)
     steps = Steps()
@@ -211,7 +211,7 @@ def verify_export(
 
 @contextmanager
 def reading_line(place: str) -> Iterator[None]:
-    """Turn errors of a line into faults of step 4."""
+    """Raise StepError for errors in a line."""
     try:
         yield
     except EvidenceError as error:
@@ -234,7 +234,7 @@ def _check_line(check: ExportCheck, rules: ExportRules, place: str, line: bytes)
 def _check_ended(check: ExportCheck, rules: ExportRules, place: str | None) -> None:
     """Raise StepError unless the run has ended.
 
-    Otherwise more may have been recorded since.
+    Of a run that has not ended, more may have been recorded after the export.
     """
     if check.run_status not in rules.ended:
         problem = f"expected a run that has ended, got {check.run_status!r}: what followed is not in this export"
@@ -242,7 +242,7 @@ def _check_ended(check: ExportCheck, rules: ExportRules, place: str | None) -> N
 
 
 def judge_signature(steps: Steps, check: ExportCheck, signing_key: bytes | None) -> Verdict:
-    """Take step 2; return the verdict if all others pass."""
+    """Take step 2, and return the best possible verdict."""
     if not check.is_complete:
         return Verdict.NOT_VERIFIED
     if signing_key is not None:

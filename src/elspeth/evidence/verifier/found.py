@@ -1,8 +1,8 @@
 """Verification of databases that were exported as found.
 
-Nothing is known about such a database but what the export itself says, so there are no references, lifecycles or laws
-to check. What is checked is that the export is complete and exact: every table once and in order, every row numbered,
-every value in the one form that its column has.
+Nothing is known about such a database except what the export itself says, so there are no references, lifecycles or
+laws to check. The verifier checks that the export is complete and exact: every table once and in order, every row
+numbered, every value in the form of its column.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PROGRESS_EVERY = 10_000
 
 
 class FoundRecords:
-    """The rules of the records, whatever form the export has.
+    """Checks the records, for all forms of exports.
 
     The database comes first, then its tables in the order of their names, each followed by its rows, numbered from 1.
     """
@@ -49,7 +49,7 @@ class FoundRecords:
         self._forms: Mapping[str, Form] = {}
 
     def take(self, record: Mapping[str, Json], place: str) -> None:
-        """Check the next record, without its signature.
+        """Check the next record, apart from its signature.
 
         Raises EvidenceError if it breaks a rule.
         """
@@ -135,13 +135,13 @@ class FoundChecker:
         return self._records.facts
 
     def take(self, segments: Sequence[object]) -> int:  # noqa: ARG002  as TrailChecker has it
-        """Take no segments: every line is checked here."""
+        """Return 0, because every line is checked by itself."""
         return 0
 
     def check(self, first: int, lines: Sequence[bytes]) -> None:
-        """Check the next lines, the first with this number.
+        """Check the next lines.
 
-        Raises StepError for the first line at fault.
+        `first` is the number of the first of them. Raises StepError for the first line at fault.
         """
         for number, line in enumerate(lines, start=first):
             place = f"{RECORDS}, line {number}"
@@ -217,7 +217,7 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def pass_over(steps: Steps) -> None:
-    """Note the steps that do not apply."""
+    """Note that steps 7 to 10 do not apply."""
     unknown = "a database as found: nothing says what it should have held"
     steps.not_part(Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING, Step.LOG, detail=unknown)
 

@@ -1,4 +1,4 @@
-"""Bags of one database as points of its history."""
+"""Compares bags of one database by its log of runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["compare_points"]
 
 
 def compare_points(points: Sequence[tuple[str, LogPlace | None]]) -> Iterator[EvidenceError]:
-    """Yield what keeps bags from being points of one history.
+    """Yield the reasons why bags do not share one history.
 
-    Each point is the name of a bag with its place in the log of runs, verified; None if it has none.
+    Each point is the name of a bag with its verified place in the log of runs, or None if it has no place.
     """
     known: list[tuple[str, LogPlace]] = []
     for name, place in points:

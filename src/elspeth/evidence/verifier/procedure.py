@@ -1,7 +1,7 @@
 """The numbered procedure that verifies evidence, and its result.
 
 The numbers are the same in the code, in docs/evidence.md, in the output of `elspeth verify` and in the names of tests.
-Nothing that the bag says is used before steps 1 to 3 have passed; if one of them fails, no other is taken.
+Nothing that the bag says is used before steps 1 to 3 have passed; if one of them fails, no further step is taken.
 
 1. Structure and manifests: the bag holds the files that its manifests list, with the SHA-256 listed, and no others.
 2. Envelope and signature: the statement is signed by the key given.
@@ -12,9 +12,9 @@ Nothing that the bag says is used before steps 1 to 3 have passed; if one of the
    key derives.
 5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.
 6. Merkle root: the lines, each with its salt, are one by one the leaves of the tree whose root the statement gives.
-7. References: what a record refers to is in the bag, before it.
-8. Lifecycles: every record of a completed run is finished. What a failed run left open is counted. A run that has not
-   ended is incomplete.
+7. References: every record that another refers to is in the bag, before it.
+8. Lifecycles: every record of a completed run is finished. The unfinished records of a failed run are counted. A run
+   that has not ended is incomplete.
 9. Accounting: the laws of `elspeth.evidence.format.laws` hold, so that no row, token, visit or outcome is missing.
 10. Log of runs: the run is in the log of its database, whose state the bag carries. Bags of databases without a log
     have no such part.
@@ -117,8 +117,9 @@ class Verification:
     """The result of the procedure: its steps and the verdict.
 
     `statement` is the SHA-256 of the statement, which identifies a bag. It and `run_id` are None if no statement could
-    be read. `scope` says what evidence that is not about a run shows. `log` is the run's place in the log of runs, if
-    the bag has one. `certificate` is that of the key, if the bag has one; step 2 says whether it was checked.
+    be read. `scope` says what the evidence shows if it is not about a whole run. `log` is the run's place in the log of
+    runs, if the bag has one. `certificate` holds the facts of the key's certificate, if the bag has one; step 2 says
+    whether it was checked.
     """
 
     steps: tuple[StepResult, ...]
@@ -137,7 +138,7 @@ class Verification:
 
 
 class StepError(EvidenceError):
-    """A fault, and the step that found it."""
+    """A fault in evidence, with the step that found it."""
 
     def __init__(self, step: Step, place: str, problem: str) -> None:
         super().__init__(place, problem)
@@ -145,9 +146,9 @@ class StepError(EvidenceError):
 
 
 class Steps:
-    """Collects how the steps end.
+    """Collects the results of the steps.
 
-    The first fault of a step stands, whatever follows.
+    The first fault of a step is kept, whatever follows.
     """
 
     def __init__(self) -> None:
@@ -158,9 +159,9 @@ class Steps:
         return _Block(self, step)
 
     def fail(self, step: Step, error: EvidenceError) -> None:
-        """Note a fault, by default of this step.
+        """Note a fault of this step.
 
-        An error that names a step is a fault of that one.
+        A StepError is a fault of the step that it names.
         """
         self._end(error.step if isinstance(error, StepError) else step, Status.FAILED, str(error))
 
@@ -179,7 +180,7 @@ class Steps:
         self._end(step, Status.OPEN, detail)
 
     def not_part(self, *steps: Step, detail: str) -> None:
-        """Note that there is nothing for these steps to check."""
+        """Note that these steps have nothing to check."""
         for step in steps:
             self._end(step, Status.NOT_PART, detail)
 

@@ -34,32 +34,33 @@ from elspeth.outputs.writing import hold
 __all__ = ["FORMATS", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
 
 _PLAIN, _CERTIFIED = 2, 3
-"""The versions that are written: of bags without certificates, and with them.
+"""The versions of new proofs: for bags without certificates, and for bags with them.
 
 Proofs of version 1 have no salt beside the record.
 """
 FORMATS = {version: f"urn:elspeth:record-proof:v{version}" for version in range(1, _CERTIFIED + 1)}
-"""The forms of a proof by version."""
+"""The format that a proof names, by version."""
 
 _CARRIED = (bag.BAG_INFO, bag.CERTIFICATES)
-"""Files of a bag with certificates that a proof carries: they say for which day, and whose the key is."""
+"""The files of a bag with certificates that a proof carries: they state the day, and identify the owner of the key."""
 
 KEY_SEPARATOR = "/"
 """Separates the columns of a key."""
 
 _MAX_HASHES = 64
-"""More than the deepest tree has."""
+"""More hashes than the proof for the deepest tree has."""
 
 _CONTEXT = 24
-"""Bytes of another file that a message shows."""
+"""How many bytes of a file that is not a proof a message shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """A record's line, its inclusion proof, and the statement.
 
-    `salt` is None if there is none, or if it is a field of the record. `index` counts all lines from 0. `envelope` is
-    None for an unsigned bag. `files` are those of the bag about the certificates of the key, if it has them.
+    `salt` is None if the bag has no salts, or has them in its records. `index` is the number of the line in the bag,
+    from 0. `envelope` is None for an unsigned bag. `files` are the bag's files about the certificates of the key, if it
+    has them.
     """
 
     line: bytes
@@ -126,7 +127,7 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
     """Prove one record of a bag.
 
     `identity` is the record's key without the run, its columns joined by `/`. Raises EvidenceError if the bag holds no
-    such record, or is not sound: a proof that does not hold is never made.
+    such record, or is not sound, so that every proof holds.
     """
     with open_bag(path) as files:
         statement, envelope = read_statement(files)
@@ -150,7 +151,7 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
 
 
 def _key_columns(files: BagFiles, statement: Statement) -> Mapping[str, Sequence[str]]:
-    """Return the columns of each type's key but the run."""
+    """Return the key columns of each type, without the run's."""
     if not isinstance(statement.facts, RunFacts):
         return KEYS
     rules = read_rules(files.read(bag.REFERENCES), bag.REFERENCES, document_parser(statement.version))
@@ -158,7 +159,7 @@ def _key_columns(files: BagFiles, statement: Statement) -> Mapping[str, Sequence
 
 
 def proof_policy(protected: Sequence[Protected] = (), *, force: bool = False) -> OutputPolicy:
-    """Return what a proof may replace: a proof.
+    """Return the policy that only a proof may be replaced.
 
     With `force` it may replace any file that is not protected.
     """
@@ -166,7 +167,7 @@ def proof_policy(protected: Sequence[Protected] = (), *, force: bool = False) ->
 
 
 def write_proof(proof: Proof, path: Path, policy: OutputPolicy | None = None) -> int:
-    """Write a proof to a file. Return its size.
+    """Write a proof to a file, and return its size.
 
     Raises OutputRefusedError if the policy (by default `proof_policy()`) objects to the path, and EvidenceError if the
     file cannot be written. An existing file is then left as it was.
@@ -198,7 +199,7 @@ def _objection(path: Path) -> str | None:
 def verify_proof(path: Path, *, key: PublicKey | None = None, certified_by: CertifiedBy = ANYBODY) -> Verification:
     """Verify a proof by the steps that apply to it.
 
-    Whose the key is is checked as by `verify_bag`. Raises EvidenceError only if the file is not a proof at all.
+    The owner of the key is checked as by `verify_bag`. Raises EvidenceError only if the file is not a proof at all.
     """
     data = _read(path)
     proof = Proof.from_bytes(data, str(path))
@@ -285,7 +286,7 @@ def _check_record(record: Mapping[str, Json], statement: Statement) -> str:
 
 
 def _read_salt(files: BagFiles, statement: Statement, index: int) -> bytes | None:
-    """Return the salt of a line, if it has one."""
+    """Return the salt of a line, or None without salts."""
     if not statement.salted:
         return None
     return LeafHasher(Salts.from_bytes(files.read(bag.SALTS), bag.SALTS, statement.version)).salt(index)
@@ -294,9 +295,9 @@ def _read_salt(files: BagFiles, statement: Statement, index: int) -> bytes | Non
 def _find(
     files: BagFiles, record_type: str, columns: Sequence[str], identity: str, progress: Callable[[int], None]
 ) -> tuple[int, bytes]:
-    """Return index and line of a record.
+    """Find a record, and return its index and line.
 
-    Only lines that hold the type and the beginning of the key are parsed.
+    Only lines that contain the type and the first part of the key are parsed.
     """
     mark = b'"record_type":' + canonical(record_type)
     # As in the line, with its escapes.

@@ -1,7 +1,7 @@
-"""Reads the files of a bag: directory or zip archive.
+"""Reads the files of a bag, directory or archive.
 
-An enemy may have made the bag. Refused are symbolic links and other special files, archives that two programs could
-read differently, and archives that are much larger unpacked than packed.
+An attacker may have made the bag. So symbolic links and other special files are refused, as are archives that two
+programs could read differently, and archives that are much larger unpacked than packed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from elspeth.evidence.verifier._zip_archive import Member, member_blocks, read_m
 __all__ = ["BagFiles", "batches_of_lines", "blocks_of_lines", "looks_like_bag", "open_bag"]
 
 _BLOCK = 1 << 20
-"""Bytes read at once."""
+"""The number of bytes read at a time."""
 
 _TAIL = 30
-"""Bytes of a line that a message shows."""
+"""The largest number of bytes of a line in a message."""
 
 _ZIP_MARK = b"PK\x03\x04"
 
 _UNREADABLE = (OSError, ValueError, zlib.error)
-"""Errors of reading a damaged file."""
+"""The errors of reading a damaged file."""
 
 
 class BagFiles(ABC):
@@ -84,7 +84,7 @@ class BagFiles(ABC):
 
 class _Directory(BagFiles):
     def _blocks(self, name: str) -> Iterator[bytes]:
-        # The name was a plain file when the directory was listed. If it has become a link, it is not followed.
+        # This was a plain file when the directory was listed. If it has become a link since, it is not followed.
         descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             while block := file.read(_BLOCK):
@@ -105,7 +105,7 @@ class _Archive(BagFiles):
 def open_bag(path: Path) -> Iterator[BagFiles]:
     """Open the bag in a directory or a zip archive.
 
-    Raises EvidenceError if the path is neither, or holds what is refused.
+    Raises EvidenceError if the path is neither, or if its content is refused.
     """
     if path.is_dir():
         yield _Directory(path, _listed(path))
@@ -140,13 +140,13 @@ def batches_of_lines(blocks: Iterable[bytes], place: str) -> Iterator[list[bytes
 
 
 def blocks_of_lines(blocks: Iterable[bytes], place: str) -> Iterator[tuple[int, bytes]]:
-    """Yield whole lines with their line feeds, and their number.
+    """Yield blocks of whole lines, with the number of lines.
 
     Raises EvidenceError for a line that is too long, or has no line feed.
     """
     number, size = 0, 0
     rest: list[bytes] = []
-    """The beginning of a line, in the blocks that it came in."""
+    """The beginning of an incomplete line, in the blocks in which it arrived."""
     for block in blocks:
         end = block.rfind(b"\n") + 1
         if end:

@@ -1,4 +1,4 @@
-"""Step 2 for bags: who signed, and who says so."""
+"""Step 2 for bags: check the signature, time-stamp and certificates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Trusted", "check_signer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
-    """Whose word counts."""
+    """The keys, authorities and policies that the verifier trusts."""
 
     key: PublicKey | None
     authorities: Sequence[Certificate]
@@ -45,8 +45,8 @@ def check_signer(
 ) -> tuple[Verdict, CertificateFacts | None]:
     """Take step 2.
 
-    `place` is the envelope's name in messages. Returns the verdict if all other steps pass, and what the certificate of
-    the key says, if there is one. Raises EvidenceError for a time-stamp or certificates that do not hold.
+    `place` is the envelope's name in messages. Returns the verdict that holds if all other steps pass, and the facts of
+    the key's certificate, if there is one. Raises EvidenceError for a time-stamp or certificates that do not hold.
     """
     chain = read_chain(files, statement, envelope)
     key = trusted.key
@@ -62,7 +62,7 @@ def check_signer(
 
 
 def _check_timestamp(files: BagFiles, authorities: Sequence[Certificate], steps: Steps) -> datetime | None:
-    """Return when the envelope was stamped, if that was checked."""
+    """Return the time of the verified time-stamp, or None."""
     if authorities:
         response, envelope = files.read(bag.TIMESTAMP), files.read(bag.ENVELOPE)
         moment = verify_timestamp(response, envelope, authorities, bag.TIMESTAMP)

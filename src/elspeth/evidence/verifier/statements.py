@@ -54,7 +54,7 @@ def check_signature(
 ) -> Verdict:
     """Take step 2.
 
-    Returns the verdict if all other steps pass.
+    Returns the verdict that holds if all other steps pass.
     """
     identity = f"the statement has the SHA-256 {statement.sha256}"
     with steps.of(Step.SIGNATURE):

@@ -1,7 +1,7 @@
 """Verifies a bag by the numbered procedure of `procedure`.
 
-Everything is derived again from the bytes of the bag and compared with what the bag claims. Its schema and rules are
-used only after its files, and its signature if a key was given, have been found right. Records are read once.
+Everything is derived again from the bytes of the bag and compared with its claims. The schema and rules of the bag are
+used only after its files, and its signature if a key was given, were found sound. Records are read once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _UNLISTED = frozenset({bag.TAG_MANIFEST, bag.TIMESTAMP})
 """Tag files that no manifest lists."""
 
 _NOT_SUBJECTS = frozenset({bag.BAGIT, bag.MANIFEST, bag.TAG_MANIFEST, bag.ENVELOPE, bag.STATEMENT, bag.TIMESTAMP})
-"""Files that the statement cannot name, because they depend on it, or need not, because they never change."""
+"""Files that the statement does not name, because they depend on it or never change."""
 
 
 def verify_bag(
@@ -65,12 +65,12 @@ def verify_bag(
 ) -> Verification:
     """Verify a bag in a directory or zip archive.
 
-    With `authorities` it must have a time-stamp by one of them, with the roots of `certified_by` a chain of
-    certificates that leads to one of them from the key that signed, with a `policy` a checkpoint of the log of runs
-    that it accepts. `progress` is called with the number of lines read so far. The processes of an `executor` share the
-    work; the result is the same.
+    With `authorities`, the bag must have a time-stamp by one of them. With roots in `certified_by`, a chain of
+    certificates must lead from the signing key to one of them. With a `policy`, the bag must have a checkpoint of the
+    log of runs that the policy accepts. `progress` is called with the number of lines read so far. The processes of an
+    `executor` share the work; the result is the same.
 
-    What is wrong with the evidence is in the result. Raises EvidenceError only if the path is not a bag at all.
+    Problems of the evidence are in the result. Raises EvidenceError only if the path is not a bag at all.
     """
     with open_bag(path) as files:
         return verify_files(
@@ -113,7 +113,7 @@ class _Procedure:
         self._executor = executor
         self._steps = Steps()
         self._digests: dict[str, str] = {}
-        """The SHA-256 of the files read so far. The records are not among them."""
+        """The SHA-256 of the files read so far, without the records."""
         self._manifest: Mapping[str, str] = {}
         self._contents = ContentNames(frozenset(files.sizes))
         self._log: LogPlace | None = None
@@ -122,7 +122,7 @@ class _Procedure:
     def run(self) -> Verification:
         """Take the steps, reading the records once."""
         steps = self._steps
-        # 1. Structure and manifests, but for the SHA-256 of the records.
+        # 1. Structure and manifests, except for the SHA-256 of the records.
         with steps.of(Step.STRUCTURE):
             self._structure()
         # 2. Envelope and signature.
@@ -132,7 +132,7 @@ class _Procedure:
             sound, self._certificate = check_signer(self._files, statement, envelope, self._trusted, steps)
         if statement is None:
             return steps.result(sound, run_id=None, record_count=0)
-        # 3. Statement against files, but for the SHA-256 of the records.
+        # 3. Statement against files, except for the SHA-256 of the records.
         with steps.of(Step.STATEMENT):
             self._statement(statement)
         if not steps.failed(Step.STRUCTURE, Step.SIGNATURE, Step.STATEMENT):
@@ -151,10 +151,10 @@ class _Procedure:
 
     def _use(self, statement: Statement) -> None:
         """Take the steps that use the bag's own documents."""
-        # 6, first half: the leaf hashes have the root that the statement gives.
+        # 6, first half: the leaf hashes lead to the root in the statement.
         with self._steps.of(Step.ROOT):
             self._check_root(statement)
-        # 4, 7 to 9, and the second half of 6, line by line. The same reading yields what is left of 1 and 3.
+        # 4, 7 to 9, and the second half of 6, line by line. The same reading completes 1 and 3.
         checker = self._read_records(statement)
         # 5. Counts.
         if checker is not None:
@@ -210,9 +210,9 @@ class _Procedure:
         return bag.ENVELOPE if bag.ENVELOPE in self._files.sizes else bag.STATEMENT
 
     def _compare(self, listed: Mapping[str, str], names: Iterable[str], place: str) -> None:
-        """Compare files with a list.
+        """Compare the files with a manifest or the statement.
 
-        The records are not read yet, and compared by name only.
+        The records have not been read yet, and are compared only by name.
         """
         found = {name: self._digests.get(name) for name in names}
         if bag.RECORDS in found:
@@ -229,7 +229,10 @@ class _Procedure:
             raise EvidenceError(bag.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
     def _read_records(self, statement: Statement) -> TrailChecker | FoundChecker | None:
-        """Check every line. Returns None if one is at fault."""
+        """Check every line.
+
+        Returns the checker, or None if a line is at fault.
+        """
         digest = sha256()
         checker: TrailChecker | FoundChecker | None = None
 
@@ -289,7 +292,7 @@ class _Procedure:
         return self._files.read(bag.SALTS) if bag.SALTS in self._files.sizes else None
 
     def _leaves(self) -> Iterator[bytes] | None:
-        """Return the leaf hashes unless they are not the statement's."""
+        """Return the leaf hashes, or None if their root differed."""
         return None if self._steps.failed(Step.ROOT) else self._files.blocks(bag.LEAVES)
 
     def _check_lines(
@@ -303,7 +306,7 @@ class _Procedure:
         for batch, findings in examined:
             altered = None if findings.sealed else find_altered(batch, hasher)
             if altered is not None:
-                # The line is checked first: its own fault says more than that it was altered.
+                # The line itself is checked first: its own fault says more than that it was altered.
                 checker.check(number + 1, batch.lines[: altered[0] + 1])
                 raise leaf_error(number + 1 + altered[0], *altered[1:])
             taken = checker.take(findings.segments)

@@ -1,4 +1,4 @@
-"""Asking a witness for a cosignature over HTTP."""
+"""Asks a witness for a cosignature over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ask_witness"]
 
 _TIMEOUT_S = 20.0
 _DEADLINE_S = 60.0
-"""How long an answer may take as a whole."""
+"""The limit for a whole answer, in seconds."""
 _MAX_ANSWER = 64 * 1024
 _SIZE_TYPE = "text/x.tlog.size"
 
@@ -30,8 +30,8 @@ _Answer: TypeAlias = tuple[int, str, bytes]
 def ask_witness(url: str, key: VerifierKey, note: Note, prove: Callable[[int, int], Sequence[bytes]]) -> Note:
     """Return the note with the cosignature of a witness.
 
-    `prove` makes the consistency proof between two sizes of the log. Raises EvidenceError if the witness refuses, does
-    not answer, or answers with anything else than its cosignature.
+    `prove` returns the consistency proof between two sizes of the log. Raises EvidenceError if the witness refuses,
+    does not answer, or answers with anything but its cosignature.
     """
     place = f"witness {url}"
     checkpoint = Checkpoint.parse(note.text, place)

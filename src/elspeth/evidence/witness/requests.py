@@ -1,4 +1,4 @@
-"""What a log asks of a witness."""
+"""The request of a log to a witness."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elspeth.evidence.format.notes import Note
 __all__ = ["MAX_REQUEST", "AddCheckpoint"]
 
 MAX_REQUEST = MAX_NOTE + 64 * (MAX_PROOF_HASHES + 2)
-"""Bytes of a request."""
+"""The largest size of a request in bytes."""
 
 _OLD = "old "
 

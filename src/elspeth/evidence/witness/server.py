@@ -1,6 +1,6 @@
 """The HTTP service of a witness.
 
-Requests are bounded in size and time, and so are the connections at once.
+The size and duration of requests are limited, and so is the number of simultaneous connections.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TIMEOUT_S = 10.0
 class WitnessServer(ThreadingHTTPServer):
     """Serves `add-checkpoint` at an address.
 
-    `report` is given one line per request. Raises OSError if the address cannot be used.
+    `report` is called with one line per request. Raises OSError if the address cannot be used.
     """
 
     daemon_threads = True
@@ -53,7 +53,7 @@ class WitnessServer(ThreadingHTTPServer):
     def process_request_thread(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """Handle a connection, and give its place back."""
+        """Handle a connection, then release its place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(refusal.status, f"{refusal.size}\n", content_type="text/x.tlog.size")
         except (EvidenceError, OSError) as error:
-            # Its own memory or key failed. What it is asked stays unanswered rather than cosigned without them.
+            # The witness cannot use its own files or key, so it answers nothing rather than cosign without a check.
             self.server.report(f"500 {printable(str(error))}")
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the witness cannot cosign now\n")
         else:
@@ -109,11 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, cosignature.to_bytes().decode())
 
     def do_GET(self) -> None:
-        """Refuse: nothing can be read here."""
+        """Refuse, because a witness offers nothing to read."""
         self._answer(HTTPStatus.METHOD_NOT_ALLOWED, f"expected POST {_PATH}\n")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as in the base class
-        """Write nothing: `report` is told what was answered."""
+        """Log nothing, because `report` is called with each answer."""
 
     def _answer(
         self, status: HTTPStatus, text: str, *, content_type: str = "text/plain; charset=utf-8", is_read: bool = True

@@ -1,8 +1,8 @@
-"""A witness: what it cosigns, and what it remembers.
+"""Cosigns the checkpoints of logs as a witness.
 
-For each log it keeps the checkpoint that it cosigned last, in a directory of its own. That is written before the
-cosignature is given out: a crash may lose the cosignature, never the memory of it. Threads and processes that share the
-directory take turns.
+It keeps the last cosigned checkpoint of each log in a directory of its own. The checkpoint is written before the
+cosignature is returned: a crash may lose the cosignature, but never the record of it. Threads and processes that share
+the directory take turns.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from elspeth.outputs.writing import make_directory, sync_directory
 __all__ = ["CHECKPOINT", "RefusedError", "Witness"]
 
 CHECKPOINT = ".checkpoint"
-"""The ending of files with checkpoints."""
+"""The suffix of files with checkpoints."""
 
 _LOCK = ".lock"
 _PARTIAL = ".partial"
 
 
 class RefusedError(Exception):
-    """Why a witness does not cosign.
+    """The witness does not cosign.
 
-    `size` is that of the checkpoint that it cosigned last, if it is to be told.
+    `size` is the size of the checkpoint that it cosigned last, if the answer must state it.
     """
 
     def __init__(self, status: HTTPStatus, problem: str, *, size: int | None = None) -> None:
@@ -102,9 +102,9 @@ class Witness:
         return self.directory / f"{sha256(origin.encode()).hexdigest()[:32]}{CHECKPOINT}"
 
     def _last(self, origin: str) -> Checkpoint | None:
-        """Return what was cosigned last for a log, or None.
+        """Return the checkpoint of a log cosigned last, or None.
 
-        Raises EvidenceError for a file that this witness did not sign: it must not be taken for an empty one.
+        Raises EvidenceError for a file that this witness did not sign: it must not be treated as missing.
         """
         path = self._path(origin)
         try:
@@ -126,7 +126,7 @@ class Witness:
             file.write(note.to_bytes())
             file.flush()
             os.fsync(file.fileno())
-        # A crash before this line leaves the last checkpoint, and a partial file that the next one replaces.
+        # A crash before this line leaves the last checkpoint, and a partial file that the next checkpoint replaces.
         partial.replace(path)
         sync_directory(self.directory)
 

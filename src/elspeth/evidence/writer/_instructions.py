@@ -1,6 +1,6 @@
-"""VERIFY.txt: how to check a bag with common tools.
+"""Writes VERIFY.txt: how to check a bag with common tools.
 
-It is for those who do not trust our program. docs/evidence.md shows the same commands, which a test compares.
+It is for people who do not want to rely on elspeth. docs/evidence.md shows the same commands; a test compares them.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def commands_for_files() -> list[str]:
     return [
         f"sha256sum -c {MANIFEST}",
         f"sha256sum -c {TAG_MANIFEST}",
-        # No manifest lists the time-stamp, which is made last.
+        # No manifest lists the time-stamp, because it is made last.
         f"""find . ! -type d ! -path ./{TIMESTAMP} | sed 's|^[.]/||' | LC_ALL=C sort > "$work/found\"""",
         f'({names}; echo {TAG_MANIFEST}) | LC_ALL=C sort | diff - "$work/found"',
     ]
@@ -145,12 +145,12 @@ def commands_for_files() -> list[str]:
 def commands_for_certificates() -> list[str]:
     """Return the commands that check a key's certificates.
 
-    They leave the key where the commands for the signature take it.
+    They write the key to the file from which the commands for the signature read it.
     """
     return [
         "root=/path/to/ROOT.pem",
         f"day=$(sed -n 's/^Bagging-Date: //p' {BAG_INFO})",
-        'at=$(date -u -d "$day 23:59:59" +%s)',  # its end, as certificates may be as young as the bag
+        'at=$(date -u -d "$day 23:59:59" +%s)',  # the end of the day, on which the certificates may have been issued
         f'openssl verify -attime "$at" -CAfile "$root" -untrusted {CERTIFICATES} {CERTIFICATES}',
         f"openssl x509 -in {CERTIFICATES} -noout -subject -issuer -serial -dates -fingerprint -sha256",
         f'openssl x509 -in {CERTIFICATES} -noout -pubkey > "$work/key.pem"',
@@ -161,7 +161,7 @@ def commands_for_certificates() -> list[str]:
 def commands_for_signature(key_type: KeyType, *, certified: bool = False) -> list[str]:
     """Return the commands that check the signature of the statement.
 
-    With `certified` the key is that of the certificates in the bag.
+    With `certified`, they use the key of the certificates in the bag.
     """
     prefix = pae(PAYLOAD_TYPE, b"").removesuffix(b"0 ").decode()
     return [
@@ -178,7 +178,7 @@ def commands_for_signature(key_type: KeyType, *, certified: bool = False) -> lis
 def commands_for_subjects(statement: str = ENVELOPE) -> list[str]:
     """Return the commands that compare the files with the statement.
 
-    `statement` is the file that holds it.
+    `statement` is the file that holds the statement.
     """
     made_of_others = " ".join(f"-e {name}" for name in (BAGIT, MANIFEST, TAG_MANIFEST, statement))
     return [
@@ -192,7 +192,7 @@ def commands_for_subjects(statement: str = ENVELOPE) -> list[str]:
 
 
 def commands_for_root() -> list[str]:
-    """Return the lines of a program for the Merkle root.
+    """Return the lines of a program checking the Merkle root.
 
     It shares no code with this package.
     """
@@ -200,7 +200,7 @@ def commands_for_root() -> list[str]:
 
 
 def instructions_text(facts: RunFacts | DatabaseFacts, signer: Signer | None) -> bytes:
-    """Return the text for a bag.
+    """Return the content of VERIFY.txt.
 
     `signer` is None if the bag is unsigned.
     """

@@ -1,7 +1,7 @@
 """Writes bags: records, documents, and the statement that seals them.
 
-A bag is a BagIt directory (RFC 8493). It appears under its name when it is complete and on disk, and never replaces
-anything: what was sealed is evidence.
+A bag is a BagIt directory (RFC 8493). It appears under its name only when it is complete and on disk. It never replaces
+anything, because a sealed bag is evidence.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from elspeth.outputs.writing import Output, hold, sync_directory
 __all__ = ["BagSummary", "bag_policy", "write_bag"]
 
 _TYPE_MARK = b'"record_type":"'
-"""In canonical JSON this is always the field itself: inside a text, quotes are escaped."""
+"""The beginning of the field `record_type`. It cannot occur inside a JSON text, where quotes are escaped."""
 
 _OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS, bag.CRATE})
 
 _BUFFER = 1 << 20
 _ARCHIVE_TOP = "bag/"
 _ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip archive can state, so that the same bag is always the same bytes."""
+"""The earliest time that a zip archive can state. It is fixed, so that the same bag always has the same bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagSummary:
-    """What was written.
+    """A summary of a written bag.
 
     `signed_by` is the fingerprint of the key, None for an unsigned bag.
     """
@@ -63,7 +63,7 @@ class BagSummary:
 
 
 def bag_policy(protected: Sequence[Protected] = ()) -> OutputPolicy:
-    """Return what a bag may replace: nothing."""
+    """Return the policy that a bag may replace nothing."""
     taken = "exists already, and evidence is never overwritten: name another path"
     return OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: taken, protected=protected)
 
@@ -86,17 +86,17 @@ def write_bag(
 ) -> BagSummary:
     """Write a bag as a directory or a zip archive.
 
-    `batches` hold records in export order, each as canonical JSON without line feed, or hashed already, with the
-    salts of this bag. `documents` are further payload files, among them `export.schema.json` and, for a run,
-    `references.json`. `secret` is what the salts of the leaves are derived from, None for leaves without salts; two
-    bags with different lines must not have the same one. `date` is the day that the bag states, in UTC, None to state
-    none. `progress` is called with the number of records written, after each batch. `stamp` returns the time-stamp over
-    the envelope. `contents` are those of rows and calls, by their SHA-256. `contact` is whom the bag names as its
-    maker. With `crate` the bag describes itself as an RO-Crate, whose workflow is the document `settings.yaml`.
+    `batches` hold the records in export order, either as canonical JSON without line feeds, or already hashed with the
+    salts of this bag. `documents` are the other payload files, among them `export.schema.json` and, for a run,
+    `references.json`. The salts of the leaves are derived from `secret`, which is None for leaves without salts; bags
+    with different lines must have different secrets. `date` is the day in UTC that the bag states, or None.
+    `progress` is called after each batch with the number of records written. `stamp` returns the time-stamp over the
+    envelope. `contents` are the contents of rows and calls, with their SHA-256. `contact` is the person named as the
+    bag's maker. With `crate`, the bag describes itself as an RO-Crate, whose workflow is the document `settings.yaml`.
 
-    Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON or
-    there are more contents than verifiers accept, and KeyFileError if the signer fails. Nothing is left then. A crash
-    leaves an unfinished directory, which the next attempt removes.
+    Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON or if
+    there are more contents than verifiers accept, and KeyFileError if the signer fails. In all these cases nothing is
+    left behind. A crash leaves an unfinished directory, which the next attempt removes.
     """
     path = target.path if isinstance(target, Output) else target
     if stamp is not None and signer is None:
@@ -128,7 +128,7 @@ def write_bag(
 def _payload(
     target: Path, facts: RunFacts | DatabaseFacts, documents: Mapping[str, bytes], salts: Salts | None
 ) -> dict[str, bytes]:
-    """Return the payload files beside the records.
+    """Return the payload files other than the records.
 
     Raises EvidenceError for documents that no verifier would accept.
     """
@@ -149,7 +149,7 @@ def _payload(
 
 
 class _BagWriter:
-    """Writes durable files of a bag, and remembers their hashes."""
+    """Writes durable files of a bag, and keeps their hashes."""
 
     def __init__(self, directory: Path, salts: Salts | None) -> None:
         self.payload_size = 0
@@ -196,7 +196,7 @@ class _BagWriter:
     def write_contents(self, contents: Iterable[tuple[str, bytes]]) -> None:
         """Write contents as files named by their hashes.
 
-        Raises EvidenceError for more than verifiers accept.
+        Raises EvidenceError for more contents than verifiers accept.
         """
         for number, (content_hash, content) in enumerate(contents, start=1):
             if number == 1:
@@ -215,7 +215,7 @@ class _BagWriter:
     ) -> bytes | None:
         """Write the statement over all files, and the manifests.
 
-        Returns the envelope if there is a signer.
+        Returns the envelope, or None without a signer.
         """
         subjects = {name: digest for name, digest in self._digests.items() if name != bag.BAGIT}
         salted = self._salts is not None
@@ -257,7 +257,7 @@ def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[byte
     Raises ValueError for a line that cannot be a record.
     """
     name = _record_type(batch[0], first)
-    # Records of a type come together, so that nearly always a whole batch is of one type.
+    # Records of a type follow each other, so nearly every batch is of one type.
     one_type = joined.count(_TYPE_MARK + name + b'"') == len(batch)
     if one_type and not any(map(bytes.__contains__, batch, repeat(b"\n"))):
         return {name: len(batch)}
@@ -283,7 +283,7 @@ def _bag_info(
         description, identifier = f"Database as found at {facts.read_at}", facts.name
     fields = {
         "External-Description": description,
-        "External-Identifier": ascii(identifier)[1:-1],  # on one line, whatever it holds
+        "External-Identifier": ascii(identifier)[1:-1],  # escaped, so that it is one line
         "Payload-Oxum": f"{size}.{files}",
     }
     if contact is not None:
@@ -294,7 +294,7 @@ def _bag_info(
 
 
 def _pack(directory: Path) -> Path:
-    """Pack the bag in a directory into an archive."""
+    """Pack the bag in a directory, and return the archive."""
     packed = directory / "bag.zip"
     names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
     with packed.open("xb") as file:

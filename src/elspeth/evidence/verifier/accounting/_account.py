@@ -1,7 +1,7 @@
-"""What is remembered of a run, in little memory.
+"""The facts of a run for the laws, kept compactly.
 
-Records are known by their numbers, counted per type from 0 in the order in which they come. What is remembered of a
-token or a visit is a few bytes in arrays.
+Records are identified by their numbers, which count from 0 for each type, in export order. A token or visit takes a few
+bytes in arrays.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ __all__ = [
 
 TEXT, INTEGER, FLAG, TIME = "text", "whole number from 0", "true or false", "time"
 OR_NULL = " or null"
-"""What a column holds."""
+"""The possible contents of a column."""
 
 NODES = 1 << 14
 """The largest number of nodes: 14 bits of a visit."""
 
 NOWHERE = NODES - 1
-"""The number of a node that is not in the bag, or beyond the largest number."""
+"""The number for nodes that are not in the bag, or beyond the largest number."""
 
 FORK, EXPAND, JOIN = 1, 2, 3
 """The ways in which tokens are made from others."""
@@ -86,7 +86,7 @@ Links: TypeAlias = Sequence[Sequence[int | None]]
 class Breach:
     """The first breach of a law.
 
-    `record_type` and `number` name the record.
+    `record_type` and `number` identify the record.
     """
 
     record_type: str
@@ -96,10 +96,10 @@ class Breach:
 
 @dataclass(slots=True, kw_only=True)
 class Groups:
-    """Forks, expansions and merges, by number.
+    """The forks, expansions and merges, in arrays indexed by number.
 
-    `kinds` holds FORK, EXPAND or JOIN, `children` and `links` count the tokens made and their links to parents, and
-    `parents` holds the last parent, counted from 1.
+    `kinds` holds FORK, EXPAND or JOIN. `children` counts the tokens made, and `links` their links to parents. `parents`
+    holds the number of the last parent plus 1.
     """
 
     keys: KeyMap = field(default_factory=KeyMap)
@@ -111,11 +111,11 @@ class Groups:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """What is remembered of a run.
+    """The facts of a run that the laws need.
 
-    Arrays are indexed by the number of the record. Numbers that may be missing are stored plus 1, with 0 for none.
+    Arrays are indexed by the number of the record. A number that may be missing is stored plus 1, with 0 for none.
 
-    - `edge_codes`: the edges, both ends in one number.
+    - `edge_codes`: the edges, each with both ends in one number.
     - By row: its source (`sources`), and whether a token carries it (`carried`).
     - By token: its row (`rows`), the group that made it (`made`), the group that it became (`became`), the number of
       copies that its visits sent (`copies`), the batch that consumed it (`consumed`), and how it ended (`ended`: the
@@ -170,11 +170,11 @@ Facts = TypeVar("Facts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger(Generic[Facts]):
-    """How the records of one type enter the account.
+    """Enters the records of one type into the account.
 
-    `columns` gives the columns that the laws need and what they hold; `links` gives those that name another record,
-    and its type. `read` needs no other records, so that other processes can call it, and does the larger part of the
-    work. `enter` takes the account, the number of the first record, the facts and the links.
+    `columns` maps the columns that the laws need to their contents; `links` maps the columns that refer to another
+    record to its type. `read` does most of the work and needs no other records, so that other processes can call it.
+    `enter` takes the account, the number of the first record, the facts and the links.
     """
 
     columns: Mapping[str, str]
@@ -227,6 +227,6 @@ def reach(values: array[int], number: int) -> None:
 def present(numbers: Sequence[int | None]) -> list[int]:
     """Return the numbers of a link that cannot be null.
 
-    None is missing, because references were checked before.
+    References were checked before, so none of the numbers is missing.
     """
     return [number for number in numbers if number is not None]

@@ -1,6 +1,6 @@
-"""Batches: their members and the tokens out of them.
+"""Checks batches: their members and the tokens out of them.
 
-Law: batches.
+This proves the law of batches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from elspeth.evidence.verifier.accounting._account import (
 __all__ = ["LEDGERS", "batches_of_origin"]
 
 _BATCH = 0xFFFFFFFF
-"""The bits of the batch beside those of the token."""
+"""The bits of the batch, below those of the token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""The journey of every token, from origin to end.
+"""Checks the journey of every token, from origin to end.
 
-Laws: readings, origins and outcomes. Most tokens of a run take one of a few journeys. A journey is judged once; for
-every further token that takes it, only the bytes that stand for it are compared.
+This proves the laws of readings, origins and outcomes. Most tokens of a run take one of a few journeys. Each journey is
+judged once; a further token that takes it is recognised by the bytes of its visits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from elspeth.evidence.verifier.accounting._visits import (
 __all__ = ["follow_tokens"]
 
 _KNOWN = 20_000
-"""Journeys that are remembered."""
+"""The largest number of journeys that are kept."""
 
 _CODES = {name: code for code, name in enumerate(OUTCOMES, start=1)}
 _ENDS_AT = {
@@ -48,7 +48,7 @@ _ENDS_AT = {
     _CODES["coalesced"]: "coalesce",
     _CODES["consumed_in_batch"]: "aggregation",
 }
-"""By outcome, the type of the node of the last visit."""
+"""The type of the node that a token visits last, by outcome."""
 _FAILURES = frozenset({_CODES["failed"], _CODES["quarantined"]})
 _AT_SINKS = _FAILURES | {_CODES["completed"], _CODES["routed"]}
 """Outcomes at a sink. Failures may also end without one."""
@@ -57,14 +57,14 @@ _BECOMES = {FORK: _CODES["forked"], EXPAND: _CODES["expanded"], JOIN: _CODES["co
 
 
 _Key: TypeAlias = tuple[bytes, bytes, int, int]
-"""Visits, where they were routed, the source of the row, and the outcome."""
+"""The visits, their routes, the source of the row, and the outcome."""
 
 
 def follow_tokens(account: Account, origins: array[int]) -> Mapping[int, int]:
     """Check the journeys of all tokens.
 
-    `origins` gives for each token the batch that it came out of, plus 1. Returns the number of tokens that ended at
-    each sink.
+    `origins` holds for each token the number of the batch that it came out of plus 1, or 0. Returns the number of
+    tokens that ended at each sink.
     """
     follower = _Follower(account, origins)
     follower.follow()
@@ -77,18 +77,18 @@ class _Follower:
         self._account = account
         self._origins = origins
         self._sound: dict[_Key, tuple[int, int]] = {}
-        """Sound journeys: how often a token that takes it reads its row, and how many have taken it."""
+        """For each sound journey, how often its tokens read their row, and how many tokens have taken it."""
         self._journeys: dict[tuple[bytes, bytes], Journey] = {}
         self._readings = bytearray(len(account.sources))
-        """By row, how often it was read; 2 for more."""
+        """How often each row was read; 2 stands for more than once."""
         self._sink_nodes: dict[int, int] = {}
         columns = (account.made, account.became, account.consumed, origins)
         self._relations = [column for column in columns if column]
         """What relates a token to others."""
         self._firsts: array[int] = array("I")
-        """By token that was made from others or came out of a batch, the place where it begins."""
+        """The place where a token begins, for tokens that were made from others or came out of a batch."""
         self._group_ends: array[int] = array("I", [0]) * len(account.groups.kinds)
-        """By group, the last place of its parents, plus 1."""
+        """For each group, the last place of its parents plus 1."""
 
     def follow(self) -> None:
         account = self._account
@@ -174,7 +174,7 @@ class _Follower:
     def _check_parent(self, token: int, group: int, outcome: int, journey: Journey) -> None:
         """Check a token that became others.
 
-        Notes where it ended.
+        Keeps its last place for the check of its children.
         """
         account = self._account
         if _BECOMES[account.groups.kinds[group]] != outcome:

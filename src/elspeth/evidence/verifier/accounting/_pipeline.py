@@ -1,6 +1,6 @@
-"""The run, its graph, its source and its sinks.
+"""Checks the run, its graph, its source and its sinks.
 
-Laws: hashes and outputs; edges lead from node to node.
+This proves the laws of hashes and outputs, and that edges lead from node to node.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = ["LEDGERS", "check_outputs"]
 
 _MAX_EDGES = 1 << 16
 _MAX_ARTIFACTS = 8
-"""Artifacts of one sink that are remembered. A sink has one."""
+"""The largest number of artifacts that are kept for one sink. A sink has one."""
 
 _LOAD, _WRITE = "source_load", "sink_write"
 _OPERATIONS = {_LOAD: "source", _WRITE: "sink"}
-"""Operations, and the type of the node that must have completed one."""
+"""The type of the nodes that must have completed one operation, by operation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class _RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NodeFacts:
-    """Key, type, and a right config hash, of each node."""
+    """Key, type and correctness of the config hash by node."""
 
     nodes: Sequence[tuple[str, str, bool]]
 
@@ -226,7 +226,7 @@ LEDGERS: Mapping[str, AnyLedger] = {
 def check_outputs(account: Account, written: Mapping[int, int]) -> None:
     """Check that source and sinks completed as recorded.
 
-    `written` gives the number of tokens that ended at each sink.
+    `written` maps the sinks to the number of tokens that ended there.
     """
     loaded = Counter(account.sources)
     for kind, node_type in _OPERATIONS.items():

@@ -1,6 +1,6 @@
-"""Rows and tokens: what makes tokens, and how they end.
+"""Checks how tokens are made and how they end.
 
-Laws: numbers, tokens, groups and ends.
+This proves the laws of numbers, tokens, groups and ends.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _GROUP_OUTCOMES = {_CODES[name]: name for name in _OUTCOME_OF_KIND.values()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RowFacts:
-    """The first row number, the first gap, the sources.
+    """The first row number, the first gap, and the sources.
 
-    `gap` is the index of the first row whose number does not follow.
+    `gap` is the index of the first row whose number is not the next one.
     """
 
     first_number: int
@@ -68,10 +68,10 @@ class _TokenFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GroupOutcome:
-    """What an outcome says about a group.
+    """The statements of an outcome about a group.
 
-    `children` is the number that it expects, -1 for an expectation that cannot be read, and None for none. `is_late`
-    tells that the token came after the merge.
+    `children` is the number of children that it expects, -1 if that cannot be read, and None if it expects no number.
+    `is_late` tells that the token came after the merge.
     """
 
     index: int
@@ -83,7 +83,7 @@ class _GroupOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OutcomeFacts:
-    """Codes and sinks of outcomes, and groups.
+    """The codes, sinks and groups of outcomes.
 
     The code is 0 for outcomes that are not terminal.
     """
@@ -146,9 +146,9 @@ def _enter_tokens(account: Account, first: int, facts: _TokenFacts, links: Links
 
 
 def _group_numbers(account: Account, made: Sequence[tuple[int, int, bytes]]) -> list[int]:
-    """Return the numbers of groups.
+    """Return the numbers of the groups that made these tokens.
 
-    A group begins with its first token.
+    A group is numbered at its first token.
     """
     groups = account.groups
     keys = [key for _, _, key in made]
@@ -271,7 +271,7 @@ def _sink_number(account: Account, name: str | None, first: int) -> int:
 def _group_problem(
     account: Account, said: _GroupOutcome, group: int | None, token: int, outcome: str | None
 ) -> str | None:
-    """Compare what an outcome says with its group."""
+    """Return how an outcome contradicts its group, or None."""
     groups = account.groups
     if outcome != _OUTCOME_OF_KIND[said.kind]:
         return "expected no group of an outcome that is not about one, or is about another"
@@ -334,7 +334,7 @@ LEDGERS: Mapping[str, AnyLedger] = {
 
 
 def check_tokens(account: Account) -> None:
-    """Check that groups, rows and tokens are whole."""
+    """Check that groups, rows and tokens are complete."""
     _check_groups(account)
     row = account.carried.find(0)
     if row >= 0:

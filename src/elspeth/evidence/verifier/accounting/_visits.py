@@ -1,6 +1,6 @@
-"""Visits and routing events: how tokens went between nodes.
+"""Checks the ways of tokens between nodes.
 
-Laws: visits and routes.
+This proves the laws of visits and routes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _STATUS: Mapping[str | None, int] = {"completed": COMPLETED, "failed": FAILED}
 _MOVE, _COPY, _DIVERT = 1, 2, 3
 _MODES: Mapping[str | None, int] = {"move": _MOVE, "copy": _COPY, "divert": _DIVERT}
 
-# A visit takes 64 bits: step (12), attempt (32), node (14), status (2). They are sorted by them.
+# A visit takes 64 bits: step (12), attempt (32), node (14), status (2). As numbers, visits sort in this order.
 _MAX_STEPS, _STEP_BIT = 1 << 12, 48
 _MAX_ATTEMPTS, _ATTEMPT_BIT = 1 << 32, 16
 _NODE_BIT = 2
@@ -62,7 +62,7 @@ NEXT_STEP, NODE_MASK = 1 << 16, 0xFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _VisitFacts:
-    """The node of each visit, and its other bits."""
+    """The node of each visit, and its other values."""
 
     nodes: Sequence[str]
     bits: array[int]
@@ -88,7 +88,7 @@ def _read_visits(columns: Columns) -> _VisitFacts:
 
 
 def _bounded(values: Values, limit: int) -> Mapping[str | None, int]:
-    """Return the number of each different text, below `limit`."""
+    """Return texts of numbers with their values, bounded by `limit`."""
     return {text: min(int(text or 0), limit - 1) for text in set(values)}
 
 
@@ -152,7 +152,8 @@ LEDGERS: Mapping[str, AnyLedger] = {
 class Journey:
     """The visits of a token, and their problems.
 
-    `first` and `last` are places; `visits` and `routes` are problems.
+    `first` and `last` are the places of the first and last visit. `visits` and `routes` are the problems with them, or
+    None.
     """
 
     first: int
@@ -189,7 +190,8 @@ def visits_by_token(account: Account) -> Iterator[tuple[int, bytes, bytes]]:
                 position += 1
             yield token, visits[start:position].tobytes(), routed[start:position].tobytes()
         return
-    # Visits are recorded when they end, so those of a token may lie apart: a counting sort, in four bytes per visit.
+    # Visits are recorded when they end, so those of one token may be far apart. This is a counting sort, which takes
+    # four bytes per visit.
     ends = array("I", bytes(4 * len(account.rows)))
     for visitor in visitors:
         ends[visitor] += 1
@@ -226,7 +228,7 @@ def judge(account: Account, visits: bytes, routes: bytes) -> Journey:
 
 
 def _step_problem(account: Account, before: int, visit: int) -> str | None:
-    """Return what is wrong with two consecutive visits, if anything."""
+    """Return the problem of two consecutive visits, or None."""
     nodes = node_of(before), node_of(visit)
     step = (visit >> _STEP_BIT) - (before >> _STEP_BIT)
     if step == 0 and nodes[0] == nodes[1]:
@@ -239,7 +241,7 @@ def _step_problem(account: Account, before: int, visit: int) -> str | None:
 
 
 def _route_problem(account: Account, visit: int, route: int, after: int | None) -> str | None:
-    """Return what is wrong with a visit's route, if anything."""
+    """Return the problem of a visit's route, or None."""
     mode, target, status = route & _MODE_MASK, route >> 2, visit & _STATUS_MASK
     goes_on = after is not None and after >> _STEP_BIT == (visit >> _STEP_BIT) + 1
     if status == COMPLETED and account.node_type(node_of(visit)) == "gate" and mode not in {_MOVE, _COPY}:

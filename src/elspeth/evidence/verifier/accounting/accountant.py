@@ -1,7 +1,7 @@
 """The laws of accounting, proved from a bag's records.
 
-The code is the verifier's own: it shares only the names of the laws with the queries by which a run proves them. The
-rules in a bag cannot leave a law out either: a bag without the columns and references that the laws need is refused.
+This code belongs to the verifier alone: it shares only the names of the laws with the queries by which a run proves
+them. Nor can the rules in a bag disable a law: a bag without the columns and references that the laws need is refused.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 _OTHERS = ("call", "validation_error", "transform_error", "checkpoint")
-"""Record types of which only the times matter."""
+"""Record types of which the laws need only the times."""
 
 LEDGERS: Mapping[str, AnyLedger] = {
     **_pipeline.LEDGERS,
@@ -52,7 +52,7 @@ LEDGERS: Mapping[str, AnyLedger] = {
     **_batches.LEDGERS,
     **{name: Ledger(columns={"created_at": TIME}) for name in _OTHERS},
 }
-"""The record types that the laws are about."""
+"""The record types that the laws need."""
 
 _BEGINS = ("started_at", "created_at", "registered_at", "recorded_at")
 _ENDS = "completed_at"
@@ -60,9 +60,9 @@ _ENDS = "completed_at"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """First and last time in some records, with their indexes.
+    """The first and last time in records, with their indexes.
 
-    `backwards` is the index of the first record that ends before it begins.
+    `backwards` is the index of the first record that ends before it begins, or None.
     """
 
     first: str
@@ -74,9 +74,9 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What some records of one type say to the laws.
+    """The facts of records of one type for the laws.
 
-    `details` is what the type's ledger reads. Indexes count from 0.
+    `details` is the result of the ledger's `read`. Indexes count from 0.
     """
 
     times: Times | None
@@ -84,22 +84,22 @@ class Facts:
 
 
 def read_facts(record_type: str, columns: Columns) -> Facts:
-    """Read what several records say, given column by column."""
+    """Return the facts of records, given column by column."""
     ledger = LEDGERS.get(record_type)
     details = None if ledger is None or ledger.read is None else ledger.read(columns)
     return Facts(times=_read_times(columns), details=details)
 
 
 class Accountant:
-    """Takes the facts of all records, in order."""
+    """Proves the laws from the facts of all records."""
 
     def __init__(self) -> None:
         self._account = Account()
 
     def take(self, record_type: str, first: int, facts: Facts, links: Links, token_keys: KeyMap | None) -> None:
-        """Take the facts of records, the first with this number.
+        """Enter the facts of consecutive records.
 
-        `links` are in the order of the ledger's.
+        `first` is the number of the first record, and `links` are in the order of the ledger's links.
         """
         account, ledger = self._account, LEDGERS.get(record_type)
         account.token_keys = token_keys
@@ -109,7 +109,7 @@ class Accountant:
             _check_times(account, record_type, first, facts.times)
 
     def close(self) -> Mapping[Law, Breach]:
-        """Return the broken laws, when all records were taken."""
+        """Return the broken laws, after all records were entered."""
         account = self._account
         origins = _batches.batches_of_origin(account)
         written = _journeys.follow_tokens(account, origins)
