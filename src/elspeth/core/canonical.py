@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 CANONICAL_VERSION = "sha256-rfc8785-v1"
-"""Names the algorithm of `stable_hash`; recorded with each run."""
+"""The name of the algorithm of `stable_hash`, which is recorded with each run."""
 
 _MAX_INTEGER = 2**53 - 1
-"""Largest integer that every JSON reader keeps exactly (RFC 8785, section 3.2.2.3)."""
+"""The largest integer that every JSON reader represents exactly (RFC 8785, section 3.2.2.3)."""
 
 
 _REPR_MIN, _REPR_MAX = 1e-4, 1e16
-"""Between these sizes Python, orjson and ECMAScript write fractions alike."""
+"""The magnitudes between which Python, orjson and ECMAScript write fractions alike."""
 
 _PLAIN = frozenset({str, bool, type(None)})
 """Types whose values orjson writes canonically."""
@@ -56,7 +56,8 @@ class CanonicalError(RecordableError, ValueError):
 class CanonicalText:
     """A value as canonical JSON, with its SHA-256.
 
-    Calls that record a value take it instead, so that nothing is written and hashed twice. `sha256` has 64 hex digits.
+    The calls that record a value also accept this, so that nothing is written and hashed twice. `sha256` has 64 hex
+    digits.
     """
 
     text: str
@@ -64,7 +65,7 @@ class CanonicalText:
 
     @classmethod
     def of(cls, obj: object) -> CanonicalText:
-        """Write and hash a value, unless that is done already.
+        """Write and hash a value, unless it is a CanonicalText.
 
         Raises CanonicalError if the value has no canonical JSON.
         """
@@ -77,7 +78,7 @@ class CanonicalText:
 def canonical_json(obj: object) -> str:
     """Return the canonical JSON of a value as text.
 
-    Raises CanonicalError if it has none.
+    Raises CanonicalError if the value has no canonical JSON.
     """
     return canonical_bytes(obj).decode()
 
@@ -85,8 +86,9 @@ def canonical_json(obj: object) -> str:
 def canonical_bytes(obj: object) -> bytes:
     """Return the canonical JSON of a value in UTF-8.
 
-    Besides JSON's own types: times become UTC text with microseconds; dates, decimals, durations and UUIDs their text;
-    enum members their value; tuples arrays; bytes an object with the one key `__bytes__` (base64).
+    Other types than JSON's own are converted: times become text in UTC with microseconds; dates, decimals, durations
+    and UUIDs become text; enum members become their values; tuples become arrays; bytes become an object with the
+    single key `__bytes__`, in base64.
 
     Raises CanonicalError if the value has no canonical JSON.
     """
@@ -100,7 +102,7 @@ def canonical_bytes(obj: object) -> bytes:
 def stable_hash(obj: object, version: str = CANONICAL_VERSION) -> str:
     """Return the SHA-256 over a value's canonical JSON.
 
-    It has 64 hex digits. Raises CanonicalError for another `version`.
+    The hash has 64 hex digits. Raises CanonicalError for another `version`, or a value without canonical JSON.
     """
     if version != CANONICAL_VERSION:
         message = f"unknown canonical version {version!r}, expected {CANONICAL_VERSION!r}"
@@ -109,10 +111,10 @@ def stable_hash(obj: object, version: str = CANONICAL_VERSION) -> str:
 
 
 def stored_time_text(value: object) -> str:
-    """Return a stored time in canonical form, others as text.
+    """Return a stored time in its canonical form.
 
-    PostgreSQL returns times, SQLite text. A stored value that was altered may not be a time, or may be outside
-    Python's range.
+    PostgreSQL returns times, SQLite text. A value that is not a time, or outside Python's range, because somebody
+    altered it, is returned as text.
     """
     try:
         return timestamp_text(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
@@ -121,9 +123,9 @@ def stored_time_text(value: object) -> str:
 
 
 def _prepared(value: object) -> object:
-    """Return the value in terms that orjson writes canonically.
+    """Return an equal value that orjson writes canonically.
 
-    Keys are sorted and floats already written.
+    Its keys are sorted and its floats already written.
     """
     kind = type(value)
     if kind in _PLAIN:

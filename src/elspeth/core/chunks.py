@@ -1,4 +1,4 @@
-"""Splitting into chunks of bounded size."""
+"""Splits iterables into chunks of limited size."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Draw a graph with its numbers as SVG.
+"""Draws a graph with its numbers as SVG.
 
-The same graph always makes the same text. Colours are variables, which a page may set: `STYLE` has them in light and
-dark. What a colour says is also said by a shape: failures have cut corners, diverted rows dashed arrows with an open
-head.
+The same graph always yields the same text. Colours are variables, which a page may set; `STYLE` defines them for light
+and dark pages. No meaning depends on colour alone: failures also have cut corners, and diverted rows have dashed arrows
+with an open head.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _HALF = _HEIGHT / 2
 _LABEL = 20.0
 _MIN_WIDTH = 108.0
 _STRAIGHT = 50.0
-"""How much straighter the ways of sound rows are than others."""
+"""The weight that keeps the edges of rows without failures straighter than diverted edges."""
 
 _LONGEST = 34
-"""Characters of a text that are shown; the title of the node has all."""
+"""The largest number of characters of a text that are shown. The title of the node has all."""
 
 _WITHOUT_PLUGIN = ("gate", "coalesce")
 
@@ -40,8 +40,8 @@ STYLE = files("elspeth.core").joinpath("diagrams.css").read_text(encoding="utf-8
 class DiagramNode:
     """A box with a name, a detail and badges.
 
-    `kind` is its CSS class, which is the type of the node, and determines the shape. `failed` and `waiting` are numbers
-    of tokens that have a badge unless they are 0.
+    `kind` is the type of the node; it is used as the CSS class, and determines the shape. `failed` and `waiting` are
+    numbers of tokens, each shown in a badge unless it is 0.
     """
 
     key: str
@@ -56,7 +56,7 @@ class DiagramNode:
 class DiagramEdge:
     """An arrow between boxes.
 
-    Its label and its count may be missing. A diverted edge is that of rows that fail.
+    Its label and its count may be missing. A diverted edge carries the rows that fail.
     """
 
     origin: str
@@ -67,7 +67,7 @@ class DiagramEdge:
 
     @property
     def text(self) -> str:
-        """Return what the edge has written on it."""
+        """Return the text that is written on the edge."""
         parts = [_shorten(self.label)] if self.label else []
         return " · ".join(parts if self.count is None else [*parts, f"{self.count:,}"])
 
@@ -75,7 +75,7 @@ class DiagramEdge:
 def node_detail(node_type: str, plugin_name: str) -> str:
     """Return the type and the plugin of a node.
 
-    Gates and coalesces are of no plugin.
+    Gates and coalesces have no plugin.
     """
     return node_type if node_type in _WITHOUT_PLUGIN else f"{node_type} · {plugin_name}"
 
@@ -83,10 +83,10 @@ def node_detail(node_type: str, plugin_name: str) -> str:
 def draw_svg(nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge], *, title: str, has_style: bool = True) -> str:
     """Return a graph as an SVG document.
 
-    Without its style it is for a page that includes `STYLE`. There, attributes name what is drawn for the scripts of
-    the page: `data-node`, and `data-from`, `data-to` and `data-label` of an edge.
+    Without its style, the document is meant for a page that includes `STYLE`. Its elements then have attributes for the
+    scripts of the page: `data-node` for a node, and `data-from`, `data-to` and `data-label` for an edge.
 
-    Raises graphlib's CycleError if there is a cycle, KeyError for an edge of an unknown node.
+    Raises graphlib.CycleError if there is a cycle, and KeyError for an edge of an unknown node.
     """
     layout = lay_out(
         {node.key: _node_width(node) for node in nodes},
@@ -162,7 +162,7 @@ def _arrow(edge: DiagramEdge, way: Sequence[Point], most: int, *, named: bool) -
 
 
 def _label(edge: DiagramEdge, place: Point, *, named: bool) -> Iterator[str]:
-    """Yield the label, on a box that covers the arrow."""
+    """Yield the label on a box that hides the arrow."""
     if edge.text:
         x, y, width = *place, _label_width(edge)
         radius = 2 if edge.is_diverted else 10
@@ -259,5 +259,5 @@ def _shorten(text: str) -> str:
 
 
 def _text_width(text: str, size: float) -> float:
-    """Return about how wide a text is, in pixels."""
+    """Estimate the width of a text in pixels."""
     return sum(1.0 if unicodedata.east_asian_width(each) in "WF" else 0.6 for each in text) * size

@@ -1,4 +1,4 @@
-"""Where two trees of settings differ."""
+"""Finds the differences between two trees of settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Difference", "find_differences"]
 class Difference(NamedTuple):
     """A place at which two trees differ, with both values.
 
-    The place is written as in messages about settings: ``gates[0].routes.true``. A value is None where there is none.
+    The place is written as in messages about settings: ``gates[0].routes.true``. A missing value is None.
     """
 
     path: str

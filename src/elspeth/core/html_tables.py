@@ -1,4 +1,4 @@
-"""Foreign text and tables in HTML, for notebooks and reports."""
+"""Escapes text and writes tables in HTML."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from elspeth.evidence.format.errors import printable
 __all__ = ["html_table", "shown"]
 
 _LONGEST = 200
-"""Characters of a value in a table."""
+"""The largest number of characters of a value in a table."""
 
 
 def shown(text: str, longest: int) -> str:
-    """Return foreign text as HTML, on one line.
+    """Return untrusted text as HTML, on one line.
 
-    Characters that could hide or reorder text are escaped. What is longer is cut, and its length told.
+    Characters that could hide or reorder text are escaped. A text longer than `longest` is cut, with its length.
     """
     cut = "" if len(text) <= longest else f"… ({len(text):,} characters)"
     return escape(printable(text[:longest]) + cut)
 
 
 def html_table(caption: str, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table, with everything in it escaped."""
+    """Return an HTML table, with all its text escaped."""
     head = f"<thead><tr>{''.join(map(_heading, heading))}</tr></thead>" if heading else ""
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table><caption>{shown(caption, _LONGEST)}</caption>{head}<tbody>{body}</tbody></table>"

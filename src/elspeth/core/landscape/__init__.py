@@ -128,7 +128,7 @@ _MODULES = (
     "elspeth.core.landscape.exporting.exporter",
     "elspeth.core.landscape.queries.lineage",
 )
-"""Where the names are defined, what is quick to load first."""
+"""The modules that define the names, beginning with those that load quickly."""
 
 
 def __getattr__(name: str) -> object:

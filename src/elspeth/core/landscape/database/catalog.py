@@ -1,4 +1,4 @@
-"""What a database's catalog says of its tables, in full."""
+"""Hashes the complete catalog of a database."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ WHERE schemaname = current_schema() ORDER BY tablename, rulename""",
 def catalog_digest(connection: Connection) -> bytes:
     """Return the SHA-256 of the catalog's entries.
 
-    It covers tables, columns, constraints, indexes, triggers and rules: whatever is reflected of them follows from
-    these entries. On SQLite it covers the whole schema, on PostgreSQL the current one.
+    It covers tables, columns, constraints, indexes, triggers and rules. Everything that reflection returns is derived
+    from these entries, so an equal digest means an equal result. On SQLite it covers the whole schema, on PostgreSQL
+    the current one.
     """
     digest = hashlib.sha256()
     for statement in _CATALOGS[connection.dialect.name]:

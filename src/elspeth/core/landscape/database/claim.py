@@ -29,7 +29,7 @@ from elspeth_schema.tables import runs_table
 __all__ = ["Claim", "ClaimLostError", "RunClaimedError", "claim_run", "claimed_runs"]
 
 _PATIENCE_S = 0.5
-"""How long to wait for a lock: `claimed_runs` holds it for a moment, as does a session that is ending."""
+"""How long to wait for a lock, in seconds: `claimed_runs`, or a session that is ending, may hold it for a moment."""
 
 _RETRY_S = 0.02
 
@@ -40,7 +40,7 @@ SELECT EXISTS (
 )"""
 
 _ALLOW_IDLE = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
-"""A session with a claim may be idle for as long as a row takes. Servers before version 14 have no such limit."""
+"""Lifts the limit on idle time, as a row may take long. Servers before version 14 have no such limit."""
 
 
 class RunClaimedError(LandscapeError):
@@ -85,7 +85,7 @@ def claim_run(db: LandscapeDB, run_id: str) -> Iterator[Claim]:
 
 
 def claimed_runs(connection: Connection, run_ids: Iterable[str]) -> frozenset[str]:
-    """Return which of the runs are being recorded."""
+    """Return those of the runs that are being recorded."""
     url = connection.engine.url
     if url.get_backend_name() == "sqlite":
         return frozenset(run_id for run_id in run_ids if _is_locked(_lock_path(sqlite_path(url), run_id)))
@@ -134,7 +134,7 @@ class _FileClaim:
     @contextmanager
     def write_transaction(self) -> Iterator[Connection]:
         with self._db.write_transaction() as connection:
-            # SQLite's write lock is held from here on: a new owner waits for it before it reads.
+            # SQLite's write lock is held from here on, and a new owner waits for it before reading.
             if not self._is_held():
                 raise _claim_lost(self._run_id, f"the file {self._path} was removed")
             yield connection
@@ -156,11 +156,11 @@ class _FileClaim:
         self._file = None
 
     def _take(self) -> bool:
-        # The name may be that of another file: do not truncate it, and do not follow a link.
+        # Another file may have this name: do not truncate it, and do not follow a link.
         self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with suppress(BlockingIOError):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_held():  # if not, its last owner has removed the file meanwhile
+            if self._is_held():  # if not, the previous owner has just removed the file
                 return True
         os.close(self._file)
         self._file = None
@@ -173,7 +173,7 @@ class _FileClaim:
 class _SessionClaim:
     """An advisory lock, held by the recording connection.
 
-    The lock and an uncommitted transaction end together, so the next owner sees all that was recorded.
+    The lock and an uncommitted transaction end together, so the next owner sees everything that was recorded.
     """
 
     def __init__(self, db: LandscapeDB, run_id: str) -> None:
@@ -227,13 +227,13 @@ class _SessionClaim:
         return is_taken
 
     def _lock(self, connection: Connection) -> bool:
-        # A pooler may have given us the owner's session, which the server would let take the lock again.
+        # A pooler may hand out the session of the lock's owner, for which the server would grant the lock again.
         if self._is_held(connection):
             return False
         if not connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (self._key,)).scalar():
             return False
         connection.exec_driver_sql(_ALLOW_IDLE)
-        # Wait for a recorder without a claim that may still be committing: it has locked the record of the run.
+        # A recorder without a claim may still be committing. It has locked the record of the run: wait for it.
         connection.execute(select(runs_table.c.run_id).where(runs_table.c.run_id == self._run_id).with_for_update())
         return True
 
@@ -277,7 +277,7 @@ def _is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # another user's file: present while a process records, and after a crash
+        return True  # the file of another user: it exists while a process records, and after a crash
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

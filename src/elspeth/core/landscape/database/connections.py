@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 _BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another process's transaction."""
+"""How long a writer waits for another process's transaction, in milliseconds."""
 
 _READ_TIMEOUT_S = 5
-"""How long a read-only connection waits for it."""
+"""How long a read-only connection waits for another process's transaction."""
 
 _RETRY_S = 0.01
-"""Pause between attempts where SQLite does not wait by itself."""
+"""The pause between attempts where SQLite does not wait by itself."""
 
 _SQLITE_PRAGMAS = {"foreign_keys": 1, "synchronous": 2, "recursive_triggers": 1, "busy_timeout": _BUSY_TIMEOUT_MS}
 """FULL (2) synchronisation: with NORMAL a power cut loses transactions that were already reported as committed."""
@@ -46,18 +46,18 @@ _IMMUTABLE = {"mode": "ro", "immutable": "1"}
 """URI parameters that keep SQLite from locking a file and from writing beside it."""
 
 _KEEPALIVE_S = 60
-"""Idle time after which the operating system checks that a server is still there."""
+"""The idle time after which the operating system checks that a server still answers, in seconds."""
 
 
 # -- connections that record -----------------------------------------------------------------------------------------
 
 
 def durable_engine(url: URL, *, create: bool) -> Engine:
-    """Return an engine whose connections keep what they commit.
+    """Return an engine whose commits survive a crash.
 
-    `create` makes the directory of a SQLite file. Without it, an existing file that this process may not change can be
-    read, and each write to it is refused. Raises LandscapeError, at once or at the first connection, for a database
-    that cannot promise durability.
+    `create` makes the directory of a SQLite file. Without it, an existing file that this process may not change can
+    still be read, and each write to it is refused. Raises LandscapeError, at once or at the first connection, for a
+    database that cannot guarantee durability.
     """
     return _sqlite_engine(url, create=create) if url.get_backend_name() == "sqlite" else _postgresql_engine(url)
 
@@ -69,7 +69,7 @@ def prepare_connections(engine: Engine, prepare: Callable[[DBAPIConnection], Non
         try:
             prepare(connection)
         except BaseException:
-            connection.close()  # the pool forgets a connection whose preparation fails
+            connection.close()  # the pool drops a connection whose preparation fails, without closing it
             raise
 
     event.listen(engine, "connect", listener)
@@ -165,7 +165,7 @@ def _set_sqlite_pragmas(connection: DBAPIConnection) -> None:
 def _switch_to_wal(cursor: DBAPICursor) -> str:
     """Switch to write-ahead logging, and return the journal mode afterwards.
 
-    SQLite does not wait here by itself when another process has the file, as when two processes open a new one.
+    SQLite does not wait by itself here while another process has locked the file, as when two processes open a new one.
     """
     deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
     while True:
@@ -180,8 +180,8 @@ def _switch_to_wal(cursor: DBAPICursor) -> str:
 
 
 def _stop_implicit_begin(connection: DBAPIConnection) -> None:
-    """Keep the driver from beginning transactions; `_begin_sqlite` does."""
-    # The driver begins only at the first write, so that reads before it would not see one snapshot.
+    """Leave the beginning of transactions to `_begin_sqlite`."""
+    # The driver would begin only at the first write, so that earlier reads would not see the same snapshot.
     connection.isolation_level = None
 
 
@@ -192,7 +192,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _report_damage(context: ExceptionContext) -> None:
     """Replace SQLite's message about damage that cannot be decoded.
 
-    The message quotes the damaged bytes.
+    The original message quotes the damaged bytes.
     """
     if isinstance(context.original_exception, UnicodeDecodeError):
         damage = sqlite3.DatabaseError("database disk image is malformed")
@@ -205,7 +205,7 @@ def _require_postgresql_durability(connection: DBAPIConnection) -> None:
     cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
     fsync, synchronous_commit = cursor.fetchone() or ("", "")
     cursor.close()
-    connection.rollback()  # inside a transaction the next user could not ask for a snapshot
+    connection.rollback()  # inside a transaction, the next user of the connection could not request a snapshot
     if fsync != "on" or synchronous_commit == "off":
         message = (
             "PostgreSQL would lose committed audit records in a crash: expected fsync on, synchronous_commit not off,"
@@ -217,7 +217,7 @@ def _require_postgresql_durability(connection: DBAPIConnection) -> None:
 def _load_odd_times_as_text(connection: DBAPIConnection) -> None:
     """Make psycopg return times outside Python's range as text.
 
-    The contract of a record then refuses the time, and names the record: psycopg's own error does not.
+    The contract of the record then refuses the time, and names the record, which psycopg's own error would not.
     """
     from psycopg import Connection as Session  # noqa: PLC0415  psycopg is an extra
     from psycopg import DataError  # noqa: PLC0415
@@ -253,8 +253,8 @@ def _load_odd_times_as_text(connection: DBAPIConnection) -> None:
 def read_only_connection(url: URL, *, recover: bool = True, what: str = "audit database") -> Iterator[Connection]:
     """Open an existing database for reading only.
 
-    On PostgreSQL all reads see the same snapshot. Without `recover`, a transaction that a crash cut short is not rolled
-    back, so that a SQLite database with one cannot be read. `what` names the database in messages. Raises
+    On PostgreSQL all reads see the same snapshot. Without `recover`, a transaction that a crash interrupted is not
+    rolled back, and a SQLite database that holds one cannot be read. `what` names the database in messages. Raises
     LandscapeError if the database cannot be opened or read.
     """
     try:
@@ -268,15 +268,16 @@ def read_only_connection(url: URL, *, recover: bool = True, what: str = "audit d
 def read_only_parameters(path: Path) -> dict[str, str]:
     """Return the URI parameters for reading a file with SQLite.
 
-    Reading does not change what the file holds.
+    Reading does not change the content of the file.
 
-    A write-ahead log beside it belongs to another process, or to one that crashed: opened for reading only, the log is
-    left alone. Without one the file is opened for writing: SQLite then rolls back a transaction that a crash cut short,
-    which a read-only connection may not do, and removes its own log when it closes. The same holds with both a log and
-    a rollback journal, which a power cut during the creation of the database can leave.
+    A write-ahead log beside the file belongs to another process, or to one that crashed. The file is then opened for
+    reading only, which leaves the log alone. Without a log, the file is opened for writing: SQLite then rolls back a
+    transaction that a crash interrupted, which a read-only connection may not do, and removes its own log when it
+    closes. The same applies if there are both a log and a rollback journal, which a power cut during the creation of
+    the database can leave.
 
-    Where this process may not write, SQLite could not even create the index of an empty log. It is told that the file
-    is immutable, so that it neither needs a log nor takes locks; `_refuse_if_changed` notices if that was wrong.
+    Where this process may not write, SQLite could not even create the index of an empty log. The file is then declared
+    immutable, so that SQLite needs no log and takes no locks; `_refuse_if_changed` notices if the file changes anyway.
     """
     if _is_immutable(path):
         return dict(_IMMUTABLE)
@@ -304,7 +305,7 @@ def _read_only_engine(url: URL, what: str, *, recover: bool) -> Engine:
 def _reading_engine(url: URL) -> Engine:
     """Return an engine that keeps compiled statements, but no connection.
 
-    Whoever reads a database in many ranges has one engine for all of them.
+    It is shared by all reads of a database, however many ranges are read.
     """
     if url.get_backend_name() != "sqlite":
         options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
@@ -325,7 +326,7 @@ def _refuse_writes(connection: DBAPIConnection) -> None:
 def _is_immutable(path: Path) -> bool:
     """Return whether a file is complete, and read-only here.
 
-    It is complete if no log with content stands beside it.
+    It is complete if there is no write-ahead log with content beside it.
     """
     try:
         if any(log.exists() and log.stat().st_size for log in (Path(f"{path}-wal"), Path(f"{path}-journal"))):
@@ -336,11 +337,10 @@ def _is_immutable(path: Path) -> bool:
 
 
 def _refuse_if_changed(engine: Engine, path: Path, what: str = "audit database") -> None:
-    """Refuse reads from a file that changes meanwhile.
+    """Refuse reads from a file that changes in the meantime.
 
-    Raises LandscapeError at the end of a transaction.
-
-    SQLite takes no locks on an immutable file, so reads during a write may mix two states.
+    SQLite takes no locks on an immutable file, so reads during a write may mix two states. The end of a transaction
+    then raises LandscapeError.
     """
 
     def read_version() -> tuple[int, int, int]:

@@ -1,8 +1,8 @@
 """Errors about an audit database as a whole.
 
 LandscapeError                   the database cannot be used
-├── RunNotFoundError             it does not hold the run
-└── SchemaCompatibilityError     it can be read, but does not hold the tables of this version
+├── RunNotFoundError             the database does not hold the run
+└── SchemaCompatibilityError     the database can be read, but does not have the tables of this version
     ├── OlderDatabaseError       an earlier epoch: export works, recording needs a migration
     ├── PredecessorDatabaseError another version of the predecessor: its runs can be adopted
     ├── NewerDatabaseError       a later epoch, or a later version of the predecessor than any known
@@ -43,7 +43,7 @@ class OlderDatabaseError(SchemaCompatibilityError):
 
 
 class PredecessorDatabaseError(SchemaCompatibilityError):
-    """The database has tables of the predecessor, of no epoch."""
+    """The database has tables of the predecessor without an epoch."""
 
 
 class NewerDatabaseError(SchemaCompatibilityError):

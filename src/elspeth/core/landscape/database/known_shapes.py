@@ -17,16 +17,16 @@ from elspeth.schema.snapshots import Snapshot
 __all__ = ["Resemblance", "known_shapes", "nearest_shape", "shape_tables"]
 
 _COMPARED = 4
-"""How many of the shapes with the most columns in common with a database are compared in full."""
+"""How many shapes, of those that share the most columns with a database, are compared in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resemblance:
     """A known shape, with a database's differences from it.
 
-    Each is a sentence. `columns` are differences of tables, columns and primary keys, `others` those of constraints and
-    indexes. Without the former it is a database of that shape: versions in between changed indexes and checks, and so
-    do administrators.
+    Each difference is a sentence. `columns` are the differences of tables, columns and primary keys, `others` those of
+    constraints and indexes. A database without differences of the first kind has that shape: indexes and checks were
+    also changed by versions in between, and by administrators.
     """
 
     shape: Shape
@@ -35,7 +35,7 @@ class Resemblance:
 
     @property
     def is_known(self) -> bool:
-        """Return whether tables and columns are those of the shape."""
+        """Return whether tables and columns agree with the shape."""
         return not self.columns
 
 

@@ -30,8 +30,8 @@ class LandscapeDB:
     """An audit database, on SQLite or PostgreSQL.
 
     Opening an empty database creates the tables, unless `create_tables` is false. `known_as` is the URL that messages
-    name in place of the database's own: a private copy is known as its original. Raises SchemaCompatibilityError for a
-    database that holds other tables, and LandscapeError for one that cannot be opened or later stops answering, as when
+    use instead of the database's own: for a private copy, the URL of its original. Raises SchemaCompatibilityError for
+    a database that holds other tables, and LandscapeError for one that cannot be opened or that later fails, as when
     its disk is full or the connection is lost.
     """
 
@@ -53,9 +53,9 @@ class LandscapeDB:
 
     @classmethod
     def in_memory(cls) -> Self:
-        """Create a database that lives as long as the object.
+        """Create a database in memory, which ends with the object.
 
-        It has one connection: finish an export before recording again.
+        It has only one connection: finish an export before recording again.
         """
         return cls("sqlite:///:memory:")
 
@@ -81,7 +81,7 @@ class LandscapeDB:
     def is_copy(self) -> bool:
         """Return whether this is a private copy of a database.
 
-        The log of a copy is not that of its original.
+        The log of runs of a copy is not that of its original.
         """
         return self._is_copy
 
@@ -98,7 +98,7 @@ class LandscapeDB:
     def snapshot(self) -> Iterator[Connection]:
         """Open a transaction whose reads all see the same state.
 
-        An AuditIntegrityError for what was read in it names the database.
+        An AuditIntegrityError that is raised in the block names the database.
         """
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with (
@@ -147,7 +147,7 @@ class LandscapeDB:
             yield
         except (DBAPIError, sqlite3.DatabaseError) as error:
             driver_error = error.orig if isinstance(error, DBAPIError) else error
-            # SQLite's driver reports a damaged file by the base class of its errors, which has no other use.
+            # SQLite's driver reports a damaged file by the base class of its errors, and uses that for nothing else.
             if not isinstance(error, OperationalError) and type(driver_error) is not sqlite3.DatabaseError:
                 raise
             problem = describe_error(error, self._engine.url) if isinstance(error, DBAPIError) else str(error)
@@ -157,28 +157,28 @@ class LandscapeDB:
     def _ensure_tables(self, *, create: bool) -> None:
         """Create the tables of an empty database, or require them.
 
-        A database that is refused has not been touched.
+        A database that is refused stays unchanged.
         """
         state = read_state(self._engine.url)
         if state.kind is StateKind.EMPTY and create:
             # One transaction: a crash leaves an empty database or a complete one.
             with self.write_transaction() as connection:
                 lock_tables(connection)
-                state = detect_state(connection)  # another process may have been faster
+                state = detect_state(connection)  # another process may have created the tables first
                 if state.kind is StateKind.EMPTY:
                     create_tables(connection)
                     return
         require_current(state, self.url)
         with self._engine.connect():
-            pass  # a connection that cannot be made durable is refused now, not at the first record
+            pass  # this refuses a connection that is not durable now rather than at the first record
 
 
 @contextmanager
 def fill_database(url: str) -> Iterator[Connection]:
     """Open a write transaction; an empty database gets its tables.
 
-    A failure leaves no table and no file that was not there before. A new file appears when the transaction is
-    committed; a crash may leave it beside its place as `.XXXXXXXX.partial`.
+    A failure leaves no new table and no new file. A new file gets its name when the transaction is committed; until
+    then a crash may leave it in the same directory as `.XXXXXXXX.partial`.
     """
     parsed = parse_url(url)
     try:
@@ -217,7 +217,7 @@ def _transaction_with_tables(url: URL) -> Iterator[Connection]:
     try:
         with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
             lock_tables(connection)
-            if table_names(connection):  # another process was faster
+            if table_names(connection):  # another process created them first
                 require_current(detect_state(connection), mask_url(url))
             else:
                 create_tables(connection)

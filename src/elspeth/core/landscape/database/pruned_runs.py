@@ -1,4 +1,4 @@
-"""Runs whose records left the database for bags."""
+"""Runs whose records were moved into bags."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _columns = pruned_runs_table.c
 
 
 class PrunedRunError(LandscapeError):
-    """The records of a run left the database."""
+    """The records of a run were moved into a bag."""
 
     def __init__(self, run: PrunedRun) -> None:
         super().__init__(
@@ -40,10 +40,10 @@ class PrunedRunError(LandscapeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunedRun:
-    """What the database keeps of a pruned run.
+    """The facts that the database keeps about a pruned run.
 
-    Times are texts in canonical form; anything else, which somebody stored, is as the database has it. `outputs_json`
-    holds what the run published, `bag_hash` the SHA-256 of the bag, a zip archive.
+    Times are texts in canonical form; a stored value that is not a time is returned as it is. `outputs_json` lists the
+    outputs that the run published, and `bag_hash` is the SHA-256 of the bag, a zip archive.
     """
 
     run_id: str
@@ -68,9 +68,9 @@ def read_pruned_runs(
 ) -> list[PrunedRun]:
     """Return the pruned runs, by start.
 
-    Only those of the id if one is given, and those in whose outputs one of the texts occurs.
+    `run_id` selects a single run, and `holding` the runs whose outputs contain one of the texts.
     """
-    # Times as text: drivers would fail on one that is not a time, or not one that Python knows.
+    # Times are read as text: drivers would fail on a value that is not a time, or outside Python's range.
     selected = [cast(each, String).label(each.name) if each.name in _TIMES else each for each in _columns]
     statement = select(*selected).order_by(_columns.started_at, _columns.run_id)
     if run_id is not None:
@@ -88,7 +88,7 @@ def _time_texts(row: RowMapping) -> dict[str, Any]:
 def has_pruned_runs(connection: Connection) -> bool:
     """Return whether the database has a table of pruned runs.
 
-    One of an older epoch has none, nor has an export that is read as tables.
+    Databases of older epochs have none, nor have exports that are read as tables.
     """
     return pruned_runs_table.name in table_names(connection)
 
@@ -96,7 +96,7 @@ def has_pruned_runs(connection: Connection) -> bool:
 def add_pruned_run(connection: Connection, run: PrunedRun) -> None:
     """Record that a run is pruned.
 
-    From then on the triggers let its records be deleted: delete all of them in the same transaction.
+    The triggers then allow the deletion of its records: delete all of them in the same transaction.
     """
     times = {name: datetime.fromisoformat(getattr(run, name)) for name in _TIMES}
     connection.execute(insert(pruned_runs_table), asdict(run) | times)

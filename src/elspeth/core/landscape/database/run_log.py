@@ -1,11 +1,11 @@
-"""The log of runs: what happened, in order.
+"""The log of runs: what happened to them, in order.
 
-Each entry is appended by the transaction that does what it says, and is never changed: a row of canonical JSON. The log
-has a Merkle tree (RFC 9162) over the texts of its entries. Its first entry gives the log a random name, the incarnation
-of the database.
+An entry is a row of canonical JSON. It is appended in the same transaction as the change that it reports, and never
+altered. A Merkle tree (RFC 9162) covers the texts of the entries. The first entry gives the log a random name, which
+identifies this incarnation of the database.
 
-Positions have no gaps: they are given out under the write lock of SQLite, or under an advisory lock of the PostgreSQL
-transaction. Append last in a transaction, as others wait for its end.
+Positions have no gaps, because they are assigned under the write lock of SQLite, or under an advisory lock of the
+PostgreSQL transaction. Append at the end of a transaction, because other writers wait for it.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ __all__ = [
 ]
 
 ORIGIN = "elspeth.local"
-"""The origin of a log is this name, a slash and the name of the log."""
+"""The first part of a log's origin; a slash and the name of the log follow."""
 
 _ADVISORY_LOCK = 6_913_077_402_188_530_621
-"""Lock on the end of the log on PostgreSQL; the number was chosen at random."""
+"""The advisory lock on the end of the log on PostgreSQL; the number was chosen at random."""
 
 _FETCH = 10_000
-"""Entries fetched at once; bounds memory."""
+"""The number of entries fetched at a time, which limits memory."""
 
 
 class Happening(StrEnum):
-    """What an entry tells of."""
+    """The kinds of entries."""
 
     CREATED = "created"
     """The database was created."""
     MIGRATED = "migrated"
-    """The database was migrated; an older one begins its log with this."""
+    """The database was migrated. A database of an older epoch begins its log with this."""
     LOST = "lost"
     """The log was empty although runs had been recorded in this epoch: somebody removed it."""
     FOUND = "found"
-    """A run that was there when the log began."""
+    """The database held this run when the log began."""
     BEGUN = "begun"
     ENDED = "ended"
     IMPORTED = "imported"
@@ -67,17 +67,17 @@ class Happening(StrEnum):
     PURGED = "purged"
     """Payloads are deleted."""
     PRUNED = "pruned"
-    """The records of a run are deleted, and kept in a bag."""
+    """The records of a run are moved into a bag."""
     NOT_SENT = "not_sent"
-    """Something about a run could not be sent to those who wait for it, such as lineage events."""
+    """Something about a run, such as lineage events, could not be sent to its receivers."""
     SENT = "sent"
-    """What could not be sent was sent later."""
+    """Something that could not be sent at first was sent later."""
 
 
 def append_entry(connection: Connection, happening: Happening, **members: object) -> None:
     """Append an entry within the caller's transaction.
 
-    That must write, and have called `ensure_log` before it changed anything that is logged.
+    The transaction must be for writing, and the caller must have called `ensure_log` before the logged change.
     """
     lock_log(connection)
     _insert(connection, log_size(connection), happening, members)
@@ -86,11 +86,11 @@ def append_entry(connection: Connection, happening: Happening, **members: object
 def ensure_log(connection: Connection) -> None:
     """Begin the log of an older database, if needed.
 
-    It is after a migration by script, or if somebody removed it.
+    It is needed after a migration by script, or if somebody removed the log.
     """
     if not log_size(connection):
         lock_log(connection)
-        if not log_size(connection):  # another process may have been faster
+        if not log_size(connection):  # another process may have begun it first
             _begin_late(connection)
 
 
@@ -102,7 +102,7 @@ def begin_log(connection: Connection) -> None:
 def log_migration(connection: Connection, from_epoch: int) -> None:
     """Append the migration into today's epoch.
 
-    An older database begins its log with it, and with the runs that are there.
+    In a database of an older epoch, this entry begins the log, and entries for its runs follow.
     """
     if log_size(connection):
         append_entry(connection, Happening.MIGRATED, epoch=EPOCH, from_epoch=from_epoch)
@@ -117,9 +117,9 @@ def log_size(connection: Connection) -> int:
 
 
 def log_origin(connection: Connection) -> str:
-    """Return the name under which checkpoints know the log.
+    """Return the origin, the name of the log in checkpoints.
 
-    Raises LandscapeError for a log without a first entry that names it.
+    Raises LandscapeError unless the first entry names the log.
     """
     columns = run_log_table.c
     first: str | None = connection.scalar(select(columns.entry_json).where(columns.position == 0))
@@ -148,7 +148,8 @@ def read_log(connection: Connection, first: int = 0) -> Iterator[tuple[int, str]
 def read_one_state(connection: Connection) -> None:
     """Let all further reads see the same state.
 
-    PostgreSQL's connections for reading do that anyway. For SQLite, Python begins no transaction before a write.
+    Read-only connections to PostgreSQL always do. For SQLite a transaction must be begun, which Python does only before
+    a write.
     """
     driver = connection.connection.driver_connection
     if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
@@ -176,7 +177,7 @@ def _begin_late(connection: Connection) -> None:
 
 
 def _found_runs(connection: Connection) -> Sequence[Row[str, str, str | None]]:
-    """Return key, status and root of the runs, oldest first."""
+    """Return id, status and root of the runs, oldest first."""
     runs, seals = runs_table.c, seals_table.c
     joined = runs_table.outerjoin(seals_table, runs.run_id == seals.run_id)
     statement = select(runs.run_id, runs.status, seals.root).select_from(joined)

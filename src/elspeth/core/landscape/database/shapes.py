@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _EXPRESSION = "expression"
-"""Stands for an indexed expression among the columns of an index."""
+"""The placeholder for an indexed expression among the columns of an index."""
 
 _Index = tuple[str, tuple[str, ...], str, str]
 """An index: its name, its columns, whether it is unique, and which rows it covers."""
@@ -37,7 +37,7 @@ _Index = tuple[str, tuple[str, ...], str, str]
 class TableShape:
     """The shape of a table.
 
-    It has no names of primary keys, foreign keys and unique constraints: those of old epochs are unnamed.
+    It leaves out the names of primary keys, foreign keys and unique constraints, which old epochs did not name.
     """
 
     columns: Mapping[str, str]
@@ -49,7 +49,7 @@ class TableShape:
 
 
 def expected_shapes(metadata: MetaData, dialect: Dialect) -> dict[str, TableShape]:
-    """Return the shapes of tables in a new database."""
+    """Return the shapes of the tables in a new database."""
     return {table.name: _expected_table(table, dialect) for table in metadata.tables.values()}
 
 
@@ -60,7 +60,7 @@ def table_names(connection: Connection) -> frozenset[str]:
 
 def column_names(connection: Connection, table: str) -> frozenset[str]:
     """Return the names of a table's columns, if it exists."""
-    with warnings.catch_warnings(action="ignore", category=SAWarning):  # of types that SQLAlchemy does not know
+    with warnings.catch_warnings(action="ignore", category=SAWarning):  # about types that SQLAlchemy does not know
         found = inspect(connection).get_multi_columns(filter_names=[table])
     return frozenset(column["name"] for columns in found.values() for column in columns)
 
@@ -72,8 +72,8 @@ def read_shapes(connection: Connection, names: Collection[str]) -> dict[str, Tab
     """
     wanted = sorted(table_names(connection).intersection(names))
     if not wanted:
-        return {}  # SQLAlchemy takes an empty list for all tables
-    with warnings.catch_warnings(action="ignore", category=SAWarning):  # an unknown type is a difference
+        return {}  # SQLAlchemy reads an empty list as all tables
+    with warnings.catch_warnings(action="ignore", category=SAWarning):  # an unknown type is reported as a difference
         return _found_tables(connection, wanted)
 
 
@@ -146,7 +146,7 @@ def compare_shapes(expected: Mapping[str, TableShape], found: Mapping[str, Table
 
 
 def compare_columns(expected: Mapping[str, TableShape], found: Mapping[str, TableShape]) -> list[str]:
-    """Return the differences of tables, columns and primary keys alone."""
+    """Return only the differences of tables, columns and primary keys."""
     differences = []
     for name, table in expected.items():
         differences += _column_differences(name, table, found[name]) if name in found else [f"table {name} is missing"]
@@ -250,7 +250,7 @@ def _type(kind: TypeEngine[object], dialect: Dialect, *, nullable: bool) -> str:
     if isinstance(kind, NullType):
         return "an unknown type"
     name = kind.compile(dialect=dialect).partition(" COLLATE")[0]
-    if dialect.name == "postgresql" and name == "FLOAT":  # which the server reports under its other name
+    if dialect.name == "postgresql" and name == "FLOAT":  # the server reports this type by its other name
         name = "DOUBLE PRECISION"
     return name if nullable else f"{name} NOT NULL"
 
@@ -272,8 +272,8 @@ _ALTERNATIVES = re.compile(r"\b(\w+) = '(?:[^']|'')*'(?: or \1 = '(?:[^']|'')*')
 def normalize_condition(condition: str) -> str:
     """Return a condition's columns, literals and operators, in order.
 
-    PostgreSQL stores a condition as a tree and prints it with casts and parentheses, and lists as arrays. Alternatives
-    of one column become the list that older databases have.
+    PostgreSQL stores a condition as a tree, and prints it with casts and parentheses, and its lists as arrays.
+    Alternatives for one column become a list, as older databases have it.
     """
     words = [
         match["literal"] or match["word"].lower().replace("!=", "<>")

@@ -38,7 +38,7 @@ from elspeth_schema.tables import schema_migrations_table
 __all__ = ["DatabaseState", "StateKind", "describe_state", "detect_state", "read_state", "require_current"]
 
 _NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
-"""The newest epoch whose databases do not name their epoch."""
+"""The last epoch whose databases do not name their epoch."""
 
 _CORE_TABLES = frozenset({"runs", "nodes", "rows", "tokens", "node_states"})
 """Tables of every audit database since the first epoch."""
@@ -48,7 +48,7 @@ _LISTED = 5
 
 
 class StateKind(StrEnum):
-    """How a database relates to this version."""
+    """The relation of a database to this version."""
 
     EMPTY = "empty"
     CURRENT = "current"
@@ -63,11 +63,11 @@ class StateKind(StrEnum):
 class DatabaseState:
     """The state of a database, as its tables show it.
 
-    `exists` is false for a SQLite file that is yet to be made. `epoch` is None where it is unknown, `versioned` tells
-    whether the database itself names it, `tables` is their number. `shape` names the predecessor's tables that the
-    database has, or is nearest to. `differences` are sentences about the tables of that epoch or shape: for an older
-    database what it lacks, for a foreign one and one of an unknown version of the predecessor the names of the unknown
-    tables.
+    `exists` is false for a SQLite file that has not been created yet. `epoch` is None if it is unknown, `versioned`
+    tells whether the database itself names its epoch, and `tables` is the number of tables. `shape` names the known
+    shape of the predecessor's tables that the database has, or is nearest to. `differences` are sentences about the
+    differences from that epoch or shape; for a foreign database, and for one of an unknown version of the predecessor,
+    they are the names of the unknown tables.
     """
 
     kind: StateKind
@@ -106,13 +106,13 @@ def detect_state(connection: Connection) -> DatabaseState:
 
 _states: dict[tuple[str, object, bytes], DatabaseState] = {}
 _REMEMBERED = 100
-"""How many states are remembered; bounds memory."""
+"""The number of states that are cached, which limits memory."""
 
 
 def _remembered(connection: Connection, epoch: object, detect: Callable[[], DatabaseState]) -> DatabaseState:
     """Return the state, detected once per catalog and epoch.
 
-    A command asks several times, and reflection takes longer than most of its other work.
+    A command needs the state several times, and reflection takes longer than most of its other work.
     """
     key = (connection.dialect.name, epoch, catalog_digest(connection))
     if key not in _states:
@@ -123,7 +123,7 @@ def _remembered(connection: Connection, epoch: object, detect: Callable[[], Data
 
 
 def _detect_versioned(connection: Connection, names: AbstractSet[str], epoch: object) -> DatabaseState:
-    # A SQLite column of numbers can hold anything.
+    # A column of integers can hold any value in SQLite.
     if not isinstance(epoch, int) or epoch < FIRST_VERSIONED:
         wrong = [f"schema_migrations: expected an epoch from {FIRST_VERSIONED} on, got {epoch}"]
         return DatabaseState(kind=StateKind.DIVERGED, versioned=True, tables=len(names), differences=tuple(wrong))
@@ -143,7 +143,7 @@ def _detect_versioned(connection: Connection, names: AbstractSet[str], epoch: ob
 def _detect_unversioned(connection: Connection, names: AbstractSet[str]) -> DatabaseState:
     """Return the state of a database without a history.
 
-    It is the predecessor's, one that lost its history, or not an audit database.
+    It belongs to the predecessor, has lost its history, or is not an audit database.
     """
     if not names >= _CORE_TABLES:
         return DatabaseState(kind=StateKind.FOREIGN, tables=len(names), differences=tuple(sorted(names)))
@@ -203,7 +203,7 @@ _ERRORS: dict[StateKind, type[SchemaCompatibilityError]] = {
 def require_current(state: DatabaseState, url: str) -> None:
     """Raise the SchemaCompatibilityError of a state, unless it is CURRENT.
 
-    `url` is shown in the message: its password must be hidden.
+    `url` appears in the message, so its password must be hidden.
     """
     if state.kind is not StateKind.CURRENT:
         raise _ERRORS[state.kind](describe_state(state, url))
@@ -212,7 +212,8 @@ def require_current(state: DatabaseState, url: str) -> None:
 def describe_state(state: DatabaseState, url: str, *, listed: bool = True) -> str:
     """Describe a state, and say what to do.
 
-    `url` is shown: its password must be hidden. `listed` tells whether to list what an older database lacks.
+    `url` appears in the text, so its password must be hidden. `listed` tells whether to list what an older database
+    lacks.
     """
     return f"audit database {url} {_verdict(state, shlex.quote(url), listed=listed)}"
 

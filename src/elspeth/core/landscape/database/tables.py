@@ -73,10 +73,10 @@ FIRST_VERSIONED = 5
 """The first epoch whose databases record their migrations."""
 
 GROWN = 1_000
-"""Rows from which on a query plan made for an empty table is too slow."""
+"""The number of rows from which a query plan that was made for an empty table is too slow."""
 
 _ADVISORY_LOCK = 5_035_571_984_264_114_003
-"""Lock on the tables of a PostgreSQL database; the number was chosen at random."""
+"""The advisory lock on the tables of a PostgreSQL database; the number was chosen at random."""
 
 
 # -- epochs ----------------------------------------------------------------------------------------------------------
@@ -86,8 +86,8 @@ _ADVISORY_LOCK = 5_035_571_984_264_114_003
 class TableMap:
     """A table before and after a migration over several epochs.
 
-    `columns` are the (old name, new name) of columns whose values stay the same. `copies` counts how many times the
-    table is copied on the way.
+    `columns` are the (old name, new name) of the columns whose values stay the same. `copies` is the number of times
+    that the migrations copy the table.
     """
 
     before: str
@@ -109,10 +109,10 @@ def load_snapshot(epoch: int) -> Snapshot:
 
 @cache
 def load_step(epoch: int) -> Step:
-    """Return the step into an epoch from the one before.
+    """Return the migration step from the previous epoch.
 
-    The step into the first epoch begins with an empty database. Raises LandscapeError for an epoch that this version
-    does not know.
+    The step to the first epoch starts from an empty database. Raises LandscapeError for an epoch that this version does
+    not know.
     """
     return step_between(load_snapshot(epoch - 1) if epoch > 1 else None, load_snapshot(epoch))
 
@@ -153,7 +153,7 @@ def snapshot_tables(snapshot: Snapshot) -> MetaData:
 
 
 def _add_table(table: TableSnapshot, tables: MetaData) -> None:
-    # Databases keep the order of constraints: it is that of the snapshot.
+    # Databases keep the order of constraints, so they are added in the order of the snapshot.
     Table(
         table.name,
         tables,
@@ -218,8 +218,8 @@ def _text_by_code_point(length: int | None) -> String:
 class Migration:
     """A migration as the database records it.
 
-    Creation is recorded as a migration from epoch 0. `tables_json` holds the number of rows and the digest of each
-    table.
+    The creation of the tables is recorded as a migration from epoch 0. `tables_json` holds the number of rows and the
+    digest of each table.
     """
 
     from_epoch: int
@@ -272,7 +272,7 @@ def create_triggers(connection: Connection) -> None:
 def read_migrations(connection: Connection) -> list[Migration]:
     """Return the recorded migrations, oldest first.
 
-    The table must exist: it does from epoch 5 on.
+    Their table must exist, as it does since epoch 5.
     """
     columns = schema_migrations_table.c
     statement = select(
@@ -282,7 +282,7 @@ def read_migrations(connection: Connection) -> list[Migration]:
         Migration(
             from_epoch=from_epoch,
             to_epoch=to_epoch,
-            # SQLite stores no zone: it is UTC.
+            # SQLite stores times in UTC, without a zone.
             migrated_at=migrated_at.replace(tzinfo=UTC) if migrated_at.tzinfo is None else migrated_at,
             tool=tool,
             tables_json=tables_json,
@@ -292,7 +292,7 @@ def read_migrations(connection: Connection) -> list[Migration]:
 
 
 def tool() -> str:
-    """Return this program's name and version, as bookkeeping records them."""
+    """Return this program's name and version for bookkeeping tables."""
     return f"elspeth {version('elspeth')}"
 
 
@@ -318,9 +318,9 @@ _GROWN_UNNOTICED = text(
 def analyze_grown_tables(connection: Connection, tables: Iterable[Table]) -> None:
     """Analyze the tables that PostgreSQL believes to be small.
 
-    Every key begins with the run. Without statistics the server considers all indexes equally good, and may read a
-    whole run to check one reference: recording then takes time with the square of the records. The server analyzes
-    tables by itself, but a minute may pass before it does. SQLite does not need this.
+    Every key begins with the run. Without statistics, the server considers all indexes equally good, and may read a
+    whole run to check one reference: the time to record a run then grows with the square of its records. The server
+    analyzes tables by itself, but only after up to a minute. SQLite does not need this.
     """
     if connection.dialect.name != "postgresql":
         return

@@ -1,4 +1,4 @@
-"""Triggers, and whatever else may change what tables store."""
+"""Triggers, and other objects that may change stored rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["TRIGGER_PREFIX", "Trigger", "compare_triggers", "read_triggers"]
 
 
 TRIGGER_PREFIX = "guard_"
-"""The beginning of the names of our triggers."""
+"""The prefix of the names of elspeth's triggers."""
 
 
 _TRIGGERS = {
@@ -38,14 +38,15 @@ SELECT relname, relname FROM pg_class WHERE relrowsecurity AND relnamespace = cu
 ORDER BY relname""",
     },
 }
-"""Other means by which a database may store or show something else than was written."""
+"""Queries for the other means by which a database may store or show something else than was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """A trigger; `text` is what the database stores of it.
+    """A trigger of the database.
 
-    `enabled` tells whether it fires for every row and statement, and for every role of a session.
+    `text` is its definition as the database stores it. `enabled` tells whether it fires for every row and statement,
+    and for every replication role of a session.
     """
 
     name: str
@@ -88,5 +89,5 @@ def compare_triggers(connection: Connection, tables: Collection[str]) -> Iterato
 
 
 def _table_of(trigger: str) -> str:
-    """Return the table in one of our triggers' names."""
+    """Return the table that a trigger's name contains."""
     return trigger.removeprefix(TRIGGER_PREFIX).rpartition("_")[0]

@@ -46,7 +46,7 @@ def parse_url(url: str) -> URL:
 
 
 def is_in_memory(url: URL) -> bool:
-    """Return whether the URL is of SQLite without a file."""
+    """Return whether the URL names a SQLite database in memory."""
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
@@ -67,7 +67,7 @@ def database_files(url: URL, what: str = "the audit database") -> tuple[Protecte
 def describe_error(error: DBAPIError, url: URL) -> str:
     """Return the database's own message, on one line.
 
-    It holds neither the statement, whose values may be protected, nor the secrets of the URL.
+    It contains neither the statement, whose values may be confidential, nor the secrets of the URL.
     """
     diagnosis = getattr(error.orig, "diag", None)
     parts = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis is not None else ()

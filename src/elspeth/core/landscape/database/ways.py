@@ -1,4 +1,4 @@
-"""What can be done with a database, by its state."""
+"""The commands that a database in some state allows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WRITABLE = frozenset({StateKind.CURRENT, StateKind.EMPTY})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A purpose, and the command that serves it.
+    """A purpose, with the command for it.
 
     Words in capitals stand for what the user chooses: NEW for another database, OUTPUT for a new directory.
     """
@@ -26,9 +26,9 @@ class Way:
 
 
 def ways(state: DatabaseState, url: str) -> tuple[Way, ...]:
-    """Return all that can be done with a database.
+    """Return the commands that can be used on a database.
 
-    `url` is shown: its password must be hidden.
+    `url` appears in the commands, so its password must be hidden.
     """
     return tuple(Way(purpose=purpose, command=command) for purpose, command in _ways(state, url, shlex.quote(url)))
 

@@ -1,7 +1,7 @@
-"""Writing of rows, which go to the driver as tuples.
+"""Writes rows, which are passed to the driver as tuples.
 
 There is one statement per table and database. SQLAlchemy's processing of parameters would take as long as the
-database's own work. Its connections execute the statements all the same, so that errors and events are its own, too.
+database's own work. Its connections still execute the statements, so that errors and events are SQLAlchemy's, too.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _COPY = "COPY "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTimes:
-    """How rows hold times, and what makes them.
+    """Converts times to the form in which rows hold them.
 
-    `of_moment` takes a time, `of_text` the text of an export.
+    `of_moment` converts a datetime, `of_text` the text of a time in an export.
     """
 
     of_moment: Callable[[datetime], object]
@@ -38,7 +38,7 @@ class StoredTimes:
 
 
 def stored_times(dialect: str) -> StoredTimes:
-    """Return how the rows for a dialect hold times."""
+    """Return the conversion of times for a dialect."""
     return _SQLITE_TIMES if dialect == "sqlite" else _POSTGRESQL_TIMES
 
 
@@ -57,9 +57,9 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[_Row]) -> N
 def insert_sound_rows(
     connection: Connection, table: Table, rows: Sequence[_Row]
 ) -> Iterator[tuple[int, IntegrityError]]:
-    """Insert rows; yield the place of each refused one.
+    """Insert rows, and yield those that the database refuses.
 
-    With it comes the database's error. All rows are tried at once; if that fails, one by one.
+    Each is given by its index, with the database's error. All rows are tried at once; if that fails, one by one.
     """
     try:
         with connection.begin_nested():
@@ -78,7 +78,8 @@ def update_rows(
 ) -> None:
     """Set columns of the rows with given keys.
 
-    A row holds the new values, then those of the key. Raises IntegrityError if the database refuses a change.
+    A row holds the new values, followed by the values of the key. Raises IntegrityError if the database refuses a
+    change.
     """
     connection.exec_driver_sql(_update(table, tuple(columns), tuple(key), connection.dialect.name), list(rows))
 
@@ -146,7 +147,7 @@ def _sqlite_time(moment: datetime) -> str:
 
 @lru_cache(maxsize=64)
 def _second(year: int, month: int, day: int, hour: int, minute: int, second: int) -> str:  # noqa: PLR0917 - quickest
-    # Records of one second are many: `isoformat` would take twice as long for each.
+    # Many records share a second, so the result is cached. `isoformat` would take twice as long for each record.
     return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
 
 

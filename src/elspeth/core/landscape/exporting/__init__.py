@@ -1,1 +1,1 @@
-"""Exports and imports in every form."""
+"""Exports runs, and imports them, in every form."""

@@ -1,4 +1,4 @@
-"""The records that describe a bag as an RO-Crate."""
+"""Reads the records that describe a bag as an RO-Crate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["read_crate_records"]
 
 
 def read_crate_records(connection: Connection, run_id: str) -> CrateRecords:
-    """Return the records of a run that exists.
+    """Return the records of an existing run for the crate.
 
     Raises AuditIntegrityError for a record that breaks the schema.
     """
@@ -26,6 +26,6 @@ def read_crate_records(connection: Connection, run_id: str) -> CrateRecords:
 
 def _first(connection: Connection, run_id: str, record_type: str) -> list[dict[str, Json]]:
     """Return the first records of a type in export order."""
-    # Close the query before the connection, as PostgreSQL takes no other statement until then.
+    # Close the query at once: until then, PostgreSQL accepts no other statement on the connection.
     with closing(read_records(connection, RECORD_TYPES[record_type], run_id)) as records:
         return list(islice(records, MOST_LISTED))

@@ -1,7 +1,7 @@
 """Exports as directories of CSV files (RFC 4180), for spreadsheets.
 
-Null is an empty field, and empty text a quoted one. Files of the first release have an empty field for both: where a
-column may be null they are read as null, and the hash in the manifest tells whether that was right.
+Null is written as an empty field, and empty text as a quoted empty field. Files of the first release have an empty
+field for both: it is read as null if the column may be null, and the hash in the manifest shows whether that was right.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ HASH_REMARK = (
     "; the first release wrote null and empty text alike, and a file with empty texts cannot be read:"
     " use the json, jsonl or parquet form"
 )
-"""An addition to the message about a wrong hash."""
+"""The hint that is appended to the message about a wrong hash."""
 
 _SPECIAL = re.compile('[,"\r\n]')
 
 CSV_FIELD = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",\r\n]*+))(,|\r\n\Z)')
-"""A field, quoted or not, and what ends it."""
+"""A field, quoted or not, with the comma or line end after it."""
 
 _MAX_LINE = 64 << 20
 """The largest row, in characters."""
@@ -57,9 +57,9 @@ _JSON_KINDS = frozenset({Kind.INTEGER, Kind.REAL, Kind.BOOLEAN})
 def write_csv(directory: Path, groups: ExportGroups, compression: Compression | None = None) -> int:
     """Write a file for each record type, and the manifest.
 
-    `datapackage.json` describes the files. A header holds the column names. Text stands as it is, null is an empty
-    field, numbers and booleans are JSON. The two documents are never compressed. Returns the number of records before
-    the manifest.
+    `datapackage.json` describes the files. A header holds the column names. Text is written as it is, null as an empty
+    field, and numbers and booleans as in JSON. The manifest and `datapackage.json` are never compressed. Returns the
+    number of records before the manifest.
     """
     total = 0
     headers: dict[str, list[str]] = {}
@@ -88,7 +88,7 @@ def read_csv(path: Path, epoch: int) -> Iterator[StoredRecord]:
 def _write_file(
     path: Path, records: Iterator[Mapping[str, object]], header: list[str], compression: Compression | None
 ) -> int:
-    """Write the records, and add their columns to the header."""
+    """Write the records of one type, and complete `header`."""
     total = 0
     with (
         path.open("wb") as content,
@@ -196,7 +196,7 @@ def _fields(path: Path, file: str, text: str) -> list[str | None]:
 def _value(path: Path, where: str, field: str | None, column: _Column) -> object:
     kind, nullable = column
     if field is None:
-        # Text that cannot be null was empty: the file is of the first release.
+        # In a file of the first release, text that cannot be null was empty.
         return None if nullable or kind is not Kind.TEXT else ""
     if kind not in _JSON_KINDS:
         return field

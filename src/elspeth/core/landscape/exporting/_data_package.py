@@ -1,7 +1,7 @@
-"""Exports to CSV as Data Packages.
+"""Describes exports to CSV as Data Packages.
 
-By it, programs that know Frictionless read the files with types and keys (https://specs.frictionlessdata.io,
-version 1). Nothing of it is read back.
+With the description, programs that support Frictionless read the files with types and keys
+(https://specs.frictionlessdata.io, version 1). The import does not read it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _RUN_ID = RUN.key[0]
 
 
 def data_package(run_id: str, headers: Mapping[str, Sequence[str]], compression: Compression | None) -> bytes:
-    """Return the document about the files of an export.
+    """Return the content of `datapackage.json` for an export.
 
-    `headers` holds the columns of each file by record type.
+    `headers` maps record types to the columns of their files.
     """
     package = {
         "profile": "tabular-data-package",
@@ -65,11 +65,11 @@ def _resource(name: str, headers: Mapping[str, Sequence[str]], compression: Comp
 
 
 def _field(record_type: RecordType[AuditRecord], column: Column | None, name: str) -> dict[str, object]:
-    """Return a column, or the signature."""
+    """Return the description of a column, or of the signature."""
     if column is None:
         return {"name": name, **_TYPES[Kind.TEXT], "constraints": {"required": True}}
     constraints: dict[str, object] = {}
-    # An empty text is a quoted field, which readers of Data Packages take for null.
+    # Empty text is written as a quoted field, which readers of Data Packages read as null.
     if not record_type.table.c[name].nullable and column.kind is not Kind.TEXT:
         constraints["required"] = True
     if column.enum is not None:
@@ -82,7 +82,7 @@ def _foreign_keys(
 ) -> list[dict[str, object]]:
     """Return the references to records that are in the export.
 
-    The run is left out of their keys: all records are of the same, and a reference is null only as a whole.
+    Their keys leave out the run, which all records share: a reference could otherwise be null in part.
     """
     found: list[dict[str, object]] = []
     for reference in record_type.references:
@@ -91,7 +91,7 @@ def _foreign_keys(
         own = [pair for pair in pairs if pair[1] != _RUN_ID] or pairs
         if target.name in headers and {column for column, _ in own} <= {*headers[record_type.name]}:
             fields, keys = ([*side] for side in zip(*own, strict=True))
-            # Within its own file, a reference names no resource.
+            # A reference within the same file has an empty resource name.
             resource = "" if target is record_type else target.name
             found.append({"fields": fields, "reference": {"resource": resource, "fields": keys}})
     return found

@@ -1,4 +1,4 @@
-"""What a bag carries of the log of runs."""
+"""The documents of a bag about the log of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["log_documents"]
 def log_documents(connection: Connection, run_id: str) -> dict[str, bytes]:
     """Return the documents of a bag about the log.
 
-    There are none if the log does not know the run, which `landscape check` reports.
+    There are none if the log has no entry for the run, which `landscape check` reports.
     """
     if not log_size(connection):
         return {}
@@ -38,9 +38,10 @@ def log_documents(connection: Connection, run_id: str) -> dict[str, bytes]:
 
 
 def _signed_proof(connection: Connection, state: LogState, index: int) -> LogProof | None:
-    """Return the proof by the newest checkpoint that was left.
+    """Return the proof by the last delivered checkpoint.
 
-    None if none covers the entry, or the log contradicts it, which `landscape check` reports.
+    Returns None if no delivered checkpoint covers the entry, or if the log contradicts it, which `landscape check`
+    reports.
     """
     text = newest_note(connection)
     if text is None:

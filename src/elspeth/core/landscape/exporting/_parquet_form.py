@@ -42,11 +42,11 @@ from elspeth_schema.arrow import SCHEMAS
 __all__ = ["read_parquet", "write_parquet"]
 
 _ROWS = 1000
-"""Rows read at once; bounds memory."""
+"""The number of rows read at a time, which limits memory."""
 
 _GROUP_ROWS = 10_000
 _GROUP_BYTES = 1 << 23
-"""Rows of a row group, and bytes of their lines, from which on it ends; bounds memory."""
+"""The number of rows, and of bytes of their lines, at which a row group ends; they limit memory."""
 
 _SIGNATURE = pa.field("signature", pa.string(), nullable=False)
 
@@ -64,7 +64,7 @@ _TYPES: Mapping[Kind, pa.DataType] = {
 def write_parquet(directory: Path, chunks: Iterable[TypedChunk[bytes]]) -> int:
     """Write a file for each record type, and the manifest.
 
-    `chunks` are the lines of the export, whose records have been checked. Returns the number of records before the
+    `chunks` hold the lines of the export, whose records have been checked. Returns the number of records before the
     manifest.
     """
     total = 0
@@ -102,7 +102,7 @@ def _write_file(path: Path, name: str, chunks: Iterable[TypedChunk[bytes]]) -> i
 
 
 def _joined(chunks: Iterable[TypedChunk[bytes]]) -> Iterator[Chunk]:
-    """Yield the lines of row groups."""
+    """Yield the lines of one row group after another."""
     held: list[bytes] = []
     count = size = 0
     for _, number, lines in chunks:

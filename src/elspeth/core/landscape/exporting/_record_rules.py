@@ -1,14 +1,14 @@
 """The records of each epoch's exports, and their rules.
 
-Of each record of an export these are checked:
+Each record of an export is checked for these rules:
 
-1. Its type is known and it is flat.
-2. Types come in export order.
-3. It keeps the rules of its epoch: those of today's schema, or what the snapshot of an older one says of its columns.
-4. Its key is greater than that of the record before it: none is repeated or out of place.
-5. All carry what may be withheld, or none.
+1. Its type is known, and it is flat.
+2. Its type does not precede that of the record before it in export order.
+3. It keeps the rules of its epoch: those of today's schema, or those of an older snapshot for its columns.
+4. Its key is greater than that of the previous record of its type: none is repeated or out of place.
+5. Either all records have the fields that may be withheld, or none has them.
 
-`elspeth.evidence` checks what holds for exports of any schema: one run, signatures, hash and manifest.
+`elspeth.evidence` checks the rules for exports of any schema: one run, signatures, hash and manifest.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ FIRST_EXPORTED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnForm:
-    """A column: how its values are written, and their check."""
+    """A column: the form of its values, and their check."""
 
     name: str
     kind: Kind
@@ -74,8 +74,8 @@ class ColumnForm:
 class RecordForm:
     """The records of one type in one epoch's exports.
 
-    `order` names the columns that order them, and `key_of` returns their values; `withheld` names those that an export
-    leaves out unless asked.
+    `order` names the columns by which records are sorted, and `key_of` returns their values. `withheld` names the
+    columns that an export leaves out by default.
     """
 
     name: str
@@ -88,8 +88,8 @@ class RecordForm:
     def row(self, record: Mapping[str, object]) -> Row:
         """Return the values of a record in column order.
 
-        What is withheld is null. Raises ValueError for a record that its epoch's columns cannot hold. Types, lengths
-        and nulls are checked here; conditions, keys and references by the database.
+        Withheld columns are null. Raises ValueError for a record that its epoch's columns cannot hold. Types, lengths
+        and nulls are checked here; conditions, keys and references are checked by the database.
         """
         known = {column.name for column in self.columns}
         for name in sorted(record.keys() - known - {"record_type", "signature"}):
@@ -107,7 +107,7 @@ def load_forms(epoch: int) -> Mapping[str, RecordForm]:
 
 
 def withheld_columns(epoch: int = EPOCH) -> list[str]:
-    """Return what an epoch's exports leave out.
+    """Return the columns that an epoch's exports leave out.
 
     The names are `record_type.column`, in export order.
     """
@@ -120,17 +120,17 @@ def withheld_columns(epoch: int = EPOCH) -> list[str]:
 
 
 class BrokenRuleError(Exception):
-    """What was expected of a record, and what was found."""
+    """A record breaks a rule: what was expected, and found."""
 
 
 class UnfitRecordError(BrokenRuleError):
-    """A record that does not fit the supposed epoch."""
+    """A record does not fit the assumed epoch."""
 
 
 class Checked(NamedTuple):
     """A checked record: its type, and its contract or row.
 
-    In an older epoch it has a row instead of a contract; neither if it was known to be sound.
+    A record of an older epoch has a row instead of a contract. A record that was known to be sound has neither.
     """
 
     record_type: str
@@ -150,9 +150,9 @@ class SchemaRules:
         self._include_payloads: bool | None = None
 
     def check(self, record: Mapping[str, object], *, sound: bool = False) -> Checked:
-        """Check the next record and return what it is.
+        """Check the next record, and return it checked.
 
-        `sound` says that it is known to keep the schema's rules. Raises BrokenRuleError if it breaks one.
+        `sound` says that the record is known to keep the schema's rules. Raises BrokenRuleError if it breaks one.
         """
         form = self._known(record)
         if not sound:
@@ -165,7 +165,7 @@ class SchemaRules:
         return Checked(form.name, contract, row)
 
     def manifest_fields(self, manifest: Mapping[str, object]) -> dict[str, int | list[str]]:
-        """Return the manifest's fields that only the schema determines."""
+        """Return the expected values of the manifest's schema fields."""
         include = manifest.get("withheld") == [] if self._include_payloads is None else self._include_payloads
         return {"epoch": self._epoch, "withheld": [] if include else withheld_columns(self._epoch)}
 
@@ -190,7 +190,7 @@ class SchemaRules:
             raise BrokenRuleError(f"expected {expected}, got a {form.name} record")
 
     def _check_key(self, form: RecordForm, record: Mapping[str, object]) -> None:
-        # The contract has checked the types. Text is ordered by code point, in Python as in both databases.
+        # The contract has checked the types. Python and both databases order text by code point.
         key = cast("_Key", form.key_of(record))
         if form is self._form and not self._last_key < key:
             names = ", ".join(form.order[1:] or form.order)
@@ -268,7 +268,7 @@ def _database_value(column: ColumnForm, record: Mapping[str, object]) -> object:
 def _moment(value: str) -> object:
     """Return the time of a timestamp's text.
 
-    Any spelling but that of `timestamp_text` stays text, which is refused.
+    Any spelling other than that of `timestamp_text` stays text, which is then refused.
     """
     try:
         moment = datetime.fromisoformat(value).astimezone(UTC)

@@ -1,8 +1,9 @@
 """Exports as JSON Lines, or a JSON array in lines.
 
-Most lines are read the fast way. A line is sound if it matches the generated pattern of its record type, which only
-canonical JSON of records that keep the schema's rules does, and if what a pattern cannot judge is right: floats in
-their one spelling, times that exist, JSON inside texts. All other lines are examined through their contract.
+Most lines are recognised by a generated pattern of their record type, which is fast. The pattern matches only canonical
+JSON of records that keep the schema's rules, except for what no pattern can check: the canonical spelling of floats,
+times that exist, and JSON inside texts. These are checked in addition. All other lines are checked by the contract of
+their record.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from elspeth_schema.records import RECORD_TYPES, Kind
 __all__ = ["find_stated_epoch", "is_sound", "parse_line", "read_text", "write_array", "write_lines"]
 
 _TAIL = 1 << 16
-"""How much of a file's end is read to find the manifest, in bytes; a manifest has about two thousand."""
+"""How many bytes at the end of a file are read to find the manifest, which has about two thousand."""
 
 _BLOCK = 1 << 20
-"""How much of a compressed file's content is read at once, in bytes."""
+"""How many bytes of a compressed file's content are read at a time."""
 
 
 def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
-    """Write chunks as JSON Lines; return the number of lines."""
+    """Write chunks as JSON Lines, and count the lines."""
     total = 0
     for count, lines in chunks:
         file.write(lines)
@@ -91,7 +92,7 @@ def find_stated_epoch(path: Path, *, is_compressed: bool) -> object:
     try:
         tail = _read_tail(path, is_compressed=is_compressed)
     except EvidenceError:
-        return None  # whoever reads the lines is told why
+        return None  # reading the lines raises the error
     lines = tail.removesuffix(b"\n").removesuffix(b"\n]").split(b"\n")
     try:
         manifest = orjson.loads(lines[-1])
@@ -114,7 +115,7 @@ def _read_tail(path: Path, *, is_compressed: bool) -> bytes:
 def is_sound(record: Mapping[str, object], line: bytes) -> bool:
     """Return whether a line is known to be sound.
 
-    Any other must be examined through its contract.
+    Any other line must be checked by the contract of its record.
     """
     name = record.get("record_type")
     return isinstance(name, str) and name in RECORD_TYPES and _judge(name)(record, line)
@@ -122,7 +123,7 @@ def is_sound(record: Mapping[str, object], line: bytes) -> bool:
 
 @cache
 def _judge(name: str) -> Callable[[Mapping[str, object], bytes], bool]:
-    """Return the function that knows sound records of a type."""
+    """Return the function that recognises sound records of a type."""
     matches = line_pattern(name).fullmatch
     exported = [each for each in RECORD_TYPES[name].columns if each.withheld is None]
     documents = [each.name for each in exported if each.kind is Kind.JSON]
@@ -140,10 +141,10 @@ def _judge(name: str) -> Callable[[Mapping[str, object], bytes], bool]:
 
 
 def _is_spelled(column: str, value: object, line: bytes) -> bool:
-    """Return whether the line has the float in its spelling."""
+    """Return whether a line spells a float canonically."""
     if value is None:
         return True
-    # No text contains this, as its quotes would be escaped.
+    # This cannot occur inside a text, where quotes are escaped.
     number = float(value) if isinstance(value, int) else value  # canonical JSON writes 1.0 as 1
     _, _, rest = line.partition(f'"{column}":{format_float(number)}'.encode())
     return rest[:1] in (b",", b"}")

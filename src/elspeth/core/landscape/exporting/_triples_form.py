@@ -1,7 +1,7 @@
 """Exports as N-Triples (RDF 1.1).
 
-They are the graph that the generated JSON-LD context makes of the lines, and every term comes from it. Unlike JSON-LD
-processors this needs microseconds per record, and no more memory for a larger run.
+They are the graph that a JSON-LD processor makes of the lines with the generated context, from which every term is
+taken. Unlike such processors, this module takes only microseconds per record, and constant memory.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ TRIPLES_OF_RUN = re.compile(rf"<[^<>]+> {re.escape(_TYPE)} <[^<>]+/Run> \.\n".en
 """The first line of such an export."""
 
 _FIRST_LINE = 1 << 16
-"""How much of the first line is examined, in bytes."""
+"""How many bytes of the first line are examined."""
 
 _Term = Callable[[str, object], str]
-"""Makes triples, each with its line feed, of a subject and a value."""
+"""A function that returns the triples for a subject and a value, each with its line feed."""
 
 
 def holds_triples(path: Path) -> bool:
-    """Return whether a file begins as such an export.
+    """Return whether a file begins like such an export.
 
-    Raises OSError.
+    Raises OSError if it cannot be read.
     """
     try:
         with open_decompressed(path) as file:
             return TRIPLES_OF_RUN.fullmatch(file.readline(_FIRST_LINE)) is not None
     except EvidenceError:
-        return False  # whoever reads the file is told why
+        return False  # reading the file raises the error
 
 
 def write_triples(file: BinaryIO, chunks: Iterable[tuple[int, bytes]], base: str | None) -> int:
-    """Write the lines as triples; return their number.
+    """Write lines as triples, and return the number of lines.
 
-    IRIs of records begin with `base`, by default that of the run, whose record comes first.
+    The IRIs of records begin with `base`, by default the one derived from the run, whose record comes first.
     """
     total = 0
     graph: _Graph | None = None
@@ -85,7 +85,7 @@ class _Graph:
         return "".join(parts)
 
     def _add_type(self, name: str) -> tuple[str, str | None, list[tuple[str, _Term]]]:
-        """Return the class, own key and terms of a type."""
+        """Return the class, key column and terms of a type."""
         context = _context()
         definition = cast("dict[str, object]", context[name])
         columns = cast("dict[str, object]", definition["@context"])
@@ -95,7 +95,7 @@ class _Graph:
         return self._types[name]
 
     def _term(self, term: object) -> _Term:
-        """Return what makes triples of the values of a column."""
+        """Return the function for the triples of a column."""
         if isinstance(term, str):
             return _literals(_expanded(term), None)
         definition = cast("dict[str, object]", term)
@@ -126,9 +126,9 @@ def _expanded(name: object) -> str:
 
 
 def _literals(name: str, datatype: str | None) -> _Term:
-    """Return what makes triples of literals.
+    """Return the function for triples with literals.
 
-    Numbers and booleans have types of their own.
+    Numbers and booleans get the datatypes of their own.
     """
     end = "" if datatype is None else f"^^<{datatype}>"
 
@@ -153,7 +153,7 @@ def _escaped(text: str) -> str:
 def _double(value: float) -> str:
     """Return the canonical form of an xsd:double.
 
-    It has as few digits as identify the value.
+    It has the fewest digits that identify the value.
     """
     sign, digits, exponent = Decimal(repr(float(value))).as_tuple()
     point = cast("int", exponent) + len(digits) - 1 if any(digits) else 0

@@ -1,4 +1,4 @@
-"""Lines of records as Arrow tables, typed by the schema.
+"""Reads lines of records as typed Arrow tables.
 
 Needs pyarrow (extra `parquet`).
 """
@@ -34,7 +34,7 @@ _TYPE = pa.field("record_type", pa.string())
 def record_schema(name: str) -> pa.Schema:
     """Return the schema of a record type's lines.
 
-    It lacks the columns that exports withhold.
+    It leaves out the columns that exports withhold.
     """
     withheld = load_forms(EPOCH)[name].withheld
     return pa.schema([field for field in SCHEMAS[name] if field.name not in withheld])
@@ -53,7 +53,7 @@ def read_table(connection: Connection, record_type: RecordType[AuditRecord], run
 def parse_lines(lines: bytes, schema: pa.Schema) -> pa.Table:
     """Return lines of canonical JSON as a table.
 
-    Times are read as text and cast: the parser would also take other forms of them.
+    Times are read as text and cast, because the parser would also accept other forms of times.
     """
     read_as = pa.schema([_TYPE, *(_as_parsed(field) for field in schema)])
     found = pa.json.read_json(

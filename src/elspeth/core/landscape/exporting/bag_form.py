@@ -1,7 +1,7 @@
-"""Bags as exports: written as evidence, and read back.
+"""Writes bags of runs, and reads bags as exports.
 
-A bag is read like any other export, with its statement in the place of the manifest. Its signature, its salts and its
-other files are checked by `elspeth verify`.
+A bag is read like any other export, with its statement in place of the manifest. `elspeth verify` checks its signature,
+salts and other files.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ _README = b"""\
 
 `VERIFY.txt` in the directory above says how to check that all of this is what was signed.
 """
-"""What an archive shows of a bag."""
+"""The name of the bag's declaration in an archive."""
 
 _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_terminal"}
-"""What ends a token: a terminal outcome."""
+"""The condition under which a token has ended: it has a terminal outcome."""
 
 _SALT = re.compile(rb',"salt":"[0-9a-f]{64}"')
-"""A salt in a line, as in bags of earlier versions; no text contains this, as its quotes would be escaped."""
+"""A salt in a line of a bag of earlier versions. It cannot match inside a text, where quotes are escaped."""
 
 _FIRST_LINE = 1 << 20
 """How much of the first line is examined, in bytes."""
@@ -101,12 +101,12 @@ def write_bag_of_run(
 ) -> BagSummary:
     """Write the records of a run as a bag.
 
-    The bag is a directory, or a zip archive with `archive`; without a signer it is unsigned. `stamp` returns the
-    time-stamp over the envelope. The processes of an `executor` read the lines of a run that has ended. `contents` are
-    put into the bag, too, and it names the `contact`.
+    The bag is a directory, or with `archive` a zip archive; without a signer it is unsigned. `stamp` returns the
+    time-stamp over the envelope. The processes of an `executor` read the lines of a run that has ended. The bag also
+    holds the `contents`, and names the `contact`.
 
-    Raises RunNotFoundError; AlteredRunError for a run that is not what was sealed; AuditIntegrityError for a record
-    that breaks the schema; and what `write_bag` raises.
+    Raises RunNotFoundError, AlteredRunError for a run that differs from its seal, AuditIntegrityError for a record that
+    breaks the schema, and all errors of `write_bag`.
     """
     from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415  loads cryptography, which reading does not need
 
@@ -115,7 +115,7 @@ def write_bag_of_run(
         crate = read_crate_records(connection, run_id)
         settings = str(crate.run["settings_json"]).encode()
         secret = _bag_secret(connection, run_id)
-        # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
+        # Close the query even after a failure: until then, PostgreSQL accepts no other statement on the connection.
         with closing(_batches(db, connection, run_id, secret, executor)) as batches:
             return write_bag(
                 path,
@@ -142,7 +142,7 @@ def write_bag_of_run(
 def _run_facts(connection: Connection, run_id: str, url: str) -> RunFacts:
     """Return the facts of a run for its statement.
 
-    Raises RunNotFoundError, in which `url` names the database.
+    Raises RunNotFoundError, with `url` as the name of the database.
     """
     run = next((line for _, line in read_chunks(connection, RUN, run_id)), None)
     if run is None:
@@ -156,7 +156,7 @@ def _run_facts(connection: Connection, run_id: str, url: str) -> RunFacts:
         epoch=EPOCH,
         withheld=tuple(withheld_columns()),
         complete=status.is_terminal,
-        # Without a secret the seal was made later: of a run that was imported from before epoch 5, or adopted.
+        # Without a secret, the seal was made later, as for runs that were adopted, or imported from before epoch 5.
         recorded_epoch=sealed_epoch(connection, run_id) if has_secret else None,
     )
 
@@ -164,9 +164,9 @@ def _run_facts(connection: Connection, run_id: str, url: str) -> RunFacts:
 def _batches(
     db: LandscapeDB, connection: Connection, run_id: str, secret: str | None, executor: Executor | None
 ) -> Generator[HashedLines, None, None]:
-    """Return the run's lines in export order, in batches, hashed.
+    """Yield the run's hashed lines in batches, in export order.
 
-    At their end they raise AlteredRunError if they are not what was sealed.
+    After the last batch, raises AlteredRunError if the lines differ from the seal.
     """
     salts = None if secret is None else Salts(secret=secret, version=bag.VERSION)
     hashed = partial(seal_lines, transform=partial(hash_lines, salts=salts))
@@ -180,9 +180,9 @@ def _batches(
 def _bag_secret(connection: Connection, run_id: str) -> str | None:
     """Return the secret of a bag, if it has one.
 
-    Salts belong to numbers of lines. If two bags shared a secret, but had other records at the same number, a proof
-    from one would disclose a salt of the other. The seal and today's epoch determine the lines of a finished run; a
-    snapshot of an unfinished one gets a secret that no other has.
+    A salt depends on the secret and the line's number. If two bags shared a secret but had different records at the
+    same number, a proof from one bag would disclose a salt of the other. The lines of a finished run are determined by
+    its seal and today's epoch, and so is its secret; each snapshot of an unfinished run gets a new secret.
     """
     secret = read_secret(connection, run_id)
     if secret is None:
@@ -194,9 +194,9 @@ def _bag_secret(connection: Connection, run_id: str) -> str | None:
 
 
 def _documents() -> dict[str, bytes]:
-    """Return the documents that explain the records.
+    """Return the documents that explain the records, by name.
 
-    JSON is in its canonical form.
+    Those in JSON are in canonical form.
     """
     package = files("elspeth_schema")
     schema = json.loads(package.joinpath("export.schema.json").read_bytes())
@@ -212,7 +212,7 @@ def _documents() -> dict[str, bytes]:
 def references_document() -> bytes:
     """Return keys, references and lifecycles of all record types.
 
-    They are for verifiers that do not have the schema.
+    The document is for verifiers, which do not have the schema.
     """
     types = {
         name: {
@@ -249,7 +249,7 @@ def is_bag(directory: Path) -> bool:
 def holds_salted_records(path: Path) -> bool:
     """Return whether the first line of a file is salted.
 
-    The records of earlier bags are. Raises OSError.
+    Records of earlier bags are salted. Raises OSError if the file cannot be read.
     """
     try:
         with open_decompressed(path) as file:
@@ -272,7 +272,7 @@ def read_bag_epoch(path: Path) -> int:
 
     Raises ExportError if there is none.
     """
-    with _evidence_of(path):  # of a database as found there is no run
+    with _evidence_of(path):  # a database as found has no run
         statement = read_statement(path)
     with _evidence_of(path):
         return statement.run.epoch
@@ -281,7 +281,7 @@ def read_bag_epoch(path: Path) -> int:
 def read_recorded_epoch(path: Path) -> int | None:
     """Return the epoch that a bag's run was recorded in.
 
-    None if the bag does not say. Raises ExportError if it has no statement.
+    Returns None if the bag does not say. Raises ExportError if it has no statement.
     """
     with _evidence_of(path):
         statement = read_statement(path)
@@ -292,7 +292,7 @@ def read_recorded_epoch(path: Path) -> int | None:
 def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
     """Yield the unsalted records of a bag, then a manifest.
 
-    The manifest says what the statement says. Raises ExportError for what cannot be read.
+    The manifest is derived from the statement. Raises ExportError if the bag cannot be read.
     """
     with _evidence_of(path), open_bag(path) as files:
         number, position = 0, 0

@@ -1,4 +1,4 @@
-"""Contents that the payload store keeps of a run."""
+"""Finds the contents of a run in its payload store."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ __all__ = ["RunContents", "find_contents", "payload_place"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContents:
-    """The contents that records of a run name.
+    """The contents that the records of a run refer to.
 
-    `kept` are the hashes of those in the store, `missing` counts the others: they were purged, or kept elsewhere.
+    `kept` are the hashes of the contents in the store. `missing` counts the others, which were purged or are kept
+    elsewhere.
     """
 
     kept: Sequence[str]
@@ -33,7 +34,7 @@ class RunContents:
     def read(self) -> Iterator[tuple[str, bytes]]:
         """Yield the hash and the bytes of each content.
 
-        Raises IntegrityError for one that was altered, LandscapeError for one that is gone meanwhile.
+        Raises IntegrityError for an altered content, and LandscapeError for one that was removed in the meantime.
         """
         if self.store is None:
             return
@@ -57,9 +58,9 @@ def find_contents(db: LandscapeDB, run_id: str, place: Place) -> RunContents:
 
 
 def payload_place(db: LandscapeDB, run_id: str) -> Place:
-    """Return where the run kept its payloads, by its settings.
+    """Return the place of a run's payloads from its settings.
 
-    Raises LandscapeError if they do not say.
+    Raises LandscapeError if the settings do not name it.
     """
     with db.connection() as connection:
         statement = select(runs_table.c.settings_json).where(runs_table.c.run_id == run_id)
@@ -72,7 +73,7 @@ def payload_place(db: LandscapeDB, run_id: str) -> Place:
 
 
 def _named(connection: Connection, run_id: str) -> set[str]:
-    """Return the references of all records of a run."""
+    """Return the hashes that records of a run refer to."""
     named: set[str] = set()
     for record_type in RECORD_TYPES.values():
         for column in record_type.columns:

@@ -1,7 +1,7 @@
 """The exporter: a run's records, closed by a manifest.
 
-A signature is HMAC-SHA256, as hex, over the canonical JSON of the record without its `signature`. It proves that
-whoever wrote the record held the key; whoever can check it could also have made it.
+A signature is the HMAC-SHA256, in hexadecimal, over the canonical JSON of the record without its `signature`. It proves
+that the writer of the record held the key. Everybody who can check it could also have made it.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ _PROGRESS_EVERY = 1000
 class LandscapeExporter:
     """Reads the records of a run in export order.
 
-    That is by record type in schema order, and within a type by key. One export sees one snapshot of the database, and
-    makes one query per record type whatever the size of the run.
+    Record types come in schema order, and the records of a type are sorted by key. One export sees one snapshot of the
+    database, and makes one query per record type, whatever the size of the run.
 
-    `include_payloads` also exports what the schema withholds; the manifest says so. `progress` is called with the
-    number of records exported so far, from time to time and at the end. The processes of an `executor` read the lines
-    of a run that has ended, if they can open the database; the bytes are the same.
+    `include_payloads` also exports the columns that the schema withholds; the manifest says so. `progress` is called
+    with the number of records exported so far, from time to time and at the end. The processes of an `executor` read
+    the lines of a run that has ended, if they can open the database; the exported bytes are the same.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class LandscapeExporter:
     def export_run(self, run_id: str, sign: bool = False) -> Iterator[dict[str, Any]]:  # noqa: FBT001, FBT002 - old API
         """Yield every record of the run as a JSON object.
 
-        With `sign`, each has its HMAC-SHA256 as `signature`, and a signed `manifest` record follows the last: an export
-        that stops before its manifest is incomplete, which every reader reports.
+        With `sign`, each record has its HMAC-SHA256 as `signature`, and a signed `manifest` record ends the export. An
+        export that stops before its manifest is incomplete, which every reader reports.
 
         Raises RunNotFoundError, AuditIntegrityError for a record that breaks the schema, and ValueError for `sign`
         without a key.
@@ -91,7 +91,7 @@ class LandscapeExporter:
     def export_run_grouped(self, run_id: str, sign: bool = False) -> dict[str, list[dict[str, Any]]]:  # noqa: FBT001, FBT002 - old API
         """Return every record of the run, by record type.
 
-        Holds the whole run in memory.
+        The whole run is held in memory.
         """
         groups: dict[str, list[dict[str, Any]]] = {}
         for record in self.export_run(run_id, sign):
@@ -101,8 +101,9 @@ class LandscapeExporter:
     def export_run_by_type(self, run_id: str, *, sign: bool = False) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
         """Yield the complete export, one record type after another.
 
-        Each type comes with its records; the last is the manifest. Types without records are left out. Nothing is held
-        in memory: going on to the next type skips unread records of the last. Raises what `export_run` raises.
+        Each type comes with its records; the last type is the manifest. Types without records are left out. Nothing is
+        held in memory: requesting the next type skips unread records of the current one. Raises the errors of
+        `export_run`.
         """
         closed = self._closed(run_id, self._signing_key() if sign else None)
         return groupby(closed, key=itemgetter("record_type"))
@@ -110,14 +111,14 @@ class LandscapeExporter:
     def export_chunks(self, run_id: str, *, sign: bool = False) -> Iterator[Chunk]:
         """Yield the complete export as chunks of canonical JSON lines.
 
-        The last line is the manifest. Raises what `export_run` raises.
+        The last line is the manifest. Raises the errors of `export_run`.
         """
         return ((count, lines) for _, count, lines in self.export_typed_chunks(run_id, sign=sign))
 
     def export_typed_chunks(self, run_id: str, *, sign: bool = False) -> Iterator[TypedChunk[bytes]]:
         """Yield the same chunks, each with its record type.
 
-        Raises what `export_run` raises.
+        Raises the errors of `export_run`.
         """
         return self._closed_chunks(run_id, self._signing_key() if sign else None)
 
@@ -135,7 +136,7 @@ class LandscapeExporter:
     def export_lines(self, run_id: str, *, sign: bool = False) -> Iterator[bytes]:
         """Yield the complete export as lines without line feeds.
 
-        The last line is the manifest. Raises what `export_run` raises.
+        The last line is the manifest. Raises the errors of `export_run`.
         """
         chunks = self.export_chunks(run_id, sign=sign)
         return (line for _, lines in chunks for line in lines[:-1].split(b"\n"))
@@ -147,7 +148,7 @@ class LandscapeExporter:
         return self._key
 
     def _closed(self, run_id: str, key: bytes | None) -> Iterator[dict[str, Any]]:
-        """Yield the records and the manifest, signed with a key."""
+        """Yield the records and the manifest, signed with `key`."""
         builder = ManifestBuilder()
         for record in self._records(run_id):
             signed = record if key is None else _signed(record, key)
@@ -196,7 +197,7 @@ class LandscapeExporter:
 def _lines_with_payloads(
     connection: Connection, run_id: str, transform: LineTransform[bytes]
 ) -> Iterator[TypedChunk[bytes]]:
-    """Yield the lines of a run with withheld content."""
+    """Yield the lines of a run, including withheld columns."""
     check_withheld_content(connection, run_id)
     number = 0
     for name, record_type in RECORD_TYPES.items():
@@ -230,16 +231,16 @@ class ManifestBuilder:
 
     @property
     def total(self) -> int:
-        """Records added so far."""
+        """The number of records added so far."""
         return self._counts.total()
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Records added so far, per record type."""
+        """The number of records added so far, by record type."""
         return dict(self._counts)
 
     def manifest(self, *, signed: bool, include_payloads: bool, epoch: int = EPOCH) -> dict[str, object]:
-        """Return the manifest of what was added.
+        """Return the manifest of the added records.
 
         `final_hash` is the SHA-256 over all lines, each with its line feed.
         """
@@ -260,7 +261,7 @@ class ManifestBuilder:
 def _signature_of(record: Mapping[str, object], key: bytes) -> str:
     """Return the signature of a record as 64 hex digits.
 
-    A signature that it already has is left out.
+    It does not cover a signature that the record already has.
     """
     unsigned = {name: value for name, value in record.items() if name != "signature"}
     return hmac.digest(key, canonical_bytes(unsigned), _HASH_ALGORITHM).hex()
@@ -290,7 +291,7 @@ def _signed_lines(record_type: str, first: int, lines: bytes, key: bytes) -> byt
 def _hmac_states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
     """Return the inner and outer hash of HMAC (RFC 2104).
 
-    Each has hashed its padded key; copying them for each message halves the cost.
+    Each has already hashed the padded key. Copying them for each message halves the cost.
     """
     block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
     return (

@@ -48,7 +48,7 @@ _OUR_FILES = frozenset(
 _KINDS = {False: "an export", True: "an export of a database as found"}
 
 _LONGEST = 1 << 24
-"""How much of a file is read for its first record, in bytes; that holds the settings of a run."""
+"""How many bytes of a file are read for its first record, which holds the settings of the run."""
 
 
 def write_export(
@@ -71,21 +71,21 @@ def write_export(
     protected: Sequence[Protected] = (),
     force: bool = False,
 ) -> int:
-    """Write the export of a run and count its records.
+    """Write a run's export, and return its number of records.
 
-    The export includes the manifest, which is not counted, and is signed if there is a key. The target is a path, an
-    output that is held already, or for jsonl, json and nt a stream, in which an export that fails lacks its manifest.
+    The export ends with the manifest, which is not counted, and is signed if there is a key. The target is a path, an
+    output that is already held, or for jsonl, json and nt a stream; in a stream, an export that fails lacks its
+    manifest.
 
-    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp, `contents` are put into it,
-    and it names the `contact`.
-    `compression` compresses jsonl, json, nt and csv. `base` is what the IRIs of records in nt begin with, by default
-    `urn:elspeth:run:ID/`. `include_payloads` also writes what the schema withholds. `progress`
-    is called with the number of records so far. The processes of an `executor` read the lines of a run that has ended,
-    for forms made of lines. `protected` lists what the export must not touch besides the database, and `force` lets it
-    replace a file that is not an export.
+    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp, `contents` are put into it, and
+    `contact` is named in it. `compression` applies to jsonl, json, nt and csv. The IRIs of records in nt begin with
+    `base`, by default `urn:elspeth:run:ID/`. `include_payloads` also writes the columns that the schema withholds.
+    `progress` is called with the number of records so far. The processes of an `executor` read the lines of a run that
+    has ended, for forms made of lines. `protected` lists files that the export must not touch, in addition to the
+    database, and `force` lets it replace a file that is not an export.
 
-    Raises what the exporter raises, OutputRefusedError for a path that the export may not have, LandscapeError if the
-    form's library is missing, what `write_bag` raises, and OSError; the path then keeps its content.
+    Raises the errors of the exporter and of `write_bag`, OutputRefusedError for a path that the export may not use,
+    LandscapeError if the form's library is missing, and OSError. After an error, the path keeps its content.
     """
     exporter = LandscapeExporter(
         db, signing_key, include_payloads=include_payloads, progress=progress, executor=executor
@@ -122,7 +122,7 @@ def write_export(
 
 
 def require_compression(form: ExportFormat, compression: Compression | None) -> None:
-    """Raise LandscapeError unless the form takes the compression."""
+    """Raise LandscapeError if the form does not support the compression."""
     if compression is not None and (problem := compression_problem(form, compression)):
         raise LandscapeError(f"compression {compression}: {problem}")
 
@@ -144,10 +144,10 @@ def _write_text(
 def export_policy(
     form: ExportFormat, *, protected: Sequence[Protected] = (), force: bool = False, as_found: bool = False
 ) -> OutputPolicy:
-    """Return what an export of a form may replace.
+    """Return the policy for files that exports may replace.
 
-    That is an earlier export of the same kind, a run or a database `as_found`, or with `force` any file. A bag never
-    replaces anything.
+    It may replace an earlier export of the same kind (of a run, or of a database `as_found`), or with `force` any file.
+    A bag never replaces anything.
     """
     if form is ExportFormat.BAG:
         from elspeth.evidence.writer.bag import bag_policy  # noqa: PLC0415  loads cryptography
@@ -156,7 +156,7 @@ def export_policy(
     is_directory = form in _DIRECTORY_FORMS
     kind = Kind.DIRECTORY if is_directory else Kind.FILE
     objection = partial(_objection_to_directory if is_directory else _objection_to_file, as_found=as_found)
-    # A directory may hold anything, so no option deletes it.
+    # A directory may hold other files, so no option deletes it.
     return OutputPolicy(kind=kind, objection=objection, protected=protected, force=force and not is_directory)
 
 
@@ -203,7 +203,7 @@ def _begins_run(line: bytes) -> bool:
 
 
 def _is_record(line: bytes, record_type: str, field: str) -> bool:
-    """Return whether a line is such a record."""
+    """Return whether a line is a record with this field."""
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The forms of exports, and their names."""
+"""The forms of exports, and the file names for them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["FILES", "READABLE", "ExportFormat", "compression_problem", "guess_fo
 
 
 class ExportFormat(StrEnum):
-    """What an export looks like on disk."""
+    """The forms of an export on disk."""
 
     JSON = "json"
-    """A file: one array, a record per line."""
+    """A file: a JSON array, with a record per line."""
 
     JSONL = "jsonl"
-    """A file: a record per line."""
+    """A file: JSON Lines, with a record per line."""
 
     CSV = "csv"
     """A directory: a CSV file per record type, for spreadsheets."""
@@ -52,15 +52,15 @@ _FORMS = {
 
 
 def guess_form(path: Path) -> ExportFormat | None:
-    """Return the form that a name's ending stands for.
+    """Return the form for the suffix of a file name.
 
-    None if it stands for none. `.zip` stands for a bag in a zip file. The ending of a compression is ignored.
+    Returns None for a suffix without a form. `.zip` is a bag in a zip file. The suffix of a compression is ignored.
     """
     return _FORMS.get(_uncompressed(path).suffix.lower())
 
 
 def compression_problem(form: ExportFormat, compression: Compression) -> str | None:
-    """Return why a form refuses a compression, or None."""
+    """Return why a form forbids a compression, or None."""
     if form is ExportFormat.BAG:
         return "a bag is compressed as a zip file: give it a name that ends in .zip"
     if form is ExportFormat.PARQUET:
@@ -85,7 +85,7 @@ def name_problem(
 ) -> str | None:
     """Return how the name contradicts form or compression, or None.
 
-    `is_given` says whether somebody asked for the form, `option` where that is done.
+    `is_given` says whether the user chose the form, and `option` is the option for that.
     """
     path = _uncompressed(Path(text))
     named = guess_form(path)
@@ -113,5 +113,5 @@ def _compressed_name_problem(path: Path, form: ExportFormat, compression: Compre
 
 
 def _uncompressed(path: Path) -> Path:
-    """Return the path without the ending of a compression."""
+    """Return the path without the suffix of a compression."""
     return path if guess_compression(path) is None else path.with_suffix("")

@@ -1,4 +1,4 @@
-"""What all forms of exports share: stored records, manifest, errors."""
+"""The shared parts of all forms: stored records, manifest, errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 PACKAGE_FILE = "datapackage.json"
-"""What describes the files of an export to CSV. Nothing reads it back."""
+"""The description of the files of an export to CSV. The import does not read it."""
 
 FOUND_FILE = re.compile(rf"{re.escape(MANIFEST_FILE)}|tables\.jsonl|table-[1-9][0-9]*\.(?:csv|parquet)")
 """The names of the files of a database as found."""
@@ -47,7 +47,7 @@ ExportGroups = Iterable[tuple[str, Iterator[Mapping[str, object]]]]
 
 
 class ExportError(LandscapeError):
-    """An export that cannot be written, or read as written.
+    """An export cannot be written, or cannot be read.
 
     The message names the path, the place in it if there is one, the problem, what was expected and what was found.
     """
@@ -61,7 +61,7 @@ class ExportError(LandscapeError):
 
     @classmethod
     def of(cls, path: Path, error: EvidenceError) -> ExportError:
-        """Return an error of evidence as one of the export."""
+        """Convert an error about evidence to one about the export."""
         return cls(path, None if error.place == str(path) else error.place, error.problem)
 
 
