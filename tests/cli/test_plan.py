@@ -155,6 +155,11 @@ def test_the_graph_is_drawn_as_a_picture_with_the_names_of_steps(capsys: pytest.
             "policy: require_all\n",
             "             require_all; merge union\n             merged: to sink out\n",
         ),
+        (
+            "policy: quorum\n    quorum_count: 1\n",
+            "policy: best_effort\n",
+            "             best_effort within 60 seconds; merge select a\n",
+        ),
         ("path: in.jsonl", "path: [in.jsonl, more.jsonl]", "source       jsonl in.jsonl, more.jsonl\n"),
         (
             "output_sink: out\n",

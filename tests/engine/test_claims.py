@@ -134,6 +134,8 @@ def test_nothing_is_recorded_in_a_run_that_another_process_gave_up(process: OneP
         process.work(lambda each: each.run(), after(4, abandon))
     assert process.status == ("failed", 4)
     assert process.seals() == "1 of 1 sealed runs unchanged"
+    operations = trail(process.directory, process.url)["operation"]
+    assert {(each["status"], each["error_message"]) for each in operations} == {("failed", "the run was given up")}
     assert caught.value.__notes__[-1] == (
         f"What stopped this process is not recorded: run {process.run_id} is failed already."
     )

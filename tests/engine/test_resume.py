@@ -457,8 +457,12 @@ def test_a_branch_that_was_lost_before_a_stop_is_not_waited_for_after_it(
         killer.end_locks()
     run_id = unfinished_run(tmp_path)
     assert run_id is not None
-    work(build(tmp_path, chosen, GivenSource, MarkTransform), lambda each: each.resume(run_id))
+    pipeline = build(tmp_path, chosen, GivenSource, MarkTransform)
+    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        Orchestrator(db, pipeline, keys, clock=lambda: 1e9).resume(run_id)  # clocks of processes are not the same
     assert [row["id"] for row in written(tmp_path, "out")] == [0, 1, 2, 3]
+    assert [each["context_json"] for each in trail(tmp_path)["token_outcome"] if each["context_json"]] == []
 
 
 def test_a_branch_that_comes_late_after_a_stop_shares_the_refusal_of_the_others(

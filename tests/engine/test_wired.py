@@ -269,10 +269,10 @@ def test_a_limit_counts_the_rows_before_a_stop(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_token_made_of_others_has_the_source_of_the_last_and_comes_behind_all(tmp_path: Path) -> None:
-    which = {"name": "which", "input": "rows", "condition": "row['id'] == 1"}
+    which = {"name": "which", "input": "rows", "condition": "row['id'] == 2"}
     settings = wired_settings(
         tmp_path,
-        {"orders": [{"id": 1}], "refunds": [{"id": 2}]},
+        {"orders": [{"id": 1}, {"id": 2}], "refunds": [{"id": 3}]},
         "out",
         "bad",
         queues={"rows": {}, "joined": {}},
@@ -285,7 +285,7 @@ def test_a_token_made_of_others_has_the_source_of_the_last_and_comes_behind_all(
     )
     _, records = run_graph(tmp_path, settings)
     (row,) = written(tmp_path, "bad")
-    assert (row["sum"], row["error_source"], row["error_row"]) == (3, "refunds", 1)
+    assert (row["sum"], row["error_source"], row["error_row"]) == (6, "refunds", 2)
     (node,) = [each["node_id"] for each in records["node"] if each["node_id"].startswith("transform_check")]
     assert [each["step_index"] for each in records["node_state"] if each["node_id"] == node] == [4]
 
