@@ -57,16 +57,25 @@ def test_a_dropped_row_is_neither_written_nor_failed_and_the_trail_says_why(tmp_
     assert filtered == [found[1], found[3]]
 
 
-def test_a_branch_on_which_the_row_is_dropped_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("join", "expected", "ends"),
+    [
+        ({}, [0], ["dropped", "failed", "forked"]),
+        ({"policy": "best_effort", "timeout_seconds": 1000}, [1, 0], ["coalesced", "completed", "dropped", "forked"]),
+    ],
+)
+def test_a_branch_on_which_the_row_is_dropped_is_lost_at_once(
+    tmp_path: Path, join: dict[str, object], expected: list[int], ends: list[str]
+) -> None:
     fork = {"name": "f", "condition": "True", "routes": {"true": "fork", "false": "continue"}, "fork_to": ["a", "b"]}
     parts: dict[str, object] = {
         "row_plugins": [{**FILTER, "branch": "a"}],
         "gates": [fork],
-        "coalesce": [{"name": "again", "branches": ["a", "b"]}],
+        "coalesce": [{"name": "again", "branches": ["a", "b"], **join}],
     }
-    result, records = run_graph(tmp_path, graph_settings(tmp_path, [{"id": 0}, {"id": 1}], **parts))
-    assert written(tmp_path, "out") == [{"id": 0}]
-    assert sorted(outcomes(records)[4:], key=str) == [("dropped", None), ("failed", None), ("forked", None)]
+    result, records = run_graph(tmp_path, graph_settings(tmp_path, [{"id": 1}, {"id": 0}], **parts))
+    assert written(tmp_path, "out") == [{"id": each} for each in expected]
+    assert sorted(outcome for outcome, _ in outcomes(records)[: len(ends)]) == ends
     assert result.dropped == 1
 
 

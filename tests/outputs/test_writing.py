@@ -361,6 +361,7 @@ def test_an_output_that_is_held_is_held_once(tmp_path: Path) -> None:
 def test_foreign_files_beside_an_output_stay(tmp_path: Path) -> None:
     others = {".export.lock": b"mine", ".export.partial": b"x", ".export.0.unfinished": b"x", "x.unfinished": b"x"}
     others |= {".export.0123456789abcdef.unfinished.txt": b"x", ".other.0123456789abcdef.unfinished": b"x"}
+    others[".exports0123456789abcdef.unfinished"] = b"x"  # a point in the name stands for itself
     for name, content in others.items():
         (tmp_path / name).write_bytes(content)
     write_file(tmp_path / "export", b"new")
