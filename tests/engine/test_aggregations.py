@@ -1,6 +1,7 @@
 """Aggregations: their triggers, their outputs, and their trail."""
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,9 @@ class Faulty(Aggregation):
     ],
 )
 def test_a_batch_that_cannot_be_processed_is_an_error_of_its_rows(
-    tmp_path: Path, fault: str, message: str, destination: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str, message: str, destination: str
 ) -> None:
+    caplog.set_level(logging.DEBUG, "elspeth.events")
     rows: list[RowData] = [{"id": number, "fault": fault} for number in (1, 2)]
     part = {"name": "f", "plugin": "faulty", "options": {"on_error": destination}}
     sinks = ["bad"] if destination == "bad" else []
@@ -181,6 +183,8 @@ def test_a_batch_that_cannot_be_processed_is_an_error_of_its_rows(
     assert [batch["status"] for batch in records["batch"]] == ["failed"]
     (error,) = {json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]}
     assert re.fullmatch(message, error)
+    told = [text.partition(":")[0] for text in caplog.messages if " failed at " in text]
+    assert told == ["row 0 failed at f", "row 1 failed at f"]
 
 
 def test_a_row_that_does_not_fit_the_batch_fails_alone(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def wired(directory: Path, steps: dict[str, Any]) -> Settings:
         *("out", "bad"),
         queues={"rows": {}},
         transforms=[check | {"options": {"field": "ok", "fail": [2, 3]}}],
-        fail_if={"steps": steps},
+        fail_if={"failed": "67%", "steps": steps},
     )
 
 
