@@ -24,7 +24,7 @@ def arguments(command: str) -> list[str]:
 def normalised(text: str) -> str:
     """Replace ids, durations, and the process that ran it."""
     begun = r"begun \S+Z by \S+@\S+, on \S+ \S+ \S+, with elspeth [0-9.]+, CPython [0-9.]+\n"
-    return re.sub(ID, "ID", re.sub(r"[0-9.]+ ms", "N ms", re.sub(begun, "begun\n", text)))
+    return re.sub(ID, "ID", re.sub(r"[0-9.,]+ ms", "N ms", re.sub(begun, "begun\n", text)))
 
 
 @pytest.mark.smoke

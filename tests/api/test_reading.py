@@ -53,7 +53,7 @@ def run(request: pytest.FixtureRequest, places: dict[str, Path]) -> AuditedRun:
     return trail.run("latest")
 
 
-def test_every_form_answers_alike(run: AuditedRun, places: dict[str, Path]) -> None:
+def test_every_form_of_a_trail_gives_the_same_answers(run: AuditedRun, places: dict[str, Path]) -> None:
     with elspeth.open(str(places["database"])) as trail:
         expected = trail.run(run.run_id[:8])
         assert run.record == expected.record
@@ -100,7 +100,7 @@ def test_tables_have_the_types_of_the_schema_and_the_values_of_the_records(run: 
     assert rows.to_polars().to_dicts() == rows.to_arrow().to_pylist()
 
 
-def test_a_url_is_opened_too(database_url: str) -> None:
+def test_a_database_url_can_be_opened(database_url: str) -> None:
     with LandscapeDB.from_url(database_url) as db:
         run_id = recorded(db, rich_run())
     with elspeth.open(database_url) as trail:
@@ -129,7 +129,7 @@ def test_a_notebook_shows_runs_rows_and_records_escaped(
         assert (repr(run.rows()), repr(run)) == (f"<rows of run {run.run_id}>", f"<run {run.run_id}>")
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, places: dict[str, Path]) -> None:
+def test_unknown_runs_record_types_and_outcomes_are_refused(tmp_path: Path, places: dict[str, Path]) -> None:
     with pytest.raises(LandscapeError, match="nothing cannot be read: No such file or directory"):
         elspeth.open(tmp_path / "nothing")
     with elspeth.open(places["bag"]) as trail:

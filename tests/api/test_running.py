@@ -32,7 +32,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in.csv").write_text("id,kind\n1,x\n2,y\n3,<b>\n")
 
 
-def test_a_mapping_runs_like_a_file_of_it(tmp_path: Path) -> None:
+def test_settings_in_a_mapping_run_like_those_in_a_file(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["datasource"]["options"]["path"] = tmp_path / "in.csv"  # a path is text to settings
     of_mapping = elspeth.run(settings)
@@ -58,7 +58,7 @@ def test_settings_that_are_wrong_are_refused_with_all_problems(tmp_path: Path) -
         elspeth.run(csv_settings(tmp_path), limit=0)
 
 
-def test_what_a_run_would_replace_needs_force(tmp_path: Path) -> None:
+def test_replacing_foreign_files_needs_force(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "x.csv").write_text("mine")
     with pytest.raises(SettingsError, match=r"sinks\.x\.options\.path"):
@@ -66,14 +66,14 @@ def test_what_a_run_would_replace_needs_force(tmp_path: Path) -> None:
     assert elspeth.run(csv_settings(tmp_path), force=True).rows == 3
 
 
-def test_a_source_that_is_not_there_begins_no_run(tmp_path: Path) -> None:
+def test_a_missing_source_file_prevents_the_run(tmp_path: Path) -> None:
     (tmp_path / "in.csv").unlink()
     with pytest.raises(PluginError, match="No such file"):
         elspeth.run(csv_settings(tmp_path))
     assert not (tmp_path / "audit.db").exists()
 
 
-def test_a_run_is_stopped_so_that_it_can_go_on(tmp_path: Path) -> None:
+def test_a_stopped_run_can_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunInterruptedError):
         elspeth.run(csv_settings(tmp_path), is_stopped=lambda: True)
     with elspeth.open(tmp_path / "audit.db") as trail:
@@ -117,7 +117,7 @@ def test_only_a_recorded_run_is_resumed(tmp_path: Path) -> None:
         elspeth.resume(csv_settings(tmp_path), overrides={"landscape.enabled": False})
 
 
-def test_a_run_has_the_workers_of_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_uses_the_workers_of_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[InlineWorkers] = []
 
     @contextmanager
@@ -135,7 +135,9 @@ def test_a_run_has_the_workers_of_its_settings(tmp_path: Path, monkeypatch: pyte
     assert all(each.jobs for each in opened)
 
 
-def test_a_worker_that_imports_the_program_begins_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_imports_the_program_does_not_start_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(current_process(), "_inheriting", True, raising=False)
     for begin in (elspeth.run, elspeth.resume):
         with pytest.raises(RuntimeError, match='put what runs it under `if __name__ == "__main__":`'):
@@ -143,7 +145,7 @@ def test_a_worker_that_imports_the_program_begins_no_run(tmp_path: Path, monkeyp
     assert not (tmp_path / "audit.db").exists()
 
 
-def test_a_report_is_left_if_the_settings_ask_for_it(tmp_path: Path) -> None:
+def test_a_report_is_written_if_the_settings_ask_for_it(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["landscape"]["report"] = {"path": "report.html"}
     result = elspeth.run(settings)

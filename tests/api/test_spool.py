@@ -14,7 +14,7 @@ SMALL, LARGE = 10, 1 << 17
 
 
 @pytest.mark.parametrize(("size", "files"), [(SMALL, 0), (LARGE, 1)])
-def test_only_large_results_come_in_files(tmp_path: Path, size: int, files: int) -> None:
+def test_only_large_results_are_passed_as_files(tmp_path: Path, size: int, files: int) -> None:
     sent: Future[Any] = Future()
     received: SpooledFuture[bytes] = SpooledFuture(sent)
     sent.set_result(Spool(directory=str(tmp_path)).do(bytes, size))
@@ -26,13 +26,13 @@ def test_only_large_results_come_in_files(tmp_path: Path, size: int, files: int)
 
 
 @pytest.mark.parametrize("directory", [None, "/nowhere"])
-def test_a_result_that_no_file_can_take_comes_through_the_pipe(directory: str | None) -> None:
+def test_a_result_that_cannot_be_written_to_a_file_comes_through_the_pipe(directory: str | None) -> None:
     sent: Future[Any] = Future()
     sent.set_result(Spool(directory=directory).do(bytes, LARGE))
     assert SpooledFuture(sent).result() == bytes(LARGE)
 
 
-def test_the_directory_is_private_and_removed_with_what_nobody_took(
+def test_the_directory_is_private_and_removed_with_unread_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -44,7 +44,7 @@ def test_the_directory_is_private_and_removed_with_what_nobody_took(
     assert not directory.exists()
 
 
-def test_an_error_and_an_end_are_passed_on() -> None:
+def test_errors_and_exits_of_workers_are_passed_on() -> None:
     failed, cancelled, dropped = Future[Any](), Future[Any](), Future[Any]()
     first, second, third = (SpooledFuture[int](each) for each in (failed, cancelled, dropped))
     failed.set_exception(ValueError("no"))

@@ -60,7 +60,7 @@ def db(database_url: str) -> Iterator[LandscapeDB]:
         yield opened
 
 
-def test_a_query_has_columns_and_rows(db: LandscapeDB) -> None:
+def test_a_query_returns_columns_and_rows(db: LandscapeDB) -> None:
     assert ask(db, "SELECT 1 AS a, 'x' AS b, NULL AS c, '%s :y' AS d") == Found(
         columns=("a", "b", "c", "d"), rows=[(1, "x", None, "%s :y")], is_cut=False
     )
@@ -76,7 +76,7 @@ SHOWN = {
 }
 
 
-def test_values_that_json_does_not_have_are_shown_as_texts(db: LandscapeDB) -> None:
+def test_values_without_a_json_type_are_returned_as_text(db: LandscapeDB) -> None:
     sql, row = SHOWN[db.engine.dialect.name]
     assert ask(db, sql).rows == [row]
 
@@ -97,20 +97,20 @@ def refusal(db: LandscapeDB, sql: str) -> str:
     return str(raised.value)
 
 
-def test_only_one_query_is_taken(db: LandscapeDB) -> None:
+def test_only_a_single_query_is_accepted(db: LandscapeDB) -> None:
     assert [sql for sql in REFUSED if not refusal(db, sql).startswith("the query is refused: ")] == []
     assert ask(db, "SELECT count(*) FROM runs").rows == [(0,)]
 
 
 @pytest.mark.parametrize("sql", CONTENTS)
-def test_contents_of_rows_are_not_read_on_sqlite(sql: str) -> None:
+def test_contents_of_rows_cannot_be_read_on_sqlite(sql: str) -> None:
     with LandscapeDB.in_memory() as db:
         with db.connection() as connection:
             connection.exec_driver_sql(sql)  # a query that the database itself takes
         assert re.search("prohibited|not authorized", refusal(db, sql))
 
 
-def test_everything_that_exports_have_is_read_on_sqlite() -> None:
+def test_exported_columns_can_be_read_on_sqlite() -> None:
     with LandscapeDB.in_memory() as db:
         for table, columns in READABLE.items():
             assert ask(db, f"SELECT {', '.join(sorted(columns))} FROM {table}").rows == []  # noqa: S608  fixed names
@@ -119,12 +119,12 @@ def test_everything_that_exports_have_is_read_on_sqlite() -> None:
         assert ask(db, "WITH n AS (SELECT 1) SELECT count(*) FROM n").rows == [(1,)]
 
 
-def test_a_query_without_end_is_stopped(db: LandscapeDB) -> None:
+def test_an_endless_query_is_stopped(db: LandscapeDB) -> None:
     problem = refusal(db, COUNTING.format("", "count(*)"))
     assert "0.5 seconds" in problem or "statement timeout" in problem
 
 
-def test_a_value_without_end_is_refused_or_cut(db: LandscapeDB) -> None:
+def test_a_huge_value_is_refused_or_truncated(db: LandscapeDB) -> None:
     if db.url.startswith("sqlite"):
         assert "too big" in refusal(db, "SELECT hex(zeroblob(1000000))")
     else:

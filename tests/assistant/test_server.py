@@ -70,7 +70,7 @@ def answer_of(place: Path, tool: str, arguments: dict[str, Any], key: Path | Non
     return asyncio.run(asking())
 
 
-def test_the_tools_are_offered_as_reading_only(place: Path) -> None:
+def test_the_tools_are_declared_read_only(place: Path) -> None:
     async def listing() -> list[Any]:
         with elspeth.open(place) as trail:
             async with Client(build_server(trail, bag=place)) as client:
@@ -97,7 +97,7 @@ def test_runs_are_listed_and_described(place: Path) -> None:
     assert [each["path"] for each in described["outputs"]] != []
 
 
-def test_the_newest_runs_are_listed_with_all_that_is_short(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_runs_are_listed_without_long_values(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (listed,) = ask(database, "list_runs")["runs"]
     assert "settings_json" not in listed
     with elspeth.open(database) as trail:
@@ -122,14 +122,14 @@ def test_the_outputs_of_a_run_are_bounded(place: Path, monkeypatch: pytest.Monke
     assert ask(place, "describe_run")["is_cut"]
 
 
-def test_contents_of_failed_rows_are_not_given(place: Path) -> None:
+def test_contents_of_failed_rows_are_not_returned(place: Path) -> None:
     told = ask(place, "query", sql="SELECT row_data_json FROM transform_errors")
     assert "transform_errors.row_data_json is prohibited" in told["error"]
     assert "row_data_json" not in ask(place, "describe_tables")["transform_errors"]["columns"]
 
 
 @pytest.mark.postgres
-def test_sql_on_postgresql_is_offered_where_it_is_asked_for(postgresql_url: str) -> None:
+def test_sql_on_postgresql_is_only_offered_on_request(postgresql_url: str) -> None:
     LandscapeDB(postgresql_url).close()
     with elspeth.open(postgresql_url) as trail:
         servers = [build_server(trail), build_server(trail, all_sql=True)]
@@ -137,7 +137,7 @@ def test_sql_on_postgresql_is_offered_where_it_is_asked_for(postgresql_url: str)
     assert [("query" in tools, "describe_tables" in tools) for tools in offered] == [(False, True), (True, True)]
 
 
-def test_failed_rows_and_their_reasons_are_told(place: Path) -> None:
+def test_failed_rows_are_counted_by_reason(place: Path) -> None:
     with elspeth.open(place) as trail:
         failed = trail.run().failures()
         rows = [each.row for each in trail.run().rows(outcome="failed")]
@@ -158,14 +158,14 @@ def test_rows_are_found_by_sink_step_and_reason(database: Path, selection: dict[
     assert [each["row"] for each in ask(database, "find_rows", **selection)["rows"]] == expected
 
 
-def test_reasons_that_are_not_told_are_counted(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_omitted_reasons_are_counted(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with elspeth.open(database) as trail:
         failed = trail.run().failures()
     monkeypatch.setattr(AuditedRun, "failures", lambda _: dataclasses.replace(failed, all_reasons=1000))
     assert ask(database, "why_rows_failed")["further_reasons"] == 1000 - len(failed.reasons)
 
 
-def test_each_tool_tells_of_the_run_that_is_named(tmp_path: Path) -> None:
+def test_each_tool_uses_the_named_run(tmp_path: Path) -> None:
     place = tmp_path / "audit.db"
     with LandscapeDB(f"sqlite:///{place}") as db:
         for run_id in ("first", "second"):
@@ -196,7 +196,7 @@ def test_differences_are_bounded(database: Path, monkeypatch: pytest.MonkeyPatch
         assert (len(told[name]), told["is_cut"]) == (1, True)
 
 
-def test_tables_are_described_and_asked(place: Path) -> None:
+def test_tables_are_described_and_can_be_queried(place: Path) -> None:
     assert "token_id" in ask(place, "describe_tables")["tokens"]["columns"]
     told = ask(place, "query", sql="SELECT count(*) AS number, min(row_index) FROM rows WHERE ':x' <> '%s'")
     assert (told["dialect"], told["columns"][0], told["rows"][0][1]) == ("sqlite", "number", 0)
@@ -219,11 +219,11 @@ def test_evidence_is_verified(bag: Path, key_directory: Path) -> None:
         ("find_rows", {"limit": 0}, "limit"),
     ],
 )
-def test_what_is_asked_wrongly_is_told(place: Path, tool: str, arguments: dict[str, object], problem: str) -> None:
+def test_bad_arguments_are_explained(place: Path, tool: str, arguments: dict[str, object], problem: str) -> None:
     assert problem in ask(place, tool, **arguments)["error"]
 
 
-def test_an_answer_that_is_too_long_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_too_long_is_an_error(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(json.dumps(ask(place, "list_runs")))
     monkeypatch.setattr(server, "_MOST_CHARACTERS", size)
     assert "runs" in ask(place, "list_runs")
@@ -232,7 +232,7 @@ def test_an_answer_that_is_too_long_is_told(place: Path, monkeypatch: pytest.Mon
     assert ask(place, "list_runs")["error"].endswith(problem)
 
 
-def test_the_command_speaks_over_standard_input_and_output(database: Path) -> None:
+def test_the_command_serves_over_standard_input_and_output(database: Path) -> None:
     async def asking() -> Any:  # noqa: ANN401  an answer of the protocol
         command = StdioServerParameters(command=sys.executable, args=["-m", "elspeth", "mcp", str(database)])
         async with Client(command) as client:

@@ -18,7 +18,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.tool)
-def test_each_way_writes_records(rival: Rival, database: Path, tmp_path: Path) -> None:
+def test_every_tool_writes_the_records(rival: Rival, database: Path, tmp_path: Path) -> None:
     if missing := rival.missing():
         pytest.skip(missing)
     rival.job(database, tmp_path)

@@ -11,7 +11,7 @@ from elspeth.core.landscape.database import LandscapeDB
 
 
 @pytest.mark.parametrize("name", ["50%25.db", "who?.db", "a#b.db", "a b+c.db", "a?mode=ro.db"])
-def test_any_name_of_a_file_is_the_name_of_that_database(tmp_path: Path, name: str) -> None:
+def test_any_file_name_is_accepted_as_that_of_a_database(tmp_path: Path, name: str) -> None:
     LandscapeDB.from_url(f"sqlite:///{tmp_path / 'made.db'}").close()
     (tmp_path / "made.db").rename(tmp_path / name)
     with open_landscape(str(tmp_path / name)) as db, db.connection() as connection:

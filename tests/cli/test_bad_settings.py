@@ -100,7 +100,7 @@ TABLE: dict[str, tuple[bytes | None, list[str]]] = {
 
 @pytest.mark.parametrize("command", [["validate"], ["run"], ["run", "--execute"]], ids=" ".join)
 @pytest.mark.parametrize("case", TABLE)
-def test_bad_settings_are_explained_and_touch_nothing(
+def test_bad_settings_are_explained_and_change_nothing(
     case: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -121,7 +121,7 @@ def test_a_directory_is_not_a_settings_file(tmp_path: Path, capsys: pytest.Captu
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_settings_before_their_faults_are_valid(
+def test_the_base_settings_are_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

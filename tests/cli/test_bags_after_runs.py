@@ -59,7 +59,7 @@ def test_every_run_leaves_a_signed_seal(settings: dict[str, object], capsys: Cap
     assert "2 of 2 sealed runs unchanged\nevery finished run has a seal signed by" in capsys.readouterr().err
 
 
-def test_a_zip_is_written_for_a_path_that_says_so(settings: dict[str, object], capsys: Captured) -> None:
+def test_a_path_that_ends_in_zip_gives_a_zip_archive(settings: dict[str, object], capsys: Captured) -> None:
     settings["sinks"] = {
         "rest": {"plugin": "csv", "options": {"path": "out/rest.csv"}},
         "trail": {"plugin": "jsonl", "options": {"path": "bags/{run_id}.zip"}},
@@ -82,7 +82,7 @@ def test_an_unusable_key_stops_a_run_before_it_begins(
     assert not Path("audit.db").exists()
 
 
-def test_a_key_in_a_service_needs_its_public_key_as_a_file(settings: dict[str, object], capsys: Captured) -> None:
+def test_a_key_in_a_service_needs_its_public_key_in_a_file(settings: dict[str, object], capsys: Captured) -> None:
     settings["landscape"]["seal"] = {"key": "awskms:alias/audit"}  # type: ignore[index]
     assert run(settings) == 2
     problem = "awskms:alias/audit: needs the public key that belongs to it, as a PEM file"

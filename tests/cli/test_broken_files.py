@@ -259,7 +259,7 @@ def check(broken: Broken, code: int, err: str) -> None:
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_file_has_one_message(broken: Broken) -> None:
+def test_a_broken_file_gives_one_message(broken: Broken) -> None:
     Path("in").write_bytes(broken.content)
     source = PluginManager.installed().source(broken.plugin, {**broken.options, "path": "in"})
     rows: list[RowData | InvalidRow] = []
@@ -275,13 +275,13 @@ SOME = ["empty", "another delimiter", "truncated gzip", "a quote that never clos
 
 
 @pytest.mark.parametrize("name", [pytest.param(each, marks=[] if each in SOME else WHEN_THOROUGH) for each in BROKEN])
-def test_a_run_tells_it_and_publishes_nothing_of_the_file(capsys: Captured, name: str) -> None:
+def test_a_run_reports_a_broken_file_and_publishes_nothing(capsys: Captured, name: str) -> None:
     Path("in").write_bytes(BROKEN[name].content)
     check(BROKEN[name], *run(capsys, BROKEN[name], "in"))
 
 
 @pytest.mark.parametrize("name", ["truncated gzip", "a cell too few", "an object over several lines"])
-def test_it_is_told_of_standard_input(capsys: Captured, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_broken_standard_input_is_reported(capsys: Captured, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     broken = BROKEN[name]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(broken.content))))
     said = broken.said.replace("in", "standard input", 1) if broken.said.startswith("in") else broken.said

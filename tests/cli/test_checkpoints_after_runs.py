@@ -83,7 +83,7 @@ def test_a_run_that_fails_leaves_a_checkpoint_too(settings: Settings, capsys: Ca
     assert status(capsys) == []
 
 
-def test_a_witness_that_does_not_answer_fails_no_run_and_shows(settings: Settings, capsys: Captured) -> None:
+def test_an_unreachable_witness_fails_no_run_and_is_shown_as_overdue(settings: Settings, capsys: Captured) -> None:
     log_of(settings)["after_run"] = [{"witness": UNREACHABLE, "key": WITNESS_KEY}, {"file": "log.checkpoint"}]
     assert run(settings, "--json") == 0
     output, errors = capsys.readouterr()
@@ -97,7 +97,7 @@ def test_a_witness_that_does_not_answer_fails_no_run_and_shows(settings: Setting
     assert f"overdue checkpoints  {UNREACHABLE}: no checkpoint was left there: {problem}" in capsys.readouterr().out
 
 
-def test_what_is_overdue_is_made_up_for(settings: Settings, capsys: Captured) -> None:
+def test_overdue_checkpoints_are_left_later(settings: Settings, capsys: Captured) -> None:
     log_of(settings)["after_run"] = [{"file": "gone/log.checkpoint"}]
     Path("gone").write_text("a file")
     code = run(settings)
@@ -137,7 +137,7 @@ def test_a_checkpoint_is_left_after_the_last_run_was_pruned(settings: Settings, 
     assert status(capsys) == []
 
 
-def test_settings_without_places_have_nothing_to_leave(settings: Settings, capsys: Captured) -> None:
+def test_settings_without_places_leave_no_checkpoint(settings: Settings, capsys: Captured) -> None:
     del settings["landscape"]["log"]  # type: ignore[attr-defined]
     Path("settings.yaml").write_text(yaml.safe_dump(settings))
     assert main(["landscape", "log", "leave", "-s", "settings.yaml"]) == 2
@@ -174,7 +174,7 @@ def test_settings_without_places_have_nothing_to_leave(settings: Settings, capsy
         ),
     ],
 )
-def test_what_is_wrong_with_the_places_is_said_before_a_run(
+def test_bad_places_are_reported_before_a_run(
     settings: Settings, capsys: Captured, changes: Settings, problem: str
 ) -> None:
     log_of(settings).update(changes)
@@ -183,7 +183,7 @@ def test_what_is_wrong_with_the_places_is_said_before_a_run(
     assert not Path("audit.db").exists()
 
 
-def test_a_run_that_is_given_up_leaves_a_checkpoint(
+def test_an_abandoned_run_leaves_a_checkpoint(
     settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from elspeth.engine.publishing import SinkSet  # noqa: PLC0415  patched here only
@@ -207,7 +207,7 @@ def verify(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
     return (code, *capsys.readouterr())
 
 
-def test_bags_of_two_runs_are_points_of_one_history(settings: Settings, capsys: Captured) -> None:
+def test_bags_of_two_runs_show_one_history(settings: Settings, capsys: Captured) -> None:
     key = {"key": f"keys/other/{PRIVATE_KEY}", "sign": True}
     settings["landscape"]["export"] = {"enabled": True, "format": "bag", "path": "bags/{run_id}.zip", **key}  # type: ignore[index]
     assert [run(settings), run(settings)] == [0, 0]
@@ -246,7 +246,7 @@ def test_bags_of_two_runs_are_points_of_one_history(settings: Settings, capsys: 
         (("a.zip", "b.zip", "--policy", "gone"), "gone: cannot be read: No such file or directory"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(capsys: Captured, arguments: tuple[str, ...], problem: str) -> None:
+def test_bags_that_cannot_be_compared_are_refused(capsys: Captured, arguments: tuple[str, ...], problem: str) -> None:
     code, _, errors = verify(capsys, *arguments)
     assert code in {1, 2}
     assert problem in errors

@@ -72,14 +72,14 @@ def left_by_the_run(directory: Path) -> tuple[bytes, bytes, Counter[str]]:
     return Path("out.csv").read_bytes(), Path("bad.csv").read_bytes(), tell(trail(directory))
 
 
-def test_a_cluster_leaves_what_one_process_leaves(tmp_path: Path, cluster: str) -> None:
+def test_a_run_on_a_cluster_gives_the_results_of_one_process(tmp_path: Path, cluster: str) -> None:
     assert main([*RUN]) == 0
     alone = left_by_the_run(tmp_path)
     assert main([*RUN, "--cluster", cluster]) == 0
     assert left_by_the_run(tmp_path) == alone
 
 
-def test_checks_of_seals_are_those_of_one_process(
+def test_a_cluster_checks_seals_like_one_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:
     assert main([*RUN]) == 0
@@ -92,7 +92,7 @@ def test_checks_of_seals_are_those_of_one_process(
     assert said[0] == said[1]
 
 
-def test_exports_and_their_verification_are_those_of_one_process(
+def test_a_cluster_exports_and_verifies_like_one_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:
     assert main([*RUN]) == 0
@@ -118,7 +118,7 @@ def test_a_database_that_workers_do_not_see_is_named(
     assert not Path("trail.jsonl").exists()
 
 
-def test_its_executor_shares_exports_and_their_verification(tmp_path: Path, cluster: str) -> None:
+def test_the_executor_of_a_cluster_shares_exports_and_verification(tmp_path: Path, cluster: str) -> None:
     assert main([*RUN]) == 0
     with distributed.Client(cluster) as client, LandscapeDB.from_url("sqlite:///audit.db") as db:
         executor = client.get_executor()
@@ -144,7 +144,7 @@ class SilentClient:
         raise TimeoutError
 
 
-def test_work_that_was_sent_while_the_connection_broke_ends_with_it() -> None:
+def test_work_that_was_sent_while_the_connection_broke_fails_with_it() -> None:
     client = SilentClient()
     workers = ClusterWorkers(client, "tcp://scheduler:8786")
     sent = workers.submit(repr, 1)

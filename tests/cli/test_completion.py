@@ -65,7 +65,7 @@ def database(own_directory: Path) -> Path:
         ("elspeth export -d postgresql+psycopg://nobody@127.0.0.1:1/none ", ["latest"]),
     ],
 )
-def test_completions(
+def test_arguments_are_completed(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured, line: str, expected: list[str], own_directory: Path
 ) -> None:
     assert complete(monkeypatch, capsys, line).split() == expected
@@ -112,7 +112,7 @@ def test_the_names_of_steps_are_completed(
 
 
 @pytest.mark.usefixtures("database")
-def test_completions_of_runs_say_what_they_are(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+def test_completions_of_runs_describe_the_runs(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     output = complete(monkeypatch, capsys, "elspeth export -d audit.db run-1", of="fish")
     assert output == "run-1\trunning, 0 rows, began 2026-03-01T01:00:00.000000Z\n"
 

@@ -83,7 +83,7 @@ def elspeth(capsys: Captured) -> Elspeth:
         ("trail.log.gz --format jsonl", "jsonl", Compression.GZIP),
     ],
 )
-def test_the_name_or_an_option_says_how_to_compress(
+def test_the_name_or_an_option_selects_the_compression(
     elspeth: Elspeth, told: Path, arguments: str, form: str, kind: Compression
 ) -> None:
     name, *options = arguments.split()
@@ -95,7 +95,7 @@ def test_the_name_or_an_option_says_how_to_compress(
         assert file.read() == (told / f"plain.{form}").read_bytes()
 
 
-def test_the_files_of_csv_are_compressed_each_and_the_manifest_is_not(elspeth: Elspeth) -> None:
+def test_each_csv_file_is_compressed_but_the_manifest_is_not(elspeth: Elspeth) -> None:
     assert elspeth("export", "told", "-d", "audit.db", "-o", "trail.csv", "--compress", "gzip")[0] == 0
     names = sorted(path.name for path in Path("trail.csv").iterdir())
     assert "row.csv.gz" in names
@@ -113,7 +113,7 @@ def test_standard_output_can_be_compressed(told: Path, monkeypatch: pytest.Monke
     assert content == (told / "zstd").read_bytes()
 
 
-def test_the_result_as_json_says_how(elspeth: Elspeth) -> None:
+def test_the_json_result_names_the_compression(elspeth: Elspeth) -> None:
     _, out, _ = elspeth("export", "told", "-d", "audit.db", "-o", "trail.jsonl.gz", "--json")
     assert json.loads(out)["compress"] == "gzip"
 
@@ -137,7 +137,9 @@ def test_a_plain_export_and_a_compressed_one_replace_each_other(elspeth: Elspeth
     ],
     ids=["another file", "truncated"],
 )
-def test_a_compressed_file_that_is_no_export_is_not_replaced(elspeth: Elspeth, content: bytes, problem: str) -> None:
+def test_a_compressed_file_that_is_not_an_export_is_not_replaced(
+    elspeth: Elspeth, content: bytes, problem: str
+) -> None:
     Path("trail.jsonl.gz").write_bytes(content)
     code, out, err = elspeth("export", "told", "-d", "audit.db", "-o", "trail.jsonl.gz")
     assert (code, out) == (1, "")
@@ -171,14 +173,16 @@ def test_a_compressed_file_that_is_no_export_is_not_replaced(elspeth: Elspeth, c
         ),
     ],
 )
-def test_what_cannot_be_compressed_so(elspeth: Elspeth, project: Path, options: tuple[str, ...], problem: str) -> None:
+def test_unsuitable_compression_is_refused(
+    elspeth: Elspeth, project: Path, options: tuple[str, ...], problem: str
+) -> None:
     code, out, err = elspeth("export", "told", "-d", "audit.db", *options)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"error: {problem}")
     assert [path.name for path in project.iterdir()] == ["audit.db"]
 
 
-def test_without_its_library_nothing_is_written_with_zstd_or_read(
+def test_without_its_library_zstd_is_neither_written_nor_read(
     elspeth: Elspeth, told: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(told / "zstd", "there.jsonl.zst")
@@ -221,7 +225,7 @@ def test_a_database_as_found_is_compressed_and_verified_too(elspeth: Elspeth, ki
     ("form", "kind", "hmac"),
     [("jsonl", "gzip", ()), ("json", "zstd", HMAC), ("csv", "gzip", HMAC)],
 )
-def test_a_compressed_export_says_what_a_plain_one_says(
+def test_a_compressed_export_gives_the_answers_of_a_plain_one(
     elspeth: Elspeth, monkeypatch: pytest.MonkeyPatch, form: str, kind: str, hmac: tuple[str, ...]
 ) -> None:
     def said(place: str, *options: str) -> list[Result]:
@@ -252,7 +256,7 @@ def test_a_compressed_export_says_what_a_plain_one_says(
     ],
     ids=["truncated", "garbage", "concatenated", "damaged"],
 )
-def test_a_damaged_one_is_refused_and_leaves_nothing(
+def test_a_damaged_compressed_export_is_refused_and_leaves_nothing(
     elspeth: Elspeth, told: Path, kind: str, damage: Callable[[bytes], bytes], problem: str
 ) -> None:
     Path("trail").write_bytes(damage((told / kind).read_bytes()))
@@ -286,7 +290,7 @@ def test_a_bomb_exhausts_neither_memory_nor_disk(
     assert sorted(each.name for each in Path.cwd().iterdir()) == ["audit.db", "bomb"]
 
 
-def test_the_files_of_csv_share_one_bound(elspeth: Elspeth, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_decompression_is_shared_by_csv_files(elspeth: Elspeth, monkeypatch: pytest.MonkeyPatch) -> None:
     elspeth("export", "told", "-d", "audit.db", "-o", "trail", "--format", "csv", "--compress", "gzip")
     packed = [path.read_bytes() for path in Path("trail").glob("*.gz")]
     sizes = [len(gzip.decompress(content)) for content in packed]
@@ -301,7 +305,7 @@ def test_the_files_of_csv_share_one_bound(elspeth: Elspeth, monkeypatch: pytest.
     assert not Path("other.db").exists()
 
 
-def test_one_type_stands_in_one_file(elspeth: Elspeth) -> None:
+def test_each_record_type_is_in_one_file(elspeth: Elspeth) -> None:
     elspeth("export", "told", "-d", "audit.db", "-o", "trail.csv")
     content = Path("trail.csv", "row.csv").read_bytes()
     Path("trail.csv", "row.csv.gz").write_bytes(gzip.compress(content))
@@ -313,7 +317,7 @@ def test_one_type_stands_in_one_file(elspeth: Elspeth) -> None:
     assert elspeth("import", "trail.csv", "-d", "new.db")[0] == 0
 
 
-def test_the_records_of_an_earlier_bag_are_no_export_even_if_compressed(elspeth: Elspeth, told: Path) -> None:
+def test_compressed_records_of_an_earlier_bag_are_not_an_export(elspeth: Elspeth, told: Path) -> None:
     line = (told / "plain.jsonl").read_bytes().partition(b"\n")[0]
     salted = line.replace(b',"settings_json"', b',"salt":"' + b"0" * 64 + b'","settings_json"')
     Path("lines.gz").write_bytes(gzip.compress(salted + b"\n"))

@@ -21,7 +21,7 @@ except psycopg.Error as error:
 
 
 @pytest.mark.postgres
-def test_the_driver_adds_no_line_of_its_own(postgresql_url: str) -> None:
+def test_the_driver_prints_nothing_itself(postgresql_url: str) -> None:
     address = make_url(postgresql_url).set(drivername="postgresql").render_as_string(hide_password=False)
     done = subprocess.run([sys.executable, "-c", _CUT, address], check=True, capture_output=True, text=True)
     assert (done.stdout.splitlines()[-1], done.stderr) == ("the error was raised", "")

@@ -166,11 +166,11 @@ def read_table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_document_has_every_code() -> None:
+def test_the_page_lists_every_exit_code() -> None:
     assert {int(code) for code, _ in read_table("# Exit codes")} == set(ExitCode)
 
 
-def test_the_document_has_every_command() -> None:
+def test_the_page_lists_every_command() -> None:
     documented = {
         name.split(" --")[0] for cells in read_table("## 0 and 1, by command") for name in command_names(cells[0])
     }
@@ -179,7 +179,7 @@ def test_the_document_has_every_command() -> None:
     assert {name.split(" --")[0] for name, _, _ in CASES} == commands
 
 
-def test_every_command_takes_the_option_for_json() -> None:
+def test_every_command_accepts_the_json_option() -> None:
     lacking = [name for name, each in leaves(command) if not any("--json" in param.opts for param in each.params)]
     assert lacking == []
 

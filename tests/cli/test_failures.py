@@ -186,7 +186,7 @@ def test_without_the_option_nothing_is_printed(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("failing")
-def test_with_the_option_each_place_in_the_code_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_the_option_each_frame_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*RUN, "--traceback"]) == 0
     output, errors = capsys.readouterr()
     assert errors.count("Traceback (most recent call last):") == 1
@@ -237,7 +237,7 @@ def test_a_cause_is_printed_with_its_effect(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.usefixtures("own_directory")
-def test_the_document_shows_the_json_form_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_shows_the_json_form_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     Path("settings.yaml").write_text(SETTINGS.replace("output_sink: out\n", ""))
     assert main([*RUN, "--json"]) == 2
     shown = re.search(r"```json\n(.+?)```", EXIT_CODES_PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -246,7 +246,7 @@ def test_the_document_shows_the_json_form_of_an_error(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("own_directory")
-def test_an_error_in_json_leaves_a_streamed_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_in_json_does_not_enter_a_streamed_output(capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB("sqlite:///audit.db"):
         pass
     assert main(["export", "latest", "-d", "audit.db", "-o", "-", "--json"]) == 1
@@ -257,7 +257,7 @@ def test_an_error_in_json_leaves_a_streamed_output_alone(capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("own_directory")
-def test_only_the_command_that_asks_for_json_gets_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_command_that_requests_json_gets_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--json"]) == 1
     assert capsys.readouterr().out.startswith("{")
     assert main(ARGUMENTS) == 1

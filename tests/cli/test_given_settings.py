@@ -48,7 +48,7 @@ def recorded_settings(name: str = "audit.db") -> dict[str, object]:
 
 
 @pytest.mark.usefixtures("job")
-def test_without_an_option_the_settings_are_in_elspeth_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_option_settings_come_from_elspeth_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--no-dotenv"]) == 0
     assert main(RUN) == 0
     assert capsys.readouterr().err == "elspeth.yaml: valid\n"
@@ -56,7 +56,7 @@ def test_without_an_option_the_settings_are_in_elspeth_yaml(capsys: pytest.Captu
 
 
 @pytest.mark.usefixtures("job")
-def test_the_environment_names_other_settings(
+def test_the_environment_can_name_other_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("elspeth.yaml").rename("other.yaml")
@@ -108,7 +108,7 @@ COMMANDS = ["validate", "run", "resume latest", "purge", "landscape log leave", 
 
 
 @pytest.mark.usefixtures("job")
-def test_every_command_takes_keys_and_leaves_out_dotenv(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_accepts_keys_and_can_skip_dotenv(capsys: pytest.CaptureFixture[str]) -> None:
     for command in COMMANDS:
         assert main([*command.split(), "--set", "nonsense=1"]) == 2
         assert "nonsense: unknown key" in capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_a_limited_run_takes_the_first_rows_and_says_so(capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("job")
-def test_a_limited_run_that_stops_says_how_to_go_on_with_its_settings(
+def test_a_stopped_limited_run_says_how_to_resume_with_its_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     read = CsvSource.read
@@ -179,7 +179,7 @@ QUESTIONS = [
 ]
 
 
-def test_without_an_option_the_database_is_that_of_the_settings(
+def test_without_an_option_the_database_comes_from_the_settings(
     job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ask() -> list[str]:

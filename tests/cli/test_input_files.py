@@ -73,7 +73,7 @@ def test_a_run_of_standard_input_is_resumed_with_the_same_input(
     assert Path("out.csv").read_bytes() == ROWS
 
 
-def test_missing_files_are_problems_before_the_first_row(capsys: Captured) -> None:
+def test_missing_files_are_reported_before_the_first_row(capsys: Captured) -> None:
     Path("a.csv").write_bytes(ROWS)
     missing = "no file matches '*.txt'; gone.csv cannot be read: No such file or directory"
     code, plan, err = elspeth(capsys, "[a.csv, '*.txt', gone.csv]", "validate")
@@ -84,7 +84,7 @@ def test_missing_files_are_problems_before_the_first_row(capsys: Captured) -> No
     assert sorted(path.name for path in Path().iterdir()) == ["a.csv", "settings.yaml"]
 
 
-def test_the_rows_of_all_files_are_one_run(capsys: Captured) -> None:
+def test_the_rows_of_all_files_belong_to_one_run(capsys: Captured) -> None:
     for name in ("b", "a", "c"):
         Path(f"{name}.csv").write_text(f"from\n{name}\n")
     code, _, err = elspeth(capsys, "['b.csv', '[ac].csv']", "run", "--execute")

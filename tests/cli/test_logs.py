@@ -118,7 +118,7 @@ def test_a_run_is_logged_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("job")
-def test_a_log_as_text_tells_the_first_failure_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_as_text_has_the_first_failure_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     Path("in.csv").write_text("id\n0\n0\n0\n1\n")
     assert main(["--log-level", "warning", *RUN]) == 0
     why = "failed at field_mapper_0: RowError: 100 / row['id']: division by zero"
@@ -229,7 +229,7 @@ def log_exception(error: BaseException, message: str) -> None:
 
 
 @pytest.mark.parametrize("form", list(LogFormat))
-def test_a_log_has_warnings_of_libraries_without_what_they_quote(
+def test_a_log_has_warnings_of_libraries_without_quoted_values(
     form: LogFormat, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with shown_log(LogLevel.DEBUG, form):

@@ -36,7 +36,7 @@ def copies() -> list[Path]:
     return list(Path.cwd().glob("elspeth-*"))
 
 
-def test_a_compressed_export_is_read_from_a_bucket_and_its_copy_removed(
+def test_a_compressed_export_in_a_bucket_is_read_and_its_copy_removed(
     bucket: Bucket, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = bucket.url("run.jsonl.gz")
@@ -59,7 +59,7 @@ def test_a_compressed_export_is_read_from_a_bucket_and_its_copy_removed(
         (["export", "latest", "-o", "{}/denied.zip"], 1, "{}/denied.zip: " + DENIED),
     ],
 )
-def test_what_cannot_be_read_or_written_is_named(  # noqa: PLR0917
+def test_objects_that_cannot_be_read_or_written_are_named(  # noqa: PLR0917
     bucket: Bucket, database: str, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, problem: str
 ) -> None:
     bucket.put("taken.zip", "mine")

@@ -73,7 +73,7 @@ def test_a_run_exports_to_an_object(bucket: Bucket, capsys: Captured) -> None:
     assert "CONSISTENT BUT UNSIGNED" in capsys.readouterr().err
 
 
-def test_force_replaces_an_object_by_an_export_which_may_have_the_path_of_a_sink(bucket: Bucket) -> None:
+def test_force_lets_an_export_replace_an_object_even_that_of_a_sink(bucket: Bucket) -> None:
     bucket.put("run.jsonl.gz", "mine")
     settings = settings_of(export={"enabled": True, "sink": "evidence"})
     settings["sinks"]["evidence"] = {"plugin": "jsonl", "options": {"path": bucket.url("run.jsonl.gz")}}
@@ -121,7 +121,7 @@ def test_an_upload_that_fails_leaves_a_complete_run(bucket: Bucket, capsys: Capt
     ],
 )
 @pytest.mark.usefixtures("object_server")
-def test_settings_of_objects_that_cannot_be_are_refused(landscape: Tree, problem: str, capsys: Captured) -> None:
+def test_impossible_settings_of_objects_are_refused(landscape: Tree, problem: str, capsys: Captured) -> None:
     assert run(settings_of(**landscape)) == 2
     assert problem in capsys.readouterr().err
 
@@ -148,7 +148,7 @@ def test_a_report_replaces_an_earlier_one_and_nothing_else(bucket: Bucket, capsy
     assert bucket.listed() == ["run.html"]
 
 
-def test_reports_and_checkpoints_that_cannot_be_written_are_named_first_and_fail_no_run(
+def test_unwritable_reports_and_checkpoints_are_named_first_and_fail_no_run(
     bucket: Bucket, capsys: Captured, keys: Path
 ) -> None:
     log = {"key": str(keys / PRIVATE_KEY), "after_run": [{"file": bucket.url("kept/")}]}
@@ -177,7 +177,7 @@ def check(bucket: Bucket, keys: Path) -> int:
     return main(["landscape", "log", "check", "-d", "audit.db", "--against", "kept.checkpoint", "--key", public])
 
 
-def test_a_checkpoint_replaces_the_one_before_unless_the_log_was_put_back(
+def test_a_checkpoint_replaces_the_earlier_one_unless_the_log_was_restored(
     bucket: Bucket, logged: Tree, keys: Path, capsys: Captured
 ) -> None:
     assert run(logged) == 0
@@ -200,7 +200,7 @@ def test_a_checkpoint_replaces_the_one_before_unless_the_log_was_put_back(
     assert bucket.get("log.checkpoint") == second
 
 
-def test_what_is_no_checkpoint_is_not_written_over(bucket: Bucket, logged: Tree, capsys: Captured) -> None:
+def test_an_object_that_is_not_a_checkpoint_is_not_overwritten(bucket: Bucket, logged: Tree, capsys: Captured) -> None:
     problems = {"foreign": "expected a signed note", "large": "is too large for a checkpoint"}
     for key in problems:
         bucket.put(key, "x" * (300 << 10 if key == "large" else 1))

@@ -130,7 +130,7 @@ def test_with_auto_migrate_on_postgresql_the_run_asks_for_a_backup(
     assert read_files(project) == before
 
 
-def test_with_auto_migrate_a_new_database_is_made(project: Path, capsys: Captured) -> None:
+def test_with_auto_migrate_a_new_database_is_created(project: Path, capsys: Captured) -> None:
     auto_migrate(project)
     (project / "runs" / "audit.db").unlink()
     assert main(RUN) == 0

@@ -143,7 +143,7 @@ def test_an_unknown_placeholder_is_a_problem(capsys: Captured, tree: Tree) -> No
 
 
 @pytest.mark.parametrize("name", ["other.db-wal", ".out.csv.0123456789abcdef0123456789abcdef.partial"])
-def test_force_leaves_what_belongs_to_another_database_or_run(capsys: Captured, tree: Tree, name: str) -> None:
+def test_force_does_not_replace_files_of_another_database_or_run(capsys: Captured, tree: Tree, name: str) -> None:
     open_elsewhere = sqlite3.connect("other.db", isolation_level=None)
     open_elsewhere.execute("PRAGMA journal_mode = WAL")
     open_elsewhere.execute("CREATE TABLE t (a)")

@@ -102,7 +102,7 @@ def test_the_graph_is_drawn_for_mermaid(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == (MERMAID, "settings.yaml: valid\n")
 
 
-def test_the_graph_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_graph_contains_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     Path("settings.yaml").write_text(SETTINGS.replace("name: meet", 'name: "m\\e[31m\\u202e\\u0085t"'))
     assert main(["validate", "-s", "settings.yaml", "--graph", "mermaid"]) == 0
     assert capsys.readouterr().out == MERMAID.replace("coalesce meet", r"coalesce m\x1b[31m\u202e\x85t")
@@ -168,7 +168,7 @@ def test_the_graph_is_drawn_as_a_picture_with_the_names_of_steps(capsys: pytest.
         ),
     ],
 )
-def test_the_plan_says_what_the_settings_say(old: str, new: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_agrees_with_the_settings(old: str, new: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert old in SETTINGS
     Path("settings.yaml").write_text(SETTINGS.replace(old, new))
     assert main(["validate", "-s", "settings.yaml"]) == 0

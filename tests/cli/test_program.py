@@ -88,7 +88,9 @@ def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     "arguments", [["rum"], ["run", "one"], ["run", "--settings"], ["run", "-s", "x", "--frce"], ["plugins", "lst"]]
 )
-def test_wrong_usage_ends_with_2_and_a_message(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_ends_with_exit_code_2_and_a_message(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     output, errors = capsys.readouterr()
     assert output == ""
@@ -120,7 +122,7 @@ def test_run_without_execute_shows_the_plan_and_writes_nothing(
     assert read_tree(project) == before
 
 
-def test_the_plan_for_programs_has_nodes_and_edges(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_plan_has_nodes_and_edges(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-s", settings, "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert [(node["type"], node["name"], node["plugin"]) for node in plan["nodes"]] == [
@@ -161,7 +163,7 @@ def test_the_example_runs_and_runs_again(project: Path, settings: str, capsys: p
     assert records[-1]["record_type"] == "manifest"
 
 
-def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_can_be_printed_as_json(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-s", settings, "-x", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert re.fullmatch(ID, summary.pop("run_id"))
@@ -253,7 +255,7 @@ def test_a_broken_plugin_package_is_named(
     assert capsys.readouterr() == ("", "error: plugin 'extra' of extra-package cannot be loaded: ImportError: x\n")
 
 
-def test_a_run_that_fails_ends_with_1_and_says_what_was_recorded(
+def test_a_failed_run_ends_with_exit_code_1_and_says_what_was_recorded(
     project: Path, settings: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / EXAMPLE / "input.csv").write_text('id,name,category,amount\n1,"x\n')

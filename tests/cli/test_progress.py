@@ -72,7 +72,7 @@ def test_a_duration_is_hours_minutes_and_seconds(seconds: float, text: str) -> N
     assert duration(seconds) == text
 
 
-def test_the_clock_of_a_stage_goes_on_until_it_ends(watch: FakeClock) -> None:
+def test_the_clock_of_a_stage_runs_until_it_ends(watch: FakeClock) -> None:
     it = make_stage(watch)
     watch.now += 5
     assert it.elapsed == 5
@@ -112,7 +112,7 @@ def test_without_a_total_the_remaining_time_is_unknown(watch: FakeClock) -> None
     assert (it.fraction, it.remaining, it.as_line()) == (None, None, "rows: 0:00:02")
 
 
-def test_a_stage_as_a_line(watch: FakeClock) -> None:
+def test_a_stage_is_printed_as_a_line(watch: FakeClock) -> None:
     it = make_stage(watch)
     assert it.as_line() == "rows: 0:00:00"
     it.update(0.25, 1.0, ["1,000", "10/s"])
@@ -131,7 +131,7 @@ def draw(width: int, *stages: Stage) -> list[str]:
     return file.getvalue().splitlines()
 
 
-def test_no_time_is_estimated_from_a_moment(watch: FakeClock) -> None:
+def test_no_time_is_estimated_before_enough_has_passed(watch: FakeClock) -> None:
     it = Stage(name="seal", total=280_100, clock=watch)
     it.update(1)
     watch.now += 0.01
@@ -311,7 +311,7 @@ TOLD = {
 
 
 @pytest.mark.usefixtures("own_directory")
-def test_every_command_tells_how_many_records_it_has_read(
+def test_every_command_shows_how_many_records_it_has_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: dict[str, tuple[int | None, list[int]]] = {}
@@ -346,7 +346,7 @@ def run_small(capsys: pytest.CaptureFixture[str], *options: str) -> str:
 
 @pytest.mark.usefixtures("frequent_lines", "own_directory")
 @pytest.mark.parametrize("how", ["option", "environment"])
-def test_the_program_switches_progress_off(
+def test_progress_can_be_switched_off_by_an_option_or_the_environment(
     how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if how == "environment":

@@ -194,9 +194,7 @@ def ask_the_older_way(url: str) -> None:
         recorder.find_call_by_request_hash(told.run_id, CallType.HTTP, "0" * 64)
 
 
-def test_no_command_reads_a_big_table_from_end_to_end(
-    settings: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_command_scans_a_large_table(settings: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record_other_runs(database_url)
     with planned() as plans:
         work_with_all_commands(settings, database_url, monkeypatch)

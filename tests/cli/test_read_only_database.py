@@ -102,7 +102,7 @@ def test_a_reader_needs_write_access_to_neither_the_file_nor_its_directory(
     assert codes == [0], errors
 
 
-def test_an_empty_log_does_no_harm(database: Path, tmp_path: Path) -> None:
+def test_an_empty_log_is_harmless(database: Path, tmp_path: Path) -> None:
     database.parent.chmod(0o755)
     Path(f"{database}-wal").touch()
     make_read_only(database)

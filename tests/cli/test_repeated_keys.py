@@ -82,7 +82,7 @@ def test_a_repeated_key_is_neither_printed_nor_written(
     assert KEY[:8] not in everything
 
 
-def test_a_rotated_key_changes_no_comparison(
+def test_a_rotated_key_does_not_affect_comparisons(
     own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ELSPETH_ALLOW_RAW_SECRETS", "true")

@@ -130,7 +130,7 @@ def test_answers_of_a_server_are_replayed_and_verified(database_url: str, capsys
     assert written == b'{"id": "0", "n": 0}\n{"id": "1", "n": 1}\n'
 
 
-def test_the_summary_names_the_first_rows(capsys: Captured) -> None:
+def test_the_summary_names_the_first_differing_rows(capsys: Captured) -> None:
     database = "sqlite:///audit.db"
     with llm_server(
         *(answer(0) for _ in range(12)),

@@ -78,7 +78,7 @@ SOURCES: list[tuple[str, dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("plugin", "options", "problem"), SOURCES)
-def test_a_missing_input_is_a_warning_and_stops_a_run_before_anything_is_made(
+def test_a_missing_input_is_a_warning_and_stops_a_run_before_it_begins(
     capsys: Captured, plugin: str, options: dict[str, str], problem: str
 ) -> None:
     settings = write_settings(plugin, **options)

@@ -54,7 +54,7 @@ def test_every_run_leaves_a_report_of_its_own(settings: Settings, capsys: Captur
         assert f"<title>Run {run_id}</title>" in Path(f"reports/{run_id}.html").read_text(encoding="utf-8")
 
 
-def test_the_settings_say_what_a_report_holds(settings: Settings) -> None:
+def test_the_settings_decide_what_a_report_holds(settings: Settings) -> None:
     settings["landscape"]["report"] = {"path": "report.html", "embed": "none"}
     assert run(settings) == 0
     assert "This page holds none of the" in Path("report.html").read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def test_a_run_that_fails_leaves_a_report(settings: Settings, capsys: Captured) 
     assert name.removesuffix(".html") in errors
 
 
-def test_a_run_that_is_interrupted_leaves_its_report_when_it_was_resumed(
+def test_an_interrupted_run_leaves_its_report_when_it_is_resumed(
     settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings["checkpoint"] = {"frequency": "every_row"}
@@ -129,7 +129,7 @@ def test_a_report_that_fails_is_logged(settings: Settings, capsys: Captured, mon
         ("reports/", "reports/: names a directory, and the output is a file: leave the slash out"),
     ],
 )
-def test_a_path_that_a_report_may_not_have_is_found_before_the_run(
+def test_a_bad_path_for_a_report_is_found_before_the_run(
     settings: Settings, path: str, problem: str, capsys: Captured
 ) -> None:
     settings["landscape"]["report"]["path"] = path

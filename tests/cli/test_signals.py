@@ -73,7 +73,7 @@ def read_run() -> tuple[str, str, int]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_command_that_ignores_a_signal_goes_on_ignoring_it(number: signal.Signals) -> None:
+def test_an_ignored_signal_stays_ignored(number: signal.Signals) -> None:
     before = signal.signal(number, signal.SIG_IGN)
     try:
         with raise_signals(), note_signals() as request:
@@ -156,7 +156,7 @@ def drop_in_code_that_catches_everything(raise_it: Callable[[], object]) -> None
     "drop",
     [drop_in_a_destructor, drop_in_a_weak_reference, drop_in_a_library, drop_in_code_that_catches_everything],
 )
-def test_a_stop_that_was_dropped_is_raised_again(
+def test_a_stop_that_was_swallowed_is_raised_again(
     number: signal.Signals, drop: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> None:
@@ -169,7 +169,7 @@ def test_a_stop_that_was_dropped_is_raised_again(
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_second_signal_of_a_run_is_raised_again_if_dropped() -> None:
+def test_the_second_signal_of_a_run_is_raised_again_if_swallowed() -> None:
     def work() -> None:
         signal.raise_signal(signal.SIGINT)
         drop_in_a_destructor(lambda: signal.raise_signal(signal.SIGTERM))
@@ -221,7 +221,7 @@ def test_a_stop_that_causes_another_error_decides_the_exit_code(
     assert capsys.readouterr() == ("", f"{message}error: stopped by SIGTERM\n")
 
 
-def test_a_stop_that_the_command_library_takes_is_reported(
+def test_a_stop_that_the_command_library_catches_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
@@ -286,7 +286,7 @@ MOMENTS: list[object] = [
 
 @pytest.mark.parametrize(("number", "attempt"), MOMENTS)
 @pytest.mark.usefixtures("job")
-def test_a_process_stopped_at_any_moment_says_how_to_go_on(number: signal.Signals, attempt: int) -> None:
+def test_a_process_stopped_at_any_moment_says_how_to_resume(number: signal.Signals, attempt: int) -> None:
     write_rows(1000)
     moment = random.uniform(0.2, 1.1)  # noqa: S311  not secret
     run = ("run", "-s", "settings.yaml", "-x", "--no-dotenv")
@@ -363,7 +363,7 @@ def test_other_commands_leave_nothing_when_stopped(
 
 
 @pytest.mark.usefixtures("job")
-def test_a_run_whose_terminal_closes_can_go_on() -> None:
+def test_a_run_whose_terminal_closes_can_be_resumed() -> None:
     write_rows(1500)
     ours, theirs = pty.openpty()
     program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from elspeth.cli import run; run()"
@@ -380,7 +380,7 @@ def test_a_run_whose_terminal_closes_can_go_on() -> None:
     assert Path("out.csv").read_text() == Path("in.csv").read_text()
 
 
-def test_signals_are_for_the_command_and_not_for_its_workers() -> None:
+def test_signals_stop_the_command_and_not_its_workers() -> None:
     with start_workers(2, "os") as executor:
         assert executor is not None
         assert set(executor.map(signal.getsignal, SIGNALS)) == {signal.SIG_IGN}

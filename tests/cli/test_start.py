@@ -61,7 +61,7 @@ def test_only_the_plugins_that_settings_name_are_imported(tmp_path: Path) -> Non
     assert modules_of_validate(tmp_path, "{plugin: database, options: {url: 'sqlite:///out.db', table: t}}") >= database
 
 
-def test_a_run_that_signs_nothing_loads_no_clients_of_signing_services(tmp_path: Path) -> None:
+def test_an_unsigned_run_loads_no_clients_of_signing_services(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("amount\n1\n")
     settings = (
         SETTINGS.replace("> 10", "> '10'") % "{plugin: csv, options: {path: out.csv}}"

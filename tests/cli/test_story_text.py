@@ -65,7 +65,7 @@ ON = "on Linux, with elspeth 1.2, CPython 3.12"
         ),
     ],
 )
-def test_a_process_says_who_ran_what_where(process: RunProcess, text: str) -> None:
+def test_a_process_shows_who_ran_what_where(process: RunProcess, text: str) -> None:
     assert story_text._process_branch(process).label == text
 
 
@@ -85,7 +85,7 @@ def test_a_process_says_who_ran_what_where(process: RunProcess, text: str) -> No
         ),
     ],
 )
-def test_an_input_says_what_was_read(read: SourceInput, text: str) -> None:
+def test_an_input_shows_what_was_read(read: SourceInput, text: str) -> None:
     assert story_text._input_branch(read).label == text
 
 
@@ -94,7 +94,7 @@ def test_an_adopted_value_names_its_contents_by_their_hash() -> None:
     assert story_text._adopted_branch(value).label == "t [1] also had {}, contents 000000000000"
 
 
-def test_only_what_is_longer_is_shortened() -> None:
+def test_only_longer_texts_are_shortened() -> None:
     assert story_text._shorten("x" * 200) == "x" * 200
     assert story_text._shorten("x" * 201) == f"{'x' * 200}... (201 characters)"
     for number, shown in ((10, 10), (11, 11), (12, 11)):

@@ -57,7 +57,7 @@ def test_the_summary_says_how_many_rows_failed_and_why(capsys: pytest.CaptureFix
     ]
 
 
-def test_a_run_in_which_no_row_got_through_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_in_which_no_row_got_through_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     write("1,1\n2,2\n")
     problem = "no row got through: 2 of 2 rows failed or were quarantined"
     assert main(RUN) == 1
@@ -77,7 +77,7 @@ def test_a_run_in_which_no_row_got_through_ends_with_1(capsys: pytest.CaptureFix
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["completed", "completed"]
 
 
-def test_the_summary_for_programs_has_the_hashes_of_outputs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_summary_has_the_hashes_of_outputs(capsys: pytest.CaptureFixture[str]) -> None:
     write("1\n2\n")
     assert main([*RUN, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
@@ -136,7 +136,7 @@ ALWAYS = ["run", "took", "rows in", "failed", "quarantined", "audit database"]
         ),
     ],
 )
-def test_the_summary_says_what_there_was(facts: dict[str, Any], lines: list[tuple[str, str]]) -> None:
+def test_the_summary_lists_only_what_there_was(facts: dict[str, Any], lines: list[tuple[str, str]]) -> None:
     result = RunResult(run_id="r", rows=12, rows_by_sink={}, arrived=12, failed=0, quarantined=0, **facts)
     report = cast("RunReport", SimpleNamespace(place=None))
     told = [*_summary_lines(result, "db", 60.0, None, report)]

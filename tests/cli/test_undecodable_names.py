@@ -38,7 +38,7 @@ def database(own_directory: Path) -> Path:
         ("explain", "--run", "latest", "--row", "0"),
     ],
 )
-def test_a_database_is_refused(capsys: Captured, name: str, command: tuple[str, ...]) -> None:
+def test_an_undecodable_name_of_a_database_is_refused(capsys: Captured, name: str, command: tuple[str, ...]) -> None:
     assert main([*command, "-d", name]) == 2
     shown = name.replace(NAME, r"\udcff")
     assert capsys.readouterr() == ("", f"error: --database: the text '{shown}' is not UTF-8: use another name\n")
@@ -54,14 +54,14 @@ def test_a_database_is_refused(capsys: Captured, name: str, command: tuple[str, 
         (("prove", "bag", "row", NAME, "-o", "proof.json"), "ID"),
     ],
 )
-def test_an_identifier_is_refused(capsys: Captured, command: tuple[str, ...], option: str) -> None:
+def test_an_undecodable_identifier_is_refused(capsys: Captured, command: tuple[str, ...], option: str) -> None:
     assert main(["export", "latest", "-d", "audit.db", "-o", "bag", "--format", "bag"]) == 0
     capsys.readouterr()
     assert main(command) == 2
     assert capsys.readouterr() == ("", f"error: {option}: the text '\\udcff' is not UTF-8: use another name\n")
 
 
-def test_outputs_may_have_such_names(capsys: Captured) -> None:
+def test_outputs_may_have_undecodable_names(capsys: Captured) -> None:
     assert main(["export", "latest", "-d", "audit.db", "-o", f"{NAME}.jsonl"]) == 0
     assert r"\udcff.jsonl" in capsys.readouterr().out
     assert main(["verify", f"{NAME}.jsonl"]) == 1

@@ -129,7 +129,7 @@ def test_an_unusable_database_is_reported_in_one_line(make: object, command: str
 
 
 @pytest.mark.parametrize("make", NOT_READABLE)
-def test_its_status_and_check_say_the_same(make: object, capsys: Captured) -> None:
+def test_status_and_check_report_an_unusable_database(make: object, capsys: Captured) -> None:
     assert callable(make)
     make()
     with untouched(Path("x.db")):
@@ -154,7 +154,7 @@ def test_its_status_and_check_say_the_same(make: object, capsys: Captured) -> No
         ),
     ],
 )
-def test_databases_that_are_not_supported(
+def test_unsupported_databases_are_refused(
     command: str, database: str, message: str, capsys: Captured, tmp_path: Path
 ) -> None:
     said = f"error: {message.format(directory=tmp_path)}\n"
@@ -171,7 +171,7 @@ def test_an_unreachable_server_is_reported(command: str, capsys: Captured) -> No
 
 
 @pytest.mark.parametrize("command", ["status", "runs", "check", "migrate"])
-def test_a_locked_database(command: str, old: Path, capsys: Captured) -> None:
+def test_a_locked_database_is_reported(command: str, old: Path, capsys: Captured) -> None:
     with closing(sqlite3.connect(old, isolation_level=None)) as connection, untouched(old):
         connection.execute("BEGIN EXCLUSIVE")
         said = run_landscape(capsys, command, "-d", "old.db")

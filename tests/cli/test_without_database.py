@@ -16,7 +16,7 @@ landscape: {enabled: false, url: "sqlite:///audit.db"}
 """
 
 
-def test_a_run_without_an_audit_database_writes_its_outputs_only(
+def test_a_run_without_an_audit_database_only_writes_its_outputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

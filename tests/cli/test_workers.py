@@ -48,7 +48,7 @@ def write_rows(count: int) -> str:
     return "id,twice\n" + "".join(f"{number},{number}{number}\n" for number in range(count))
 
 
-def test_workers_are_processes_that_are_stopped_whatever_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_can_be_stopped_whatever_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = ProcessWorkers(1, "elspeth.engine.workshop")
     monkeypatch.setenv("NAMED_LATER", "here")  # the process that forks workers is there already
     assert workers.submit(os.getenv, "NAMED_LATER").result() == "here"
@@ -58,7 +58,7 @@ def test_workers_are_processes_that_are_stopped_whatever_they_do(monkeypatch: py
     assert endless.cancelled() or isinstance(endless.exception(), BrokenExecutor)
 
 
-def test_workers_start_meanwhile_if_there_is_more_than_little_to_do() -> None:
+def test_workers_only_start_if_there_is_enough_to_do() -> None:
     with start_workers(2, "os") as workers:
         assert workers is not None
         assert not any(workers.start_meanwhile() for _ in range(8))
@@ -68,7 +68,7 @@ def test_workers_start_meanwhile_if_there_is_more_than_little_to_do() -> None:
         assert workers.submit(os.getpid).result() in workers_of(os.getpid())
 
 
-def test_what_a_killed_command_had_in_files_is_removed_by_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_a_killed_command_are_removed_by_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     # The directory has a socket, too, whose path must be short.
     with tempfile.TemporaryDirectory(prefix="w") as directory:
         monkeypatch.setenv("TMPDIR", directory)
@@ -90,7 +90,7 @@ def kill_a_command_with_files(directory: Path) -> None:
         time.sleep(0.01)
 
 
-def test_workers_without_a_place_for_their_socket_are_one_problem(
+def test_workers_without_a_directory_for_their_socket_give_one_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def bind() -> None:
@@ -141,7 +141,7 @@ def find_worker(pid: int, besides: int = 0) -> int:
     return found[-1]
 
 
-def test_a_run_goes_on_with_another_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_can_be_resumed_with_another_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = write_rows(40)
     counts: list[int] = []
 

@@ -25,7 +25,7 @@ def faults(expression: str) -> list[Fault]:
         "CASE WHEN old.text IS NULL THEN 0 ELSE 1 END",
     ],
 )
-def test_an_expression_over_the_old_tables(expression: str) -> None:
+def test_an_expression_refers_to_the_old_tables(expression: str) -> None:
     assert faults(expression) == []
 
 
@@ -43,11 +43,11 @@ def test_an_expression_over_the_old_tables(expression: str) -> None:
         ("max(old.text", 'near "FROM": syntax error'),
     ],
 )
-def test_an_expression_that_cannot_be_read(expression: str, problem: str) -> None:
+def test_an_expression_that_cannot_be_parsed_is_refused(expression: str, problem: str) -> None:
     message = f"backfill: {expression!r} is not an expression over the old row: {problem}"
     assert faults(expression) == [Fault(element="Note", member="length", message=message)]
 
 
-def test_a_backfill_of_a_renamed_table_is_over_its_old_name() -> None:
+def test_a_backfill_of_a_renamed_table_uses_its_old_name() -> None:
     new = table("memos", column("text", backfill="upper(old.text)"), renamed_from="notes")
     assert list(faults_of_backfills(OLD, snapshot(2, new), {})) == []

@@ -34,7 +34,9 @@ def name_of(case: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_case(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, update: bool) -> None:
+def test_a_case_generates_the_expected_files(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, update: bool
+) -> None:
     schema, output = copy_case(case, tmp_path), tmp_path / "generated"
     for path, content in {"docs/mine.md": b"Written before.\r\n", "tables.py": b"\xff"}.items():
         (output / path).parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def test_an_enum_column_of_many_values_takes_them_and_null() -> None:
     assert accepted(found, "a", singles(*values, "Open", "", 0, None)) == [(value,) for value in (*values, None)]
 
 
-def test_a_row_makes_no_table_of_the_values_of_an_enum() -> None:
+def test_checking_an_enum_builds_no_temporary_table() -> None:
     (check,) = checks(column(enum=enum("open", "done", "gone")))
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(f"CREATE TABLE t (a, CHECK ({check.condition}))")
@@ -80,7 +80,7 @@ def test_a_boolean_column_takes_zero_one_and_null() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [Kind.INTEGER, Kind.REAL])
-def test_bounds_are_included(kind: Kind, bounds: tuple[int | None, int | None], expected: list[int]) -> None:
+def test_bounds_are_inclusive(kind: Kind, bounds: tuple[int | None, int | None], expected: list[int]) -> None:
     found = checks(column(kind=kind, bounds=bounds))
     rows = [value for (value,) in accepted(found, "a", singles(-1, 0, 1, 9, 10, None))]
     assert rows == [*expected, None]
@@ -92,7 +92,7 @@ def test_a_column_without_rules_has_no_check(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c")])
-def test_exactly_one_column_is_present(names: tuple[str, ...]) -> None:
+def test_exactly_one_of_the_columns_must_be_present(names: tuple[str, ...]) -> None:
     found = checks(*map(column, names), exactly_one=(ExactlyOne(title="one", columns=names),))
     assert [check.name for check in found] == ["ck_t_one"]
     rows = list(product([None, "x"], repeat=len(names)))
@@ -122,7 +122,7 @@ def test_each_variant_demands_and_forbids_its_columns_and_leaves_the_rest() -> N
     ]
 
 
-def test_two_rules_of_one_name_are_both_kept() -> None:
+def test_two_rules_with_one_name_are_both_kept() -> None:
     """Keep both, so that the clash of names is noticed."""
     rule = ExactlyOne(title="a", columns=("b", "c"))
     found = checks(column("a", Kind.BOOLEAN), column("b"), column("c"), exactly_one=(rule,))
@@ -137,7 +137,7 @@ def test_two_rules_of_one_name_are_both_kept() -> None:
         (("run_id", "batch_id", "ordinal"), "fk_t_batch_id_ordinal"),
     ],
 )
-def test_a_foreign_key_is_named_after_what_tells_it_from_others(columns: tuple[str, ...], name: str) -> None:
+def test_a_foreign_key_is_named_after_its_distinguishing_columns(columns: tuple[str, ...], name: str) -> None:
     assert constraints.foreign_key_name("t", columns) == name
 
 

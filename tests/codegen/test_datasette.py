@@ -62,7 +62,7 @@ def named_audit(database: Path, directory: Path) -> Path:
     return path
 
 
-def test_every_canned_query_answers(errors: Path) -> None:
+def test_every_canned_query_runs(errors: Path) -> None:
     assert set(QUERIES) == {path.stem for path in (Path(__file__).parents[2] / "codegen" / "queries").iterdir()}
     for name, query in QUERIES.items():
         assert ask(errors, name, **dict.fromkeys(query.get("params", []), "")) != [], name
@@ -110,7 +110,7 @@ def test_the_runs_of_a_file_are_found_by_its_hash(errors: Path) -> None:
     assert ask(errors, "runs_of_a_file", content_hash="0" * 64) == []
 
 
-def test_errors_that_are_no_json_are_counted_as_they_are(tmp_path: Path) -> None:
+def test_errors_that_are_not_json_are_counted_as_text(tmp_path: Path) -> None:
     with LandscapeDB(f"sqlite:///{tmp_path / 'run.db'}") as db:
         recorded(db, rich_run())
     path = named_audit(tmp_path / "run.db", tmp_path)

@@ -85,7 +85,7 @@ def test_the_check_changes_nothing(generated: Path) -> None:
     assert tree(generated) == before
 
 
-def test_generating_mends_all_of_it_and_says_so(generated: Path, capsys: Said) -> None:
+def test_generating_repairs_all_differences_and_reports_them(generated: Path, capsys: Said) -> None:
     (generated / "elspeth_schema" / "old.py").touch()
     (generated / "elspeth_schema" / "tables.py").write_text("")
     (generated / "elspeth_schema" / "py.typed").unlink()
@@ -98,14 +98,14 @@ def test_generating_mends_all_of_it_and_says_so(generated: Path, capsys: Said) -
     assert tree(generated) == tree(CASE / "expected")
 
 
-def test_what_python_leaves_behind_is_no_orphan(generated: Path) -> None:
+def test_pythons_caches_are_not_orphans(generated: Path) -> None:
     cache = generated / "elspeth_schema" / "__pycache__"
     cache.mkdir(exist_ok=True)
     (cache / "tables.cpython-311.pyc").touch()
     assert run("--check", output=generated) == 0
 
 
-def test_a_missing_schema_is_one_message(tmp_path: Path, capsys: Said) -> None:
+def test_a_missing_schema_gives_one_message(tmp_path: Path, capsys: Said) -> None:
     assert main(["--schema", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "generated")]) == 1
     assert capsys.readouterr().err == "none.yaml: does not exist\n"
     assert tree(tmp_path) == {}
@@ -125,5 +125,5 @@ def writes(path: Path) -> set[str]:
     return called & WRITING | {name for name in imported if name.split(".")[0] in WRITING_MODULES}
 
 
-def test_one_module_of_codegen_writes_files() -> None:
+def test_only_one_module_of_codegen_writes_files() -> None:
     assert [path.name for path in sorted(CODEGEN.rglob("*.py")) if writes(path)] == ["writer.py"]

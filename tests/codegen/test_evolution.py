@@ -21,7 +21,7 @@ def fault(member: str | None, message: str, element: str = "Note") -> Fault:
 GONE = "the column is gone, and its values with it; keep it, or give its new name's slot renamed_from"
 
 
-def test_a_dropped_table() -> None:
+def test_a_dropped_table_is_refused() -> None:
     assert faults(table("notes"), table("remarks")) == [
         fault(
             None,
@@ -31,13 +31,13 @@ def test_a_dropped_table() -> None:
     ]
 
 
-def test_dropped_columns_in_their_order() -> None:
+def test_dropped_columns_are_refused_in_their_order() -> None:
     old = table("notes", column("b"), column("a"))
     assert faults(old, table("notes")) == [fault("b", GONE), fault("a", GONE)]
 
 
 @pytest.mark.parametrize("old", [(), (column("text"),)])
-def test_a_required_column_without_a_backfill(old: tuple[()]) -> None:
+def test_a_required_column_without_a_backfill_is_refused(old: tuple[()]) -> None:
     assert faults(table("notes", *old), table("notes", column("text", nullable=False))) == [
         fault("text", "is required, but rows of older databases may have no value: give a backfill")
     ]
@@ -56,7 +56,7 @@ def test_a_required_column_without_a_backfill(old: tuple[()]) -> None:
         ("timestamp", "string"),
     ],
 )
-def test_a_narrower_type(old: str, new: str) -> None:
+def test_a_narrower_type_is_refused(old: str, new: str) -> None:
     assert faults(table("notes", column("a", old)), table("notes", column("a", new))) == [
         fault("a", f"{new} cannot hold every value of {old}")
     ]
@@ -73,7 +73,7 @@ def test_a_narrower_type(old: str, new: str) -> None:
         ("float", "double"),
     ],
 )
-def test_a_wider_type_is_no_fault(old: str, new: str) -> None:
+def test_a_wider_type_is_accepted(old: str, new: str) -> None:
     assert faults(table("notes", column("a", old)), table("notes", column("a", new))) == []
 
 
@@ -93,11 +93,11 @@ CHOICE = column("a", values=("kept", "lost"))
         (TEXT, column("a", kind=Kind.JSON), "json cannot hold every value of text"),
     ],
 )
-def test_fewer_values_than_before(old: ColumnSnapshot, new: ColumnSnapshot, message: str) -> None:
+def test_accepting_fewer_values_is_refused(old: ColumnSnapshot, new: ColumnSnapshot, message: str) -> None:
     assert of_records(old, new) == [fault("a", message)]
 
 
-def test_bounds_where_there_were_none() -> None:
+def test_adding_bounds_is_refused() -> None:
     assert [each.message for each in of_records(column("a", "bigint"), NUMBER)] == [
         "records of older databases may have values below 0",
         "records of older databases may have values above 9",
@@ -119,20 +119,20 @@ def of_records(old: ColumnSnapshot, new: ColumnSnapshot) -> list[Fault]:
         (CHOICE, column("a", values=("kept",), backfill="NULLIF(old.a, 'lost')")),
     ],
 )
-def test_more_values_than_before_or_a_backfill_is_no_fault(old: ColumnSnapshot, new: ColumnSnapshot) -> None:
+def test_accepting_more_values_or_adding_a_backfill_is_no_fault(old: ColumnSnapshot, new: ColumnSnapshot) -> None:
     assert of_records(old, new) == []
 
 
-def test_what_was_valid_before_there_were_exports_is_not_known() -> None:
+def test_tables_that_were_not_exported_are_not_compared() -> None:
     assert faults(table("notes", TEXT), table("notes", CHOICE, record_type="note")) == []
 
 
-def test_a_narrower_type_with_a_backfill_says_where_values_come_from() -> None:
+def test_a_narrower_type_with_a_backfill_is_accepted() -> None:
     new = column("a", "bigint", backfill="CAST(old.a AS BIGINT)")
     assert faults(table("notes", column("a")), table("notes", new)) == []
 
 
-def test_a_column_renamed_from_nothing() -> None:
+def test_a_column_renamed_from_an_unknown_column_is_refused() -> None:
     old = table("notes", column("text"))
     assert faults(old, table("notes", column("body", renamed_from="txt"))) == [
         fault("body", "renamed_from: txt was not there; did you mean 'text'?"),
@@ -140,19 +140,19 @@ def test_a_column_renamed_from_nothing() -> None:
     ]
 
 
-def test_a_column_renamed_from_one_that_is_still_there() -> None:
+def test_a_column_renamed_from_an_existing_column_is_refused() -> None:
     old = table("notes", column("text"))
     new = table("notes", column("text"), column("body", renamed_from="text"))
     assert faults(old, new) == [fault("body", "renamed_from: text is still there, so its values would be there twice")]
 
 
-def test_a_table_renamed_from_nothing() -> None:
+def test_a_table_renamed_from_an_unknown_table_is_refused() -> None:
     assert faults(table("notes"), table("notes"), table("remarks", renamed_from="comments")) == [
         fault(None, "renamed_from: comments was not there; known are notes", "Remark")
     ]
 
 
-def test_a_table_renamed_from_one_that_is_still_there() -> None:
+def test_a_table_renamed_from_an_existing_table_is_refused() -> None:
     assert faults(table("notes"), table("notes"), table("remarks", renamed_from="notes")) == [
         fault(None, "renamed_from: notes is still there, so its values would be there twice", "Remark")
     ]

@@ -38,7 +38,7 @@ def refusal(current: Snapshot, *, amend: bool = False) -> str:
 # -- what the schema adds --------------------------------------------------------------------------------------------
 
 
-def test_the_first_epoch_begins_a_history() -> None:
+def test_the_first_epoch_starts_a_history() -> None:
     assert with_current((), FIRST, amend=False, schema="landscape.yaml") == (FIRST,)
 
 
@@ -74,7 +74,7 @@ def test_a_version_that_does_not_fit_is_refused(current: Snapshot, message: str)
     assert refusal(current) == message
 
 
-def test_a_history_that_was_lost_is_asked_for() -> None:
+def test_a_lost_snapshot_is_requested() -> None:
     with pytest.raises(SchemaError) as caught:
         with_current((), SECOND, amend=False, schema="landscape.yaml")
     assert str(caught.value) == (
@@ -111,7 +111,7 @@ def test_amending_writes_the_newest_snapshot_again(tmp_path: Path, capsys: pytes
     assert main([*arguments, "--check"]) == 0
 
 
-def test_a_value_that_is_removed_from_the_projects_schema_is_refused(
+def test_an_enum_value_removed_from_the_projects_schema_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     schema = copy_project(tmp_path)
@@ -150,7 +150,7 @@ def history(model: Model) -> tuple[Snapshot, ...]:
     return (first, snapshot_of(model))
 
 
-def test_a_schema_that_tells_its_past_as_it_was(model: Model) -> None:
+def test_a_schema_that_describes_its_past_correctly_is_accepted(model: Model) -> None:
     assert list(disagreements(model, history(model))) == []
 
 
@@ -161,7 +161,7 @@ def with_column(model: Model, name: str, **changes: object) -> Model:
     return replace(model, tables=(replace(first, columns=columns), *others))
 
 
-def test_a_since_that_is_wrong(model: Model) -> None:
+def test_a_wrong_since_of_a_column_is_refused(model: Model) -> None:
     first = model.tables[0]
     for each in first.columns:
         wrong = with_column(model, each.name, since=3 - max(each.since, first.since))
@@ -171,14 +171,14 @@ def test_a_since_that_is_wrong(model: Model) -> None:
         assert found == [Fault(element=first.class_name, member=each.name, message=message)]
 
 
-def test_a_table_whose_since_is_wrong(model: Model) -> None:
+def test_a_wrong_since_of_a_table_is_refused(model: Model) -> None:
     first, *others = model.tables
     wrong = replace(model, tables=(replace(first, since=2), *others))
     message = "since: expected 1, the first epoch whose snapshot has it, got 2"
     assert list(disagreements(wrong, history(model))) == [Fault(element=first.class_name, member=None, message=message)]
 
 
-def test_a_backfill_that_was_changed_after_its_epoch(model: Model) -> None:
+def test_a_backfill_that_was_changed_after_its_epoch_is_refused(model: Model) -> None:
     first = model.tables[0]
     wrong = with_column(model, first.columns[0].name, backfill=((1, "'x'"),))
     message = "backfill: expected none as in the snapshots, got \"'x'\" for epoch 1"

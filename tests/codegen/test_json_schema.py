@@ -97,18 +97,18 @@ def test_a_record_with_explicit_nulls_is_valid() -> None:
         ("unknown", [], [1, None]),
     ],
 )
-def test_each_kind_of_column(column: str, taken: list[object], refused: list[object]) -> None:
+def test_each_kind_of_column_has_its_schema(column: str, taken: list[object], refused: list[object]) -> None:
     assert [value for value in taken if not valid("good_every_kind", {**SAMPLE, column: value})] == []
     assert [value for value in refused if valid("good_every_kind", {**SAMPLE, column: value})] == []
 
 
 @pytest.mark.parametrize("column", SAMPLE)
-def test_a_missing_column_is_refused_even_where_null_is_not(column: str) -> None:
+def test_a_missing_column_is_refused_even_if_null_is_accepted(column: str) -> None:
     record = {name: value for name, value in SAMPLE.items() if name != column}
     assert not valid("good_every_kind", record)
 
 
-def test_exactly_one_means_not_null() -> None:
+def test_exactly_one_of_the_columns_is_not_null() -> None:
     found = [
         ends for ends in product([None, "x"], repeat=2)
         if valid("good_exactly_one", {**STEP, "input_id": ends[0], "output_id": ends[1]})
@@ -132,5 +132,5 @@ def test_a_manifest_is_valid_whatever_the_tables(case: str) -> None:
 
 
 @pytest.mark.parametrize("key", MANIFEST)
-def test_a_manifest_lacks_nothing(key: str) -> None:
+def test_a_manifest_with_a_missing_member_is_refused(key: str) -> None:
     assert not valid("good_minimal", {name: value for name, value in MANIFEST.items() if name != key})

@@ -26,7 +26,7 @@ def test_the_table_has_a_line_for_each_known_database() -> None:
     ]
 
 
-def test_an_edit_of_the_table_is_shown_and_written_over(tmp_path: Path) -> None:
+def test_an_edit_of_the_table_is_shown_and_overwritten(tmp_path: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
     page = tmp_path / "upgrading.md"
     page.write_text(text.replace("| 2026-01-13 | 13 | 102 |", "| 2026-01-13 | 13 | 103 |"), encoding="utf-8")

@@ -25,7 +25,7 @@ def test_a_literal_evaluates_to_its_value(text: str) -> None:
 
 
 @given(values=st.lists(st.text()).map(tuple))
-def test_a_quoted_tuple_evaluates_to_the_names(values: tuple[str, ...]) -> None:
+def test_a_rendered_tuple_evaluates_to_the_names(values: tuple[str, ...]) -> None:
     assert ast.literal_eval(names.quoted_tuple(values)) == values
 
 
@@ -34,7 +34,7 @@ def test_a_quoted_tuple_evaluates_to_the_names(values: tuple[str, ...]) -> None:
 @example(text="ends with a \\", indent=4)
 @example(text='has """three""" quotes', indent=4)
 @example(text="word " * 60, indent=4)
-def test_a_docstring_says_the_text(text: str, indent: int) -> None:
+def test_a_docstring_has_the_given_text(text: str, indent: int) -> None:
     pad = " " * indent
     source = f'class A:\n{pad or " "}"""{names.docstring(text, indent)}"""'
     docstring = ast.get_docstring(ast.parse(source).body[0])  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ SELECTED = (
 
 
 @pytest.mark.thorough
-def test_after_both_recipes_only_what_is_left_to_do_fails(synthetic_epochs: SyntheticEpochs) -> None:
+def test_after_both_recipes_only_the_test_for_the_remaining_step_fails(synthetic_epochs: SyntheticEpochs) -> None:
     epoch = EPOCH + 2
     project = synthetic_epochs.project(epoch)
     for name in ("src", "codegen", "tests", "docs", "examples", "pyproject.toml"):

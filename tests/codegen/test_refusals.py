@@ -33,13 +33,13 @@ def generate(schema: Path) -> int:
     return main(["--schema", str(schema), "--output", str(schema.parent.parent / "generated")])
 
 
-def test_the_schema_from_which_they_differ_is_accepted(tmp_path: Path, capsys: Said) -> None:
+def test_the_base_schema_is_accepted(tmp_path: Path, capsys: Said) -> None:
     assert generate(copy_case(BASE, tmp_path)) == 0
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_is_wrong_is_said_and_nothing_is_written(name: str, tmp_path: Path, capsys: Said) -> None:
+def test_each_fault_has_its_message_and_nothing_is_written(name: str, tmp_path: Path, capsys: Said) -> None:
     refusal = REFUSALS[name]
     schema = copy_case(BASE, tmp_path)
     schema.write_text(apply_diff(refusal.get("diff", ""), schema.read_text(encoding="utf-8")), encoding="utf-8")
@@ -86,7 +86,7 @@ NO_HISTORY = (
     ],
     ids=["none", "gap", "cut short", "key misspelt"],
 )
-def test_a_history_that_cannot_be_read(
+def test_a_history_that_cannot_be_read_is_refused(
     snapshots: Mapping[str, str], message: str, tmp_path: Path, capsys: Said
 ) -> None:
     schema = copy_case(BASE, tmp_path)

@@ -70,7 +70,7 @@ def test_every_file_begins_with_the_three_header_lines() -> None:
         assert said == sorted(said)
 
 
-def test_one_file_says_the_hash_of_the_schema() -> None:
+def test_only_one_file_holds_the_hash_of_the_schema() -> None:
     model = load_model(CASES / "good_minimal" / "schema" / "landscape.yaml")
     history = (snapshot_of(model),)
     first, second = (render(model, Source(name="here", digest=digest), history) for digest in ("0", "1"))

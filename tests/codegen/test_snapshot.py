@@ -80,7 +80,7 @@ def test_a_snapshot_survives_being_written_and_read(snapshot: Snapshot) -> None:
 
 
 @given(snapshot=SNAPSHOTS)
-def test_a_column_or_constraint_is_one_line(snapshot: Snapshot) -> None:
+def test_each_column_and_constraint_takes_one_line(snapshot: Snapshot) -> None:
     parts = [
         part
         for table in snapshot.tables
@@ -91,7 +91,7 @@ def test_a_column_or_constraint_is_one_line(snapshot: Snapshot) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(HISTORY.glob("*.json")), ids=lambda path: path.stem)
-def test_a_file_of_the_history_is_what_would_be_written_today(path: Path) -> None:
+def test_each_kept_snapshot_has_the_format_of_today(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert format_snapshot(parse_snapshot(text)) == text
 

@@ -52,7 +52,7 @@ def guards(lifecycle: LifecycleSnapshot | None, engine: str) -> Guards:
     ],
     ids=["immutable", "open until final", "some columns later", "some columns at any time"],
 )
-def test_what_sqlite_refuses(lifecycle: LifecycleSnapshot, forbidden: str) -> None:
+def test_sqlite_refuses_forbidden_changes(lifecycle: LifecycleSnapshot, forbidden: str) -> None:
     kept = guards(lifecycle, "sqlite").kept
     assert kept["guard_jobs_update"] == (
         f"CREATE TRIGGER guard_jobs_update BEFORE UPDATE ON jobs{forbidden} BEGIN"
@@ -64,7 +64,7 @@ def test_what_sqlite_refuses(lifecycle: LifecycleSnapshot, forbidden: str) -> No
     )
 
 
-def test_what_postgresql_refuses() -> None:
+def test_postgresql_refuses_forbidden_changes() -> None:
     refuse = "RAISE EXCEPTION USING MESSAGE = {}, ERRCODE = 'integrity_constraint_violation';"
     deleted = refuse.format("'jobs: a record cannot be deleted'")
     changed = refuse.format("'jobs: a recorded value cannot be changed'")
@@ -80,7 +80,7 @@ def test_what_postgresql_refuses() -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_what_belongs_to_a_released_run_can_be_deleted(engine: str) -> None:
+def test_records_of_a_released_run_can_be_deleted(engine: str) -> None:
     tables = [
         replace(table("jobs", column("status")), lifecycle=IMMUTABLE, record_type="job"),
         replace(table("notes", column("text")), lifecycle=IMMUTABLE),

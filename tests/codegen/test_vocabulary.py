@@ -19,7 +19,7 @@ def test_the_guide_lists_every_term() -> None:
 
 
 @pytest.mark.parametrize(("name", "target"), MISPLACED)
-def test_a_term_is_refused_where_it_means_nothing(name: str, target: Target) -> None:
+def test_a_term_is_refused_where_it_has_no_meaning(name: str, target: Target) -> None:
     places = " and ".join(sorted(TERMS[name].targets))
     assert check_annotations({name: "x"}, target) == [f"annotation {name!r} is for {places}, not for {target}"]
 

@@ -98,7 +98,7 @@ TIME = "a datetime in UTC"
 
 
 @pytest.mark.parametrize("contract", VALID, ids=lambda contract: contract.__name__)
-def test_a_valid_record_is_made(contract: type[AuditRecord]) -> None:
+def test_a_valid_record_is_accepted(contract: type[AuditRecord]) -> None:
     record = contract(**VALID[contract])
     assert {name: getattr(record, name) for name in VALID[contract]} == VALID[contract]
 
@@ -159,7 +159,7 @@ def test_a_wrong_value_is_refused(contract: type[AuditRecord], field: str, value
     )
 
 
-def test_a_long_value_is_shown_in_part() -> None:
+def test_a_long_value_is_truncated_in_messages() -> None:
     with pytest.raises(AuditIntegrityError) as caught:
         Row(**{**VALID[Row], "source_data_ref": "x" * 257})
     assert str(caught.value) == (
@@ -197,7 +197,7 @@ def test_an_open_state_has_no_output() -> None:
         NodeStateOpen(**VALID[NodeStateOpen], output_hash=HASH)  # type: ignore[call-arg]
 
 
-def test_a_record_does_not_change() -> None:
+def test_a_record_is_immutable() -> None:
     run = Run(**VALID[Run])
     with pytest.raises(dataclasses.FrozenInstanceError):
         run.status = RunStatus.FAILED  # type: ignore[misc]

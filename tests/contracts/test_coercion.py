@@ -40,7 +40,7 @@ PLUS_ONE = dt.timezone(dt.timedelta(hours=1))
         ("bool", 0, False),
     ],
 )
-def test_values_become_the_type(field_type: str, value: object, expected: object) -> None:
+def test_values_are_coerced_to_the_type(field_type: str, value: object, expected: object) -> None:
     found = coercion_to(field_type)(value)
     assert (repr(found), type(found)) == (repr(expected), type(expected))
 
@@ -92,7 +92,7 @@ def test_values_become_the_type(field_type: str, value: object, expected: object
         ("str", dt.date(2026, 3, 1), "expected text, got a date"),
     ],
 )
-def test_what_is_not_exactly_of_the_type_is_refused(field_type: str, value: object, message: str) -> None:
+def test_values_that_cannot_be_represented_exactly_are_refused(field_type: str, value: object, message: str) -> None:
     with pytest.raises(MisfitError) as caught:
         coercion_to(field_type)(value)
     assert str(caught.value) == message
@@ -109,7 +109,7 @@ def test_what_is_not_exactly_of_the_type_is_refused(field_type: str, value: obje
         (dt.date(2026, 3, 1), "2026-03-01"),
     ],
 )
-def test_values_of_one_piece_have_a_text(value: object, text: str) -> None:
+def test_scalar_values_have_a_text(value: object, text: str) -> None:
     assert written(value) == text
 
 

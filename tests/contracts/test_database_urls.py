@@ -57,7 +57,7 @@ EXPECTED_URL = "expected a SQLAlchemy URL such as sqlite:///PATH or postgresql+p
         ("landscape.db", "landscape.db"),
     ],
 )
-def test_what_may_be_secret_is_masked_and_nothing_else(text: str, shown: str) -> None:
+def test_only_possible_secrets_are_masked(text: str, shown: str) -> None:
     assert mask_database_url(text) == shown
 
 
@@ -93,11 +93,11 @@ def test_a_mask_gets_the_secrets_without_percent_encoding() -> None:
         ),
     ],
 )
-def test_a_url_that_is_ambiguous_or_none_is_refused_without_its_secrets(text: str, problem: str | None) -> None:
+def test_an_ambiguous_or_invalid_url_is_refused_without_showing_secrets(text: str, problem: str | None) -> None:
     assert database_url_problem(text) == problem
 
 
-def test_the_message_of_a_driver_does_not_tell_the_secrets_that_it_was_given() -> None:
+def test_the_message_of_a_driver_does_not_reveal_secrets() -> None:
     url = f"{URL}u:p%40ss word@h/db?options=-csecret&passfile=abc"
     message = "invalid: p@ss word, -csecret, abc"
     assert hide_secrets_of(url, message) == "invalid: ***, ***, abc"
@@ -112,12 +112,12 @@ def test_the_message_of_a_driver_does_not_tell_the_secrets_that_it_was_given() -
         (f"{URL}h/db?options=b&options=a", f"{URL}u:x@h/db?options=a&sslmode=require&options=b"),
     ],
 )
-def test_a_database_of_a_server_is_known_by_what_leads_to_it(text: str, same: str) -> None:
+def test_a_server_database_is_identified_by_host_port_and_name(text: str, same: str) -> None:
     assert database_server(text) == database_server(same) != database_server(f"{URL}h/other")
 
 
 @pytest.mark.parametrize("text", ["sqlite:///db", "sqlite+pysqlite:///db", "db"])
-def test_a_file_is_no_database_of_a_server(text: str) -> None:
+def test_a_file_is_not_a_server_database(text: str) -> None:
     assert database_server(text) is None
 
 
@@ -135,7 +135,7 @@ def test_credentials_do_not_tell_databases_apart(other: str) -> None:
 
 
 @pytest.mark.parametrize("other", [f"{URL}u:secret@g/db", f"{URL}u:secret@h/dc", f"{URL}u:secret@h/db?sslmode=require"])
-def test_all_else_tells_databases_apart(other: str) -> None:
+def test_everything_else_tells_databases_apart(other: str) -> None:
     assert without_credentials(other) != without_credentials(f"{URL}u:secret@h/db")
 
 
@@ -195,7 +195,7 @@ def test_sqlalchemy_finds_no_other_secrets(scheme: str, rest: str) -> None:
 
 
 @given(TEXTS)
-def test_what_sqlalchemy_refuses_is_refused(text: str) -> None:
+def test_a_url_that_sqlalchemy_refuses_is_refused(text: str) -> None:
     try:
         make_url(text)
     except (ArgumentError, ValueError):

@@ -27,11 +27,11 @@ from elspeth.contracts.plugins import Dataset, file_dataset, table_dataset
         ("https://user:password@example.org/orders.csv?sig=abc", "https://example.org", "orders.csv"),
     ],
 )
-def test_a_file_or_object_has_the_name_of_the_rules(path: str, namespace: str, name: str) -> None:
+def test_a_file_or_object_is_named_by_the_rules_of_openlineage(path: str, namespace: str, name: str) -> None:
     assert file_dataset(path) == Dataset(namespace=namespace, name=name)
 
 
-def test_a_relative_path_begins_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert file_dataset(Path("in") / "orders.csv") == Dataset(namespace="file", name=f"{tmp_path}/in/orders.csv")
 
@@ -56,7 +56,7 @@ def test_a_relative_path_begins_in_the_working_directory(tmp_path: Path, monkeyp
         ("sqlite:///file:/data/shop.db?uri=true", "orders", "file", "/data/shop.db#orders"),
     ],
 )
-def test_a_table_has_the_name_of_the_rules(url: str, table: str, namespace: str, name: str) -> None:
+def test_a_table_is_named_by_the_rules_of_openlineage(url: str, table: str, namespace: str, name: str) -> None:
     assert table_dataset(make_url(url), table) == Dataset(namespace=namespace, name=name)
 
 

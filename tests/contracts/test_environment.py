@@ -19,13 +19,13 @@ def packages_to_install(*paths: Path) -> set[str]:
     return {name for path in paths for name in COMMAND.findall(path.read_text(encoding="utf-8"))}
 
 
-def test_a_missing_package_is_installed_from_a_checkout() -> None:
+def test_a_missing_package_is_to_be_installed_from_a_checkout() -> None:
     expected = "needs nosuch, which is not installed: in a checkout of elspeth, pip install '.[llm]'"
     assert missing_package("nosuch", "llm") == expected
     assert missing_package("json", "llm") is None
 
 
-def test_nothing_is_installed_by_a_name_that_others_could_take() -> None:
+def test_no_page_installs_by_a_name_that_others_could_register() -> None:
     """The name is not registered in any package index."""
     documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
     allowed = {".", "nox[uv]", "datasette", "./examples/plugin_package", *(f".[{extra}]" for extra in EXTRAS)}
@@ -33,7 +33,7 @@ def test_nothing_is_installed_by_a_name_that_others_could_take() -> None:
     assert {name for name in named if not name.startswith("/")} == set()  # others are directories
 
 
-def test_one_function_says_how_to_install_an_extra() -> None:
+def test_only_one_function_says_how_to_install_an_extra() -> None:
     """Only the rooms of evidence and outputs repeat it."""
     sources = set((ROOT / "src").rglob("*.py"))
     function = ROOT / "src" / "elspeth" / "contracts" / "environment.py"

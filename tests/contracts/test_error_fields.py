@@ -21,6 +21,6 @@ def test_a_row_that_failed_before_keeps_its_error_fields() -> None:
     assert list(again)[len(once) :] == [f"{name}_" for name in ERROR_FIELDS]
 
 
-def test_one_field_of_such_a_name_renames_all_error_fields() -> None:
+def test_one_conflicting_field_renames_all_error_fields() -> None:
     row: RowData = {"error_line": 1, "error_row_": 2}
     assert list(add_error_fields(row, VALUES))[2:] == [f"{name}__" for name in ERROR_FIELDS]

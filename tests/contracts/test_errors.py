@@ -28,7 +28,7 @@ def raised_by(action: Callable[[], object]) -> Exception:
     raise AssertionError("nothing was raised")
 
 
-def test_a_message_that_promises_to_hold_no_value_is_kept() -> None:
+def test_a_message_that_promises_to_repeat_no_value_is_kept() -> None:
     errors = [RecordableError("why"), PluginError("why"), RowRejectedError("why"), CallError("why", is_retryable=True)]
     assert [recordable_message(error) for error in errors] == ["why"] * 4
 
@@ -39,7 +39,7 @@ def raise_deeply(depth: int) -> None:
     raise_deeply(depth - 1)
 
 
-def test_of_other_errors_the_last_places_in_foreign_code_are_kept() -> None:
+def test_other_errors_keep_the_last_places_in_foreign_code() -> None:
     place = r"tests\.contracts\.test_errors line \d+"
     assert re.fullmatch(rf"raised at {place}(, {place})+", recordable_message(raised_by(lambda: raise_deeply(1))))
     assert recordable_message(raised_by(lambda: raise_deeply(50))).count(" line ") == 3
@@ -80,7 +80,7 @@ def test_a_logger_gets_the_withheld_messages(caplog: pytest.LogCaptureFixture) -
         (f"SELECT CAST(X'ff' AS TEXT) || '{VALUE}'", f"OperationalError{MAY}"),
     ],
 )
-def test_what_sqlite_says_without_a_value_is_kept(statement: str, message: str) -> None:
+def test_sqlite_messages_without_values_are_kept(statement: str, message: str) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(
             "CREATE TABLE t (a INTEGER PRIMARY KEY CHECK (a > 0)); INSERT INTO t VALUES (1); CREATE TABLE u (a TEXT);"
@@ -106,7 +106,7 @@ def test_what_sqlite_says_without_a_value_is_kept(statement: str, message: str) 
         (f"DO $$ BEGIN RAISE EXCEPTION '%%', '{VALUE}'; END $$", "RaiseException (SQLSTATE P0001)"),
     ],
 )
-def test_what_postgresql_says_without_a_value_is_kept(postgresql_url: str, statement: str, message: str) -> None:
+def test_postgresql_messages_without_values_are_kept(postgresql_url: str, statement: str, message: str) -> None:
     engine = sa.create_engine(postgresql_url)
     with engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE t (a BIGINT PRIMARY KEY CHECK (a > 0)); INSERT INTO t VALUES (1)")
@@ -115,7 +115,7 @@ def test_what_postgresql_says_without_a_value_is_kept(postgresql_url: str, state
     assert recordable_message(error) == message
 
 
-def test_a_connection_that_fails_is_explained_and_a_value_that_the_client_refuses_is_not() -> None:
+def test_failed_connections_are_explained_but_refused_values_are_not() -> None:
     error = raised_by(lambda: psycopg.connect("host=/nowhere dbname=x"))
     assert driver_message(error).startswith("connection is bad: connection to server on socket")
     assert driver_message(psycopg.DataError(f"date too large: {VALUE}")) == f"DataError{MAY}"
@@ -141,5 +141,5 @@ KINDS = re.compile(
 
 
 @given(ANY)
-def test_the_kind_of_a_value_has_fixed_words_and_counts(value: object) -> None:
+def test_the_kind_of_a_value_is_described_in_fixed_words(value: object) -> None:
     assert KINDS.fullmatch(describe_kind(value))

@@ -26,13 +26,13 @@ Row = dict[str, object]
         ("1 > 2", {"a": 1}, []),
     ],
 )
-def test_only_what_decides_is_asked_for(condition: str, row: Row, asked: list[str]) -> None:
+def test_only_fields_that_decide_are_read(condition: str, row: Row, asked: list[str]) -> None:
     expression, noted = compile_expression(condition), NotedRow(row)
     assert expression.evaluate(noted) == expression.evaluate(row)
     assert [*noted.asked] == asked
 
 
-def test_whoever_looks_at_all_fields_asks_for_them() -> None:
+def test_iterating_over_a_row_reads_all_fields() -> None:
     noted = NotedRow({"a": 1, "b": 2})
     assert (len(noted), [*noted.asked]) == (2, [])
     assert dict(noted) == {"a": 1, "b": 2}

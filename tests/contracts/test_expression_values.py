@@ -81,7 +81,7 @@ ROW: dict[str, object] = {
         ("decimal('7.0', 0)", Decimal(7)),
     ],
 )
-def test_values(source: str, value: object) -> None:
+def test_expressions_have_the_expected_values(source: str, value: object) -> None:
     result = compile_expression(source).evaluate(ROW)
     assert (repr(result), type(result)) == (repr(value), type(value))
 
@@ -214,7 +214,7 @@ def test_an_expression_has_a_bounded_value_or_an_error_of_its_own(source: str, r
 
 
 @given(EXPRESSIONS, st.fixed_dictionaries({"a": CELLS, "b": CELLS}))
-def test_an_expression_says_the_same_each_time(source: str, row: dict[str, object]) -> None:
+def test_an_expression_is_deterministic(source: str, row: dict[str, object]) -> None:
     def evaluate() -> str:
         try:
             return repr(compile_expression(source).evaluate(row))

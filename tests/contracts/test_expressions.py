@@ -69,7 +69,7 @@ EXPRESSIONS = st.recursive(
 
 
 @given(EXPRESSIONS, st.integers(-100, 100), st.floats(-100, 100))
-def test_a_value_that_exists_is_pythons_own(source: str, x: int, y: float) -> None:
+def test_a_value_that_exists_equals_that_of_python(source: str, x: int, y: float) -> None:
     row = {"x": x, "y": y}
     try:
         result = compile_expression(source).evaluate(row)
@@ -224,7 +224,7 @@ ALLOWED += "functions such as len(row['f'])"
     ],
     ids=lambda text: text[:30],
 )
-def test_a_refusal_says_what_where_and_what_was_expected(source: str, message: str) -> None:
+def test_a_refusal_names_the_problem_its_place_and_the_expectation(source: str, message: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         compile_expression(source)
     assert str(caught.value) == message
@@ -318,7 +318,7 @@ def test_comparing_values_nested_too_deeply_is_an_evaluation_error() -> None:
         ("len(row['a'])", False),
     ],
 )
-def test_it_is_known_without_a_row_whether_a_condition_is_boolean(source: str, is_boolean: bool) -> None:
+def test_whether_a_condition_is_boolean_is_known_before_the_first_row(source: str, is_boolean: bool) -> None:
     assert compile_expression(source).is_boolean is is_boolean
 
 

@@ -53,7 +53,7 @@ def test_other_files_do_not_match(path: str, pattern: str) -> None:
     assert not matches_pattern(Path(path), pattern)
 
 
-def test_what_cannot_be_listed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_listed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(_: str) -> bool:
         raise PermissionError(13, "Permission denied")
 

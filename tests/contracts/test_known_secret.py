@@ -60,12 +60,12 @@ VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_siz
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_it_is_recognised_in_every_spelling(spelling: str) -> None:
+def test_a_secret_is_recognised_in_every_encoding(spelling: str) -> None:
     assert KnownSecret(SECRET).is_in(f"<{SPELLINGS[spelling](SECRET)}>")
 
 
 @given(secret=VISIBLE, spelling=st.sampled_from(sorted(SPELLINGS)), before=st.sampled_from(["", " ", "<", '"']))
-def test_any_secret_is_recognised_in_any_spelling(secret: str, spelling: str, before: str) -> None:
+def test_any_secret_is_recognised_in_any_encoding(secret: str, spelling: str, before: str) -> None:
     assert KnownSecret(secret).is_in(f"{before}{SPELLINGS[spelling](secret)}{before}")
 
 
@@ -74,7 +74,7 @@ KINDS = st.sampled_from(["unchanged", "URL", "JSON with all escaped", "base64", 
 
 
 @given(secret=WORDS, spelling=KINDS, data=st.data())
-def test_a_part_is_recognised_from_twelve_characters_on(secret: str, spelling: str, data: st.DataObject) -> None:
+def test_a_part_of_at_least_twelve_characters_is_recognised(secret: str, spelling: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(secret) - LEAST_PART))
     end = data.draw(st.integers(start + LEAST_PART, len(secret)))
     assert KnownSecret(secret).is_in(f"...{SPELLINGS[spelling](secret[start:end])}***")
@@ -89,7 +89,7 @@ def test_a_part_is_recognised_from_twelve_characters_on(secret: str, spelling: s
         ("sk-proj-0123456789abcdef", "0123456789"),
     ],
 )
-def test_ordinary_text_and_short_parts_are_not_taken_for_it(secret: str, text: str) -> None:
+def test_ordinary_text_and_short_parts_are_not_taken_for_a_secret(secret: str, text: str) -> None:
     assert not KnownSecret(secret).is_in(text)
 
 

@@ -6,7 +6,7 @@ from elspeth.contracts.enums import RoutingKind, RoutingMode
 from elspeth.contracts.routing import RoutingAction
 
 
-def test_a_decision_has_the_destinations_of_its_kind() -> None:
+def test_a_decision_has_as_many_destinations_as_its_kind_allows() -> None:
     assert RoutingAction.continue_().destinations == ()
     assert RoutingAction.route("true", reason={"rule": "x"}).destinations == ("true",)
     assert RoutingAction.fork_to_paths(["a", "b"]) == RoutingAction(
@@ -14,7 +14,7 @@ def test_a_decision_has_the_destinations_of_its_kind() -> None:
     )
 
 
-def test_the_reason_cannot_be_changed_afterwards() -> None:
+def test_the_reason_is_immutable() -> None:
     reason = {"rule": "x"}
     action = RoutingAction.route("true", reason=reason)
     reason["rule"] = "y"

@@ -20,7 +20,7 @@ def validator(mode: str, *fields: str) -> RowValidator:
     return RowValidator(SchemaConfig.from_dict({"mode": mode, "fields": list(fields)}))
 
 
-def test_a_dynamic_schema_leaves_the_row_alone() -> None:
+def test_a_dynamic_schema_leaves_the_row_unchanged() -> None:
     row: dict[str, object] = {"a": "1"}
     assert RowValidator(SchemaConfig.from_dict({"fields": "dynamic"})).validate(row) is row
 
@@ -61,7 +61,7 @@ def test_a_dynamic_schema_leaves_the_row_alone() -> None:
         ("any", None, None),
     ],
 )
-def test_values_become_the_declared_type(field: str, value: object, coerced: object) -> None:
+def test_values_are_coerced_to_the_declared_type(field: str, value: object, coerced: object) -> None:
     row: dict[str, object] = {"x": value, "more": "kept"}
     result = validator("free", f"x: {field}").validate(row)
     assert result == {"x": coerced, "more": "kept"}
@@ -103,7 +103,7 @@ def test_values_become_the_declared_type(field: str, value: object, coerced: obj
         ("str", None, "text, got null"),
     ],
 )
-def test_what_does_not_fit_is_refused(field: str, value: object, expected: str) -> None:
+def test_values_that_do_not_fit_are_refused(field: str, value: object, expected: str) -> None:
     with pytest.raises(SchemaViolationError) as caught:
         validator("free", f"x: {field}").validate({"x": value})
     assert str(caught.value) == f"field 'x': expected {expected}"
@@ -173,7 +173,7 @@ def fits(field: FieldDefinition, cell: object) -> bool:
     return True
 
 
-def test_values_from_outside_become_what_json_can_hold() -> None:
+def test_foreign_values_are_converted_to_json_types() -> None:
     values = {
         "time": dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC),
         "date": dt.date(2026, 1, 2),

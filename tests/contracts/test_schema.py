@@ -27,7 +27,7 @@ SCHEMAS = st.just(DYNAMIC) | st.builds(
 
 
 @given(SCHEMAS)
-def test_a_schema_survives_its_dictionary(schema: SchemaConfig) -> None:
+def test_a_schema_round_trips_through_its_dictionary(schema: SchemaConfig) -> None:
     assert SchemaConfig.from_dict(schema.to_dict()) == schema
 
 
@@ -49,7 +49,7 @@ def test_both_vocabularies_of_modes_are_understood(mode: str, expected: str) -> 
     assert schema.fields == (FieldDefinition("id", "int"), FieldDefinition("note", "str", required=False))
 
 
-def test_an_unquoted_field_in_yaml_is_a_mapping_and_understood() -> None:
+def test_an_unquoted_field_in_yaml_is_understood() -> None:
     schema = SchemaConfig.from_dict({"mode": "free", "fields": [{"id": "int?"}]})
     assert schema.fields == (FieldDefinition("id", "int", required=False),)
 
@@ -90,11 +90,11 @@ def test_a_malformed_schema_is_refused(config: dict[str, object], message: str) 
 
 
 @pytest.mark.parametrize("text", TYPES)
-def test_a_type_is_read_as_a_schema_names_it(text: str) -> None:
+def test_a_type_is_parsed_as_in_a_schema(text: str) -> None:
     assert parse_type(text) == text
 
 
 @pytest.mark.parametrize("text", ["decimal", "decimal(19)", "decimal(-1)", "decimal(2)?", "text", "", "int\n"])
-def test_what_is_no_type_is_refused(text: str) -> None:
+def test_an_unknown_type_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not known: expected one of any, bool, date, datetime, decimal"):
         parse_type(text)

@@ -46,7 +46,7 @@ def test_a_value_is_read_back_from_its_canonical_text(field_type: str, data: st.
 
 @pytest.mark.parametrize("field_type", TYPED)
 @given(data=st.data())
-def test_the_canonical_text_stands_for_the_value_in_canonical_json(field_type: str, data: st.DataObject) -> None:
+def test_canonical_json_holds_the_canonical_text_of_a_value(field_type: str, data: st.DataObject) -> None:
     value = data.draw(TYPED[field_type])
     assert json.loads(canonical_json({"x": value})) == plain_row({"x": value})
     assert canonical_json([value]) == canonical_json([canonical_text(value)])  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def test_a_stored_row_keeps_the_types_of_its_values(row: dict[str, object]) -> N
 
 
 @given(st.decimals(allow_nan=True, allow_infinity=True))
-def test_a_bounded_decimal_has_at_most_38_digits_or_is_refused(value: Decimal) -> None:
+def test_a_decimal_is_rounded_to_at_most_38_digits_or_refused(value: Decimal) -> None:
     try:
         bounded = bounded_decimal(value)
     except MisfitError:
@@ -71,13 +71,13 @@ def test_a_bounded_decimal_has_at_most_38_digits_or_is_refused(value: Decimal) -
 
 
 @given(st.integers(-(10**15) + 1, 10**15 - 1), st.integers(0, 18))
-def test_a_float_of_15_digits_is_the_decimal_that_was_written(digits: int, places: int) -> None:
+def test_a_float_of_15_digits_becomes_the_decimal_that_was_written(digits: int, places: int) -> None:
     written = Decimal(digits).scaleb(-places)
     assert float_to_decimal(float(written)) == written
 
 
 @pytest.mark.parametrize("number", [0.1 + 0.2, 12345678901234567.89, 1 / 3, float("inf"), float("nan")])
-def test_a_float_that_may_be_another_number_is_not_a_decimal(number: float) -> None:
+def test_a_float_of_more_digits_is_not_accepted_as_a_decimal(number: float) -> None:
     with pytest.raises(MisfitError, match="expected a number of at most 15 digits, got a float of more"):
         float_to_decimal(number)
 
@@ -96,7 +96,7 @@ def test_a_float_that_may_be_another_number_is_not_a_decimal(number: float) -> N
         (dt.timedelta(days=400), "P400D"),
     ],
 )
-def test_known_canonical_texts(value: Decimal | dt.date | dt.timedelta, text: str) -> None:
+def test_values_have_known_canonical_texts(value: Decimal | dt.date | dt.timedelta, text: str) -> None:
     """Durations are canonical xsd:dayTimeDuration (XML Schema 1.1, part 2)."""
     assert canonical_text(value) == text
 

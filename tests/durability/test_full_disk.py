@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
     [("*/audit/*", 2_600_000), ("*/out/*", 20_000), ("*", 2_000_000)],
     ids=["database", "output", "both"],
 )
-def test_a_run_stops_and_goes_on_when_there_is_room(
+def test_a_run_stops_and_can_be_resumed_when_there_is_room(
     library: Path, finished: Job, tmp_path: Path, full: str, room: int
 ) -> None:
     job = Job(directory=tmp_path / "job", rows=ROWS)
@@ -79,7 +79,7 @@ def test_a_run_that_stops_before_its_first_row_is_run_again(library: Path, tmp_p
     assert {sink: job.output(sink).read_bytes() for sink in SINKS} == {sink: job.expected(sink) for sink in SINKS}
 
 
-def test_a_database_that_cannot_be_created_leaves_an_empty_one(library: Path, tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_created_is_left_empty(library: Path, tmp_path: Path) -> None:
     job = Job(directory=tmp_path / "job", rows=ROWS)
     job.write()
     result = job.run(Shadow(preloaded=library, root=job.directory, full="*/audit/*", room=200_000))
@@ -92,7 +92,7 @@ def test_a_database_that_cannot_be_created_leaves_an_empty_one(library: Path, tm
 @pytest.mark.parametrize(
     "form", ["jsonl", *(pytest.param(form, marks=pytest.mark.thorough) for form in ("json", "csv", "parquet")), "bag"]
 )
-def test_an_export_leaves_what_was_there(library: Path, finished: Job, tmp_path: Path, form: str) -> None:
+def test_an_export_leaves_the_existing_file(library: Path, finished: Job, tmp_path: Path, form: str) -> None:
     directory = tmp_path / "exports"
     directory.mkdir()
     arguments = ("export", "latest", "-d", str(finished.database), "-o", str(directory / "out"), "--format", form)

@@ -71,7 +71,7 @@ def two_stops(harness: Harness) -> Iterator[Stop]:
     yield Stop(barrier=12)
 
 
-def test_a_rename_that_a_killed_process_did_not_sync_is_synced_when_the_run_goes_on(harness: Harness) -> None:
+def test_a_rename_that_a_killed_process_did_not_sync_is_synced_by_the_resumed_run(harness: Harness) -> None:
     renamed = next(number for number, entry in enumerate(harness.barriers, start=1) if entry.kind == "r")
     harness.count = Count()
     harness.disturb(iter([Stop(barrier=renamed + 1)]), "kill")
@@ -121,7 +121,7 @@ def test_a_database_whose_creation_was_cut_short_is_opened(harness: Harness) -> 
             assert read_state(make_url(harness.job.database_url)).kind is StateKind.EMPTY
 
 
-def test_less_than_full_synchronisation_is_found_out(
+def test_the_harness_detects_less_than_full_synchronisation(
     library: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     harness = Harness(tmp_path, library, rows=ROWS, before=NORMAL)

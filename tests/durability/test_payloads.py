@@ -28,7 +28,9 @@ def store(shadow: Shadow) -> int:
     ).returncode
 
 
-def test_what_a_process_stored_survives_although_one_before_it_was_killed(library: Path, tmp_path: Path) -> None:
+def test_contents_survive_even_if_an_earlier_process_was_killed_while_storing_them(
+    library: Path, tmp_path: Path
+) -> None:
     barrier, killed = 0, -signal.SIGKILL
     while killed:
         barrier += 1

@@ -103,7 +103,7 @@ def execute(program: str, shadow: Shadow) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_a_power_cut_leaves_what_was_synced(library: Path, root: Path, tmp_path: Path, what: str) -> None:
+def test_a_power_cut_keeps_what_was_synced(library: Path, root: Path, tmp_path: Path, what: str) -> None:
     program, expected = CUTS[what]
     disk = Disk(root)
     shadow = Shadow(preloaded=library, root=root, journal=tmp_path / "journal")
@@ -115,7 +115,7 @@ def test_a_power_cut_leaves_what_was_synced(library: Path, root: Path, tmp_path:
     assert files(tmp_path / "all") == files(root)
 
 
-def test_the_journal_of_a_run_tells_everything_that_it_did(library: Path, tmp_path: Path) -> None:
+def test_the_journal_of_a_run_is_complete(library: Path, tmp_path: Path) -> None:
     job = Job(directory=tmp_path / "job", rows=600)
     job.write()
     disk = Disk(job.directory)
@@ -153,7 +153,7 @@ os.unlink('old')
     assert files(root) == expected
 
 
-def test_a_full_disk_takes_the_beginning_of_a_write_and_what_makes_no_file_longer(library: Path, root: Path) -> None:
+def test_a_full_disk_accepts_part_of_a_write_and_changes_that_need_no_space(library: Path, root: Path) -> None:
     program = """
 descriptor = os.open('old', os.O_RDWR)
 print(os.pwrite(descriptor, b'0123456789', 0), os.pwrite(descriptor, b'abcdef', 8), os.pwrite(descriptor, b'AB', 0))

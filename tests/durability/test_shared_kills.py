@@ -122,7 +122,7 @@ def go_on(*options: str) -> None:
 
 
 @pytest.mark.parametrize("attempt", range(20))
-def test_killed_workers_and_killed_runs_leave_what_a_calm_run_leaves(tmp_path: Path, calm: Left, attempt: int) -> None:
+def test_killed_workers_and_runs_end_as_an_undisturbed_run(tmp_path: Path, calm: Left, attempt: int) -> None:
     chance = random.Random(attempt)  # noqa: S311  not secret
     seen: set[int] = set()
     with start_command(*RUN, "--workers", "2", directory=tmp_path) as process:
@@ -181,7 +181,9 @@ def test_partitions_that_are_submitted_twice_are_recorded_once(
 
 @pytest.mark.skipif(find_spec("distributed") is None, reason="needs the extra dask")
 @pytest.mark.parametrize("attempt", range(3))
-def test_a_cluster_whose_scheduler_dies_leaves_what_a_calm_run_leaves(tmp_path: Path, calm: Left, attempt: int) -> None:
+def test_a_run_whose_cluster_loses_its_scheduler_ends_as_an_undisturbed_one(
+    tmp_path: Path, calm: Left, attempt: int
+) -> None:
     chance = random.Random(attempt)  # noqa: S311  not secret
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ from tests.examples.accessibility import keyboard_barriers
 from tests.fixtures.browser import Tab
 
 
-def test_what_the_tab_key_does_not_reach_or_show_is_found(tab: Tab) -> None:
+def test_elements_that_the_tab_key_does_not_reach_are_found(tab: Tab) -> None:
     sound = "<a href=#x>a</a><button>b</button><div hidden><button>c</button></div><input>"
     tab.open(sound)
     assert list(keyboard_barriers(tab)) == []

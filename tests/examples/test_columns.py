@@ -120,7 +120,7 @@ def of_a_run_over_objects(directory: Path, bucket: Bucket) -> Columns:
     return filled(directory / "audit.db")
 
 
-def test_every_column_is_recorded_by_some_run_of_ours_or_marked(
+def test_every_column_is_recorded_by_some_example_or_marked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: Bucket
 ) -> None:
     monkeypatch.chdir(tmp_path)

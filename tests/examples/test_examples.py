@@ -16,7 +16,7 @@ from tests.report.flows import assert_counted, flow_of
 
 
 @pytest.mark.parametrize("name", names())
-def test_an_example_writes_what_is_expected(name: str, example_run: ExampleRun) -> None:
+def test_an_example_writes_the_expected_files(name: str, example_run: ExampleRun) -> None:
     expected = {path.name: path.read_text(encoding="utf-8") for path in (EXAMPLES / name / "expected").iterdir()}
     ran = example_run(name)
     assert ran.files == expected
@@ -24,7 +24,7 @@ def test_an_example_writes_what_is_expected(name: str, example_run: ExampleRun) 
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/settings.yaml")), ids=lambda path: path.parent.name)
-def test_every_example_is_explained_and_expected(path: Path) -> None:
+def test_every_example_has_a_readme_and_expected_files(path: Path) -> None:
     readme = (path.parent / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# {path.parent.name}\n")
     assert f"elspeth run -s examples/{path.parent.name}/settings.yaml --execute" in readme
@@ -48,7 +48,7 @@ def test_the_large_run_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", names())
-def test_an_example_with_converted_settings_writes_the_same(
+def test_an_example_with_converted_settings_writes_the_same_files(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = EXAMPLES / name

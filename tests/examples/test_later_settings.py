@@ -41,7 +41,7 @@ def run(settings: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_file_of_the_later_form_runs_and_writes_what_the_positional_one_writes(
+def test_settings_of_the_later_form_write_the_same_as_the_positional_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -93,7 +93,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else str(value),
 )
-def test_what_is_lacking_is_a_problem_that_names_what_serves_instead(  # noqa: PLR0917  cases
+def test_an_unsupported_key_is_a_problem_that_names_the_alternative(  # noqa: PLR0917  cases
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

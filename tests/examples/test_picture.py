@@ -12,7 +12,7 @@ from tests.fixtures.example_runs import ExampleRun
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def test_the_picture_is_small_and_can_be_taken_again(example_run: ExampleRun, browser: Browser, tmp_path: Path) -> None:
+def test_the_picture_is_small_and_reproducible(example_run: ExampleRun, browser: Browser, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert main(["report", "latest", "-d", str(example_run(EXAMPLE).database), "-o", str(page)]) == 0
     kept, taken = PICTURE.read_bytes(), take(page, browser)

@@ -39,7 +39,7 @@ def test_the_plugin_is_found() -> None:
     assert "iban" in PluginManager.installed().names(PluginKind.TRANSFORM)
 
 
-def test_the_plugin_does_what_is_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plugin_changes_rows_as_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     expected = {path.name: path.read_text(encoding="utf-8") for path in (PACKAGE / "expected").iterdir()}
     assert run_example("plugin_package", tmp_path) == expected
@@ -52,7 +52,7 @@ def test_its_tests_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert " passed" in capsys.readouterr().out
 
 
-def test_the_docs_show_the_package_as_it_is() -> None:
+def test_the_documentation_shows_the_package_as_it_is() -> None:
     sources = "\n".join(
         (PACKAGE / name).read_text(encoding="utf-8")
         for name in (

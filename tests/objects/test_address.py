@@ -72,7 +72,7 @@ def test_any_other_text_is_a_local_path(text: str) -> None:
         (f"s3://b/{'é' * 513}", "the key of 's3://b/éé"),
     ],
 )
-def test_what_cannot_name_an_object_is_said(text: str, problem: str) -> None:
+def test_text_that_cannot_name_an_object_is_refused(text: str, problem: str) -> None:
     found = address_problem(text)
     assert found is not None
     assert found.startswith(problem)

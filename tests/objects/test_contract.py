@@ -112,7 +112,7 @@ def test_an_object_is_stored_and_found_with_its_version(
     assert size_and_hash(path) == (3, sha256("one"))
 
 
-def test_only_the_object_that_was_seen_is_replaced(
+def test_only_the_version_that_was_seen_is_replaced(
     bucket: Bucket, path: ObjectPath, store: ObjectStore, tmp_path: Path
 ) -> None:
     put(store, path, "one", tmp_path, None)
@@ -127,7 +127,7 @@ def test_only_the_object_that_was_seen_is_replaced(
 
 
 @pytest.mark.parametrize("before", [None, "old"])
-def test_what_another_program_stores_right_before_the_upload_is_left(
+def test_an_object_that_another_program_stores_before_the_upload_is_kept(
     bucket: Bucket, path: ObjectPath, store: ObjectStore, tmp_path: Path, before: str | None
 ) -> None:
     if before is not None:
@@ -139,7 +139,7 @@ def test_what_another_program_stores_right_before_the_upload_is_left(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_file_in_parts_appears_with_the_last_request_or_not_at_all(
+def test_a_multipart_upload_appears_with_the_last_request_or_not_at_all(
     bucket: Bucket, path: ObjectPath, store: ObjectStore, tmp_path: Path
 ) -> None:
     content = "0123456789"
@@ -163,9 +163,7 @@ def test_an_upload_whose_answer_was_lost_counts(
     assert (bucket.get(path.key), stored.label) == (b"one", bucket.version(path.key))
 
 
-def test_trying_whether_an_object_can_be_written_changes_nothing(
-    bucket: Bucket, path: ObjectPath, store: ObjectStore
-) -> None:
+def test_testing_write_access_changes_nothing(bucket: Bucket, path: ObjectPath, store: ObjectStore) -> None:
     store.check_writable(path)
     assert bucket.listed() == []
     bucket.put(path.key, "mine")
@@ -254,7 +252,7 @@ def test_small_objects_are_written_listed_read_and_deleted(bucket: Bucket, store
         store.read(one)
 
 
-def test_a_key_is_taken_as_it_is(bucket: Bucket, tmp_path: Path) -> None:
+def test_a_key_is_used_unchanged(bucket: Bucket, tmp_path: Path) -> None:
     keys = ["a b.csv", "a%20b.csv", "a#1.csv", "a+b&c=d.csv", "ü☃😀.csv", "e\u0301.csv", "~'q\".csv", "{}", "%2e%2e/x"]
     keys += ["x?generation=1", "x#1", "AbC", " a", "a ", "a|b<c>^`", "a:b@c", "x" * 300, "x.", "a\u2028b"]
     for key in keys:
@@ -287,7 +285,7 @@ def test_a_missing_bucket_is_named(path: ObjectPath, store: ObjectStore, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["state", "read", "write"])
-def test_a_denial_is_one_message(
+def test_a_denied_request_is_one_message(
     bucket: Bucket, path: ObjectPath, store: ObjectStore, tmp_path: Path, kind: str
 ) -> None:
     bucket.put(path.key, "one")
@@ -330,9 +328,7 @@ def test_a_bucket_of_another_region_is_named(bucket: Bucket, path: ObjectPath, s
     assert store.require(path).size == 3  # the client asks for the region, and asks there
 
 
-def test_a_server_that_is_not_there_is_named(
-    path: ObjectPath, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_server_is_named(path: ObjectPath, store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     if path.scheme != "gs":
         pytest.skip("the client of another store keeps its first address")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
@@ -342,7 +338,7 @@ def test_a_server_that_is_not_there_is_named(
         store.require(path)
 
 
-def test_no_account_of_azure_is_a_message(monkeypatch: pytest.MonkeyPatch, path: ObjectPath) -> None:
+def test_a_missing_azure_account_is_one_message(monkeypatch: pytest.MonkeyPatch, path: ObjectPath) -> None:
     if path.scheme != "az":
         pytest.skip("only Azure has accounts in addresses")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "nonsense")

@@ -34,7 +34,7 @@ PATH = ObjectPath("s3://bucket/key")
         (OSError(5, "x" * 300), f"answers: {'x' * 200}"),
     ],
 )
-def test_errors_are_said_in_words_of_ours(error: Exception, problem: str) -> None:
+def test_errors_of_stores_are_reworded(error: Exception, problem: str) -> None:
     with pytest.raises(ObjectStoreError) as caught, named_errors(PATH):
         raise error
     assert str(caught.value).startswith(f"s3://bucket/key: Amazon S3 {problem}")
@@ -49,7 +49,7 @@ def test_errors_are_said_in_words_of_ours(error: Exception, problem: str) -> Non
         ("EndpointConnectionError", {"endpoint_url": "x"}, "cannot be reached: check the network, and the address in"),
     ],
 )
-def test_errors_of_the_library_of_s3_are_known(name: str, options: dict[str, str], problem: str) -> None:
+def test_errors_of_the_s3_library_are_recognised(name: str, options: dict[str, str], problem: str) -> None:
     error = getattr(import_module("botocore.exceptions"), name)(**options, error="x")
     with pytest.raises(ObjectStoreError) as caught, named_errors(PATH):
         raise error
@@ -83,7 +83,7 @@ CHECKSUM = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
         ({"ChecksumCRC32": "AAAAAA==", "ChecksumType": "FULL_OBJECT"}, False),
     ],
 )
-def test_the_hash_of_an_object_is_what_s3_says_of_all_of_it(
+def test_the_hash_of_an_object_is_the_full_object_checksum_of_s3(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, described: dict[str, str], is_known: bool
 ) -> None:
     path = ObjectPath(bucket.url("x"))
@@ -111,27 +111,27 @@ def test_an_object_that_is_replaced_while_it_is_hashed_is_refused(bucket: Bucket
         size_and_hash(ObjectPath(bucket.url("x")))
 
 
-def test_the_directories_that_some_programs_make_are_no_objects(bucket: Bucket) -> None:
+def test_directory_markers_are_not_listed_as_objects(bucket: Bucket) -> None:
     for key in ("a/", "a/x"):
         bucket.put(key, "")
     pattern = ObjectPath(bucket.url("a/*"))
     assert [each.key for each in store_of(pattern).find(pattern)] == ["a/x"]
 
 
-def test_an_object_may_be_written_by_those_who_may_not_abort_an_upload(bucket: Bucket) -> None:
+def test_writing_an_object_needs_no_permission_to_abort_uploads(bucket: Bucket) -> None:
     path = ObjectPath(bucket.url("x"))
     bucket.server.fail(Failure(method="DELETE", status=403, code="AccessDenied"))
     store_of(path).check_writable(path)
 
 
-def test_a_large_object_has_no_more_parts_than_s3_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_object_has_no_more_parts_than_s3_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "PART", 1)
     monkeypatch.setattr(s3, "_MAX_PARTS", 3)
     (tmp_path / "file").write_bytes(b"0123456789")
     assert list(s3._contents(tmp_path / "file")) == [b"0123", b"4567", b"89"]
 
 
-def test_a_file_of_ranges_is_read_from_any_position() -> None:
+def test_an_object_can_be_read_from_any_position() -> None:
     file = RangeFile.opened(lambda start, end: b"0123"[start:end], 4)
     assert (file.seek(1), file.seek(1, io.SEEK_CUR), file.read()) == (1, 2, b"23")
     assert (file.seek(-1, io.SEEK_END), file.read(), file.seek(-9), file.read()) == (3, b"3", 0, b"0123")

@@ -99,13 +99,13 @@ _LLM = {"base_url": "http://127.0.0.1:1", "model": "m", "prompt": "{{ row.a }}",
         ([FieldOrigins(derived={"c": ["a", "b"]}, removed=["a"])], {"b": "b:I", "c": "a:T b:T"}),
     ],
 )
-def test_fields_are_followed_through_steps_that_name_their_origins(
+def test_fields_are_traced_through_steps_that_name_their_origins(
     records: LineageRecords, steps: list[Step], expected: Json
 ) -> None:
     assert _traced(records, *steps, fields=["a", "b"]) == expected
 
 
-def test_of_rows_with_further_fields_those_are_known_that_a_step_names(records: LineageRecords) -> None:
+def test_only_named_fields_of_rows_with_further_fields_are_traced(records: LineageRecords) -> None:
     steps: list[Step] = [
         ("drop", {"fields": ["gone"]}),
         ("cast", {"fields": {"c.d": "int"}}),
@@ -119,7 +119,7 @@ def test_rows_of_a_closed_schema_have_no_further_fields(records: LineageRecords,
     assert _traced(records, ("rename", {"fields": {"b": "c"}}), fields=["a"], mode=mode) == {"a": "a:I", **more}
 
 
-def test_origins_recorded_in_another_form_are_not_known(records: LineageRecords) -> None:
+def test_origins_recorded_in_another_form_are_ignored(records: LineageRecords) -> None:
     (node,) = records.nodes_of(NodeType.TRANSFORM)
     assert records.field_origins(node) is not None
     others: list[object] = ["unchanged", {"same": {}}, None]
@@ -128,7 +128,7 @@ def test_origins_recorded_in_another_form_are_not_known(records: LineageRecords)
         assert dataclasses.replace(records, nodes=[other]).field_origins(other) is None
 
 
-def test_fields_that_come_several_ways_have_several_origins(records: LineageRecords) -> None:
+def test_fields_that_arrive_by_several_ways_have_several_origins(records: LineageRecords) -> None:
     like, edge = records.nodes[0], records.edges[0]
 
     def source(name: str) -> Node:
@@ -153,7 +153,7 @@ def test_fields_that_come_several_ways_have_several_origins(records: LineageReco
     assert trace_columns(dataclasses.replace(records, nodes=both, edges=[way("x")])) == {}, "of which it is, is unknown"
 
 
-def test_a_field_that_one_way_loses_comes_by_the_other(records: LineageRecords) -> None:
+def test_a_field_that_is_lost_on_one_way_is_traced_along_the_other(records: LineageRecords) -> None:
     like, edge = records.nodes[0], records.edges[0]
     nodes = [
         _node(name, NodeType.SOURCE, "csv", like, {"datasets": [{"namespace": "file", "name": name}]}) for name in "xy"

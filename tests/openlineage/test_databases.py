@@ -23,7 +23,7 @@ from tests.openlineage.specification import assert_valid
 from tests.openlineage.test_events import events_of
 
 
-def test_a_database_of_each_kind_keeps_what_events_need_and_what_was_not_sent(
+def test_databases_of_both_kinds_record_what_events_need_and_unsent_events(
     new_landscape: NewLandscape,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -97,7 +97,7 @@ def test_a_facet_that_breaks_its_own_schema_is_found(records: LineageRecords) ->
             assert_valid(broken)
 
 
-def test_the_beginning_says_what_is_known_then_and_the_end_what_came_of_it(
+def test_the_start_event_has_what_is_known_and_the_end_event_the_results(
     directory: Path, records: LineageRecords
 ) -> None:
     start, end = events_of(records)
@@ -141,7 +141,7 @@ def test_labels_the_commit_and_the_parent_are_named(records: LineageRecords) -> 
     assert event["run"]["facets"]["parent"]["run"] == {"runId": parent.rpartition("/")[2]}
 
 
-def test_a_job_without_a_name_has_that_of_its_settings(records: LineageRecords) -> None:
+def test_a_job_without_a_name_is_named_after_its_settings_file(records: LineageRecords) -> None:
     (start, _) = events_of(records)
     assert start["job"]["namespace"] == "elspeth"
     assert start["job"]["name"] == f"pipeline-{records.run.config_hash[:12]}"
@@ -164,7 +164,7 @@ def test_a_database_to_which_rows_are_added_has_no_version(records: LineageRecor
         assert "fileCount" not in each["outputFacets"]["outputStatistics"]
 
 
-def test_files_are_told_apart_by_the_order_of_reading_and_tables_share_no_rows(records: LineageRecords) -> None:
+def test_rows_are_assigned_to_files_in_reading_order_and_not_to_tables(records: LineageRecords) -> None:
     (source,) = [node for node in records.nodes if node.node_type == "source"]
     others = [node for node in records.nodes if node is not source]
     two = [{"namespace": "file", "name": f"/data/{name}.csv"} for name in ("a", "b")]
@@ -192,7 +192,7 @@ def test_files_are_told_apart_by_the_order_of_reading_and_tables_share_no_rows(r
         assert found["facets"]["storage"]["storageLayer"] == "s3"
 
 
-def test_a_stop_is_that_of_the_process_in_which_operations_failed_last(records: LineageRecords) -> None:
+def test_the_abort_event_belongs_to_the_process_whose_operations_failed_last(records: LineageRecords) -> None:
     began, (read, write, *_) = records.run.started_at, records.operations
 
     def at(seconds: int) -> Any:  # noqa: ANN401  whatever has a time
@@ -234,7 +234,7 @@ def test_a_stop_is_that_of_the_process_in_which_operations_failed_last(records: 
     assert events_of(unknown)[-1]["run"]["facets"]["errorMessage"]["message"] == "the run failed"
 
 
-def test_statistics_say_that_nothing_was_read_or_written(records: LineageRecords) -> None:
+def test_statistics_of_zero_are_reported(records: LineageRecords) -> None:
     inputs = [dataclasses.replace(each, row_count=0, size_bytes=0) for each in records.inputs]
     artifacts = [dataclasses.replace(each, size_bytes=0) for each in records.artifacts]
     changed = dataclasses.replace(records, inputs=inputs, artifacts=artifacts, rows_by_sink={})

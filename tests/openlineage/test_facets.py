@@ -14,6 +14,6 @@ def test_the_job_of_a_parent_may_have_slashes() -> None:
 
 
 @pytest.mark.parametrize(("namespace", "uri"), [("file", "file:///"), ("s3://bucket", "s3://bucket")])
-def test_the_place_of_a_dataset_is_a_uri(namespace: str, uri: str) -> None:
+def test_the_location_of_a_dataset_is_a_uri(namespace: str, uri: str) -> None:
     found = facets.data_source(namespace)
     assert (found["name"], found["uri"]) == (namespace, uri)

@@ -109,7 +109,7 @@ def test_an_export_gives_the_events_of_the_database(export: str, capsys: Capture
 
 
 @pytest.mark.usefixtures("project")
-def test_the_root_of_the_bag_is_that_which_is_verified(capsys: Captured) -> None:
+def test_events_name_the_root_that_verification_computes(capsys: Captured) -> None:
     assert main(["export", "evidence.zip", "--format", "openlineage", "-o", "3.ndjson"]) == 0
     capsys.readouterr()
     assert main(["verify", "evidence.zip", "--json"]) == 1  # unsigned
@@ -118,7 +118,7 @@ def test_the_root_of_the_bag_is_that_which_is_verified(capsys: Captured) -> None
 
 
 @pytest.mark.usefixtures("project")
-def test_only_a_file_of_events_is_replaced(capsys: Captured) -> None:
+def test_only_a_file_of_events_may_be_replaced(capsys: Captured) -> None:
     command = ["export", "latest", "-d", "runs/audit.db", "--format", "openlineage", "-o"]
     for _ in range(2):
         assert main([*command, "4.ndjson"]) == 0

@@ -56,7 +56,7 @@ def event(event_type: str) -> dict[str, object]:
     }
 
 
-def test_a_long_run_is_said_to_go_on_until_its_end() -> None:
+def test_a_long_run_sends_running_events_until_its_end() -> None:
     transport = _Kept()
     sender = Sender(transport, beat_s=0.01)
     sender.send(event("START"))
@@ -69,7 +69,7 @@ def test_a_long_run_is_said_to_go_on_until_its_end() -> None:
     assert transport.is_closed
 
 
-def test_nothing_goes_on_after_a_stop() -> None:
+def test_no_events_are_sent_after_the_stop() -> None:
     transport = _Kept()
     sender = Sender(transport, beat_s=0.01)
     sender.send(event("ABORT"))
@@ -86,14 +86,14 @@ def test_one_failure_of_several_is_counted_and_described_without_its_message() -
     assert sender.finish(30) == "1 of 2 lineage events was not sent: RuntimeError"
 
 
-def test_of_several_failures_the_first_is_told() -> None:
+def test_only_the_first_of_several_failures_is_reported() -> None:
     sender = Sender(_Kept(RuntimeError(), ValueError()))
     sender.send(event("START"))
     sender.send(event("COMPLETE"))
     assert sender.finish(30) == "2 of 2 lineage events were not sent: RuntimeError"
 
 
-def test_a_sender_without_events_has_no_thread_and_no_problem() -> None:
+def test_a_sender_without_events_starts_no_thread() -> None:
     before = threading.active_count()
     sender = Sender(_Kept())
     assert (sender.finish(30), threading.active_count()) == (None, before)
@@ -141,7 +141,7 @@ def test_the_transport_console_adds_nothing_to_logs_that_are_shown(monkeypatch: 
     assert logger.handlers == []
 
 
-def test_a_beat_is_the_same_event_at_another_time() -> None:
+def test_a_running_event_repeats_the_start_at_another_time() -> None:
     start = event("START")
     time = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
     assert beat(start, time) == {**start, "eventType": "RUNNING", "eventTime": "2026-11-22T10:05:00.000000Z"}

@@ -78,7 +78,7 @@ def test_the_files_of_a_sqlite_database_are_not_written(
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
-def test_names_beside_other_files_are_free(tmp_path: Path, suffix: str) -> None:
+def test_similar_names_beside_other_files_are_allowed(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "notes").write_bytes(b"content")
     for name in ("notes", "nothing", ""):
         assert problem_with(tmp_path / f"{name}{suffix}", FORCED) is None
@@ -133,7 +133,7 @@ def zipped(name: str) -> bytes:
         (b"source: {}\nsinks: {}\n", "a settings file"),
     ],
 )
-def test_force_does_not_replace_what_is_worth_more_than_an_output(tmp_path: Path, content: bytes, what: str) -> None:
+def test_force_does_not_replace_irreplaceable_files(tmp_path: Path, content: bytes, what: str) -> None:
     (tmp_path / "out").write_bytes(content)
     assert problem_with(tmp_path / "out", OutputPolicy(kind=Kind.FILE, objection=lambda _: OBJECTION)) == OBJECTION
     assert problem_with(tmp_path / "out", FORCED) == not_forced(what)
@@ -190,7 +190,7 @@ def test_force_does_not_replace_keys_of_an_unknown_kind(tmp_path: Path, encoding
         assert problem_with(tmp_path / "out", FORCED) == not_forced("a key")
 
 
-def test_a_key_is_looked_for_in_the_first_16_kib(tmp_path: Path) -> None:
+def test_a_key_is_searched_for_in_the_first_16_kib(tmp_path: Path) -> None:
     pem = b"-----BEGIN PRIVATE KEY-----"
     store = pkcs12.serialize_key_and_certificates(
         b"name", ec.generate_private_key(ec.SECP256R1()), None, None, PASSWORD
@@ -201,7 +201,7 @@ def test_a_key_is_looked_for_in_the_first_16_kib(tmp_path: Path) -> None:
             assert problem_with(tmp_path / "out", FORCED) == problem, (size, content[:1])
 
 
-def test_what_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_not_replaced(tmp_path: Path) -> None:
     assert content_problem(tmp_path / "gone") == "cannot be read: No such file or directory"
 
 
@@ -224,7 +224,7 @@ def test_force_does_not_replace_a_key_after_other_text(tmp_path: Path, before: b
 @pytest.mark.parametrize(
     "content", [zipped("sheet.xml"), b"0,1\n", b"0\x82\x01\x00content", b"-----BEGIN CERTIFICATE-----"]
 )
-def test_force_replaces_what_only_resembles_a_key_or_a_bag(tmp_path: Path, content: bytes) -> None:
+def test_force_replaces_files_that_only_resemble_keys_or_bags(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "out").write_bytes(content)
     assert problem_with(tmp_path / "out", FORCED) is None
 
@@ -243,6 +243,6 @@ def test_force_replaces_what_only_resembles_a_key_or_a_bag(tmp_path: Path, conte
         b"datasource: 1\nsinks: 2\n" + b"#" * (1 << 20),  # larger than settings are
     ],
 )
-def test_force_replaces_what_only_resembles_settings(tmp_path: Path, content: bytes) -> None:
+def test_force_replaces_files_that_only_resemble_settings(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "out").write_bytes(content)
     assert problem_with(tmp_path / "out", FORCED) is None

@@ -188,7 +188,7 @@ def test_two_files_have_two_identities(tmp_path: Path) -> None:
     assert len(places) == 6
 
 
-def test_text_that_cannot_be_a_file_name_is_a_missing_file(tmp_path: Path) -> None:
+def test_text_that_cannot_be_a_file_name_counts_as_a_missing_file(tmp_path: Path) -> None:
     database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
     for name in ("a\0b", "x" * 300, "\udcff\ud800"):
         assert problem_with(tmp_path / name, policy(Kind.FILE, database)) is None

@@ -26,7 +26,7 @@ def begin(bucket: Bucket, *, force: bool = False) -> Upload:
         (DATABASE, True, "is a SQLite database, which --force does not replace: move it away"),
     ],
 )
-def test_what_is_there_is_replaced_if_it_may_be(
+def test_an_existing_object_is_replaced_if_it_may_be(
     bucket: Bucket, content: bytes, force: bool, problem: str | None
 ) -> None:
     bucket.put("out/x.csv", content)
@@ -40,7 +40,7 @@ def test_what_is_there_is_replaced_if_it_may_be(
     assert (bucket.get("out/x.csv"), file.parent.exists()) == (b"new", False)
 
 
-def test_what_came_there_meanwhile_is_left(bucket: Bucket) -> None:
+def test_an_object_that_appears_meanwhile_is_kept(bucket: Bucket) -> None:
     upload = begin(bucket, force=True)
     bucket.put("out/x.csv", "mine")
     with pytest.raises(ObjectChangedError), upload.file() as file:
@@ -48,7 +48,7 @@ def test_what_came_there_meanwhile_is_left(bucket: Bucket) -> None:
     assert (bucket.get("out/x.csv"), file.parent.exists()) == (b"mine", False)
 
 
-def test_what_cannot_be_written_is_known_before_the_work(bucket: Bucket) -> None:
+def test_missing_write_access_is_reported_before_the_work(bucket: Bucket) -> None:
     bucket.server.fail(Failure(method="POST", part="uploads", status=403, code="AccessDenied"))
     with pytest.raises(ObjectStoreError, match="denies access"):
         begin(bucket)

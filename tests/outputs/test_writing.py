@@ -266,7 +266,7 @@ def test_a_link_changed_while_writing_is_not_followed(tmp_path: Path) -> None:
     assert read_tree(tmp_path) == {"one": b"one", "two": b"two", "link": b"two"}
 
 
-def test_renaming_gives_a_new_name(tmp_path: Path) -> None:
+def test_an_output_can_be_renamed_to_a_free_name(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"content")
     rename_noreplace(tmp_path / "old", tmp_path / "new")
     assert read_tree(tmp_path) == {"new": b"content"}
@@ -345,7 +345,7 @@ def test_a_second_writer_is_refused_while_the_first_writes(tmp_path: Path) -> No
     assert read_tree(tmp_path) == {"export": b"second"}
 
 
-def test_outputs_beside_each_other_are_written_at_once(tmp_path: Path) -> None:
+def test_outputs_in_one_directory_can_be_written_at_the_same_time(tmp_path: Path) -> None:
     with hold(tmp_path / "a", ANY_FILE) as one, one.file() as first, hold(tmp_path / "b", ANY_FILE) as two:
         first.write(b"a")
         with two.file() as second:
@@ -353,7 +353,7 @@ def test_outputs_beside_each_other_are_written_at_once(tmp_path: Path) -> None:
     assert read_tree(tmp_path) == {"a": b"a", "b": b"b"}
 
 
-def test_an_output_that_is_held_is_held_once(tmp_path: Path) -> None:
+def test_an_output_can_be_held_only_once(tmp_path: Path) -> None:
     with hold(tmp_path / "a", ANY_FILE) as output, hold(output, NEVER) as same:
         assert same is output
 
@@ -390,7 +390,7 @@ def test_a_directory_moved_aside_by_a_crash_is_put_back(tmp_path: Path, monkeypa
     assert list_names(tmp_path) == ["export"]
 
 
-def test_what_a_crash_left_after_its_successor_was_there_is_removed(tmp_path: Path) -> None:
+def test_a_directory_left_by_a_crash_is_removed_if_its_successor_exists(tmp_path: Path) -> None:
     write_directory(tmp_path / "export", b"new")
     write_directory(tmp_path / ".export.0123456789abcdef.replaced", b"old")
     with pytest.raises(Interruption):
@@ -399,7 +399,9 @@ def test_what_a_crash_left_after_its_successor_was_there_is_removed(tmp_path: Pa
     assert list_names(tmp_path) == ["export"]
 
 
-def test_a_lock_that_its_owner_has_just_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_that_its_owner_has_just_removed_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left = [tmp_path / ".a.lock"]
     try_lock = locks.try_lock
 
@@ -484,7 +486,7 @@ def test_a_directory_that_cannot_be_written_is_named_as_the_output(tmp_path: Pat
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nothing")])
-def test_what_is_in_the_place_of_a_lock_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_directory_in_the_place_of_a_lock_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / ".out.jsonl.lock")
     with pytest.raises(OutputRefusedError) as caught:
         write_file(tmp_path / "out.jsonl", b"content")

@@ -54,7 +54,7 @@ def of_plain_files(package: bytes, suffix: str) -> object:
     key=st.none() | st.binary(min_size=1),
 )
 @law(30)
-def test_compression_changes_nothing_but_the_bytes(
+def test_compression_changes_only_the_bytes_of_an_export(
     run: list[AuditRecord], form: ExportFormat, kind: Compression, key: bytes | None
 ) -> None:
     with TemporaryDirectory() as directory, in_memory() as source:

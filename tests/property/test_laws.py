@@ -80,7 +80,7 @@ def test_each_line_is_valid_under_the_generated_json_schema(run: Run) -> None:
 @pytest.mark.postgres
 @few
 @given(run=whole_runs())
-def test_the_fast_way_gives_the_lines_of_the_plain_way(new_landscape: NewLandscape, run: Run) -> None:
+def test_the_fast_path_gives_the_same_lines_as_the_plain_path(new_landscape: NewLandscape, run: Run) -> None:
     with new_landscape() as database:
         store(database, run)
         *fast, _ = exported(database, run)
@@ -136,9 +136,7 @@ def test_an_export_does_not_depend_on_other_runs(new_landscape: NewLandscape, ru
 
 @few
 @given(run=whole_runs(), size=st.integers(1, 7))
-def test_an_export_does_not_depend_on_how_the_run_was_recorded_in_groups(
-    new_landscape: NewLandscape, run: Run, size: int
-) -> None:
+def test_an_export_does_not_depend_on_units_of_work(new_landscape: NewLandscape, run: Run, size: int) -> None:
     ended, *others = run
     assert isinstance(ended, contracts.Run)
     begun = replace(ended, status=contracts.RunStatus.RUNNING)
@@ -154,7 +152,7 @@ def test_an_export_does_not_depend_on_how_the_run_was_recorded_in_groups(
 
 @given(data=st.data(), shape=st.sampled_from(SHAPES))
 @settings(max_examples=200)
-def test_a_record_survives_the_way_into_a_row_and_back(data: st.DataObject, shape: Shape) -> None:
+def test_a_record_round_trips_through_a_row(data: st.DataObject, shape: Shape) -> None:
     record = data.draw(records(shape))
     convert = mapper(record_type_of(record))
     assert convert.from_row(list(convert.to_row(record).values())) == record

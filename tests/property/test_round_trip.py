@@ -61,7 +61,7 @@ LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET, ExportF
 @pytest.mark.parametrize("form", LOSSLESS)
 @given(run=whole_runs(), key=st.none() | st.binary(min_size=1), payloads=st.booleans())
 @law(25)
-def test_export_of_import_of_export_is_the_export(
+def test_exporting_an_imported_export_gives_the_same_bytes(
     form: ExportFormat, run: list[AuditRecord], key: bytes | None, payloads: bool
 ) -> None:
     with in_memory() as source, in_memory() as target:
@@ -74,7 +74,7 @@ def test_export_of_import_of_export_is_the_export(
 @pytest.mark.parametrize("form", LOSSLESS)
 @given(run=whole_runs())
 @law(10)
-def test_it_is_on_the_way_through_the_other_database_too(
+def test_a_round_trip_through_the_other_database_gives_the_same_bytes(
     on_postgresql: NewLandscape, form: ExportFormat, run: list[AuditRecord]
 ) -> None:
     with in_memory() as source, on_postgresql() as target, in_memory() as third:

@@ -23,7 +23,7 @@ def test_an_error_names_the_database_that_it_was_found_in() -> None:
 
 
 @pytest.mark.parametrize("error", [ERROR, ERROR.in_database("sqlite:///a.db")], ids=["plain", "named"])
-def test_an_error_comes_back_from_another_process_as_it_was(error: AuditIntegrityError) -> None:
+def test_an_error_survives_pickling(error: AuditIntegrityError) -> None:
     found = pickle.loads(pickle.dumps(error))  # noqa: S301  the test's own error
     assert isinstance(found, AuditIntegrityError)
     assert (str(found), vars(found)) == (str(error), vars(error))

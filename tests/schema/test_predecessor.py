@@ -15,11 +15,11 @@ def chain() -> str:
     return files("elspeth.schema").joinpath("predecessor.json").read_text(encoding="utf-8")
 
 
-def test_the_chain_is_what_the_databases_say(predecessor_files: Path) -> None:
+def test_the_chain_agrees_with_the_databases(predecessor_files: Path) -> None:
     assert shapes_to_text(shapes_of(predecessor_files)) == chain()
 
 
-def test_the_chain_survives_the_way_to_shapes_and_back() -> None:
+def test_the_chain_round_trips_through_shapes() -> None:
     assert shapes_to_text(parse_shapes(chain())) == chain()
 
 

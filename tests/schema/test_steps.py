@@ -11,12 +11,12 @@ def from_to(old: TableSnapshot, *new: TableSnapshot) -> Step:
     return step_between(snapshot(1, old), snapshot(2, *new))
 
 
-def test_without_a_past_every_table_is_created() -> None:
+def test_without_an_earlier_epoch_every_table_is_created() -> None:
     first = snapshot(1, table("notes"), table("remarks"))
     assert step_between(None, first) == Step(created=("notes", "remarks"), copies=())
 
 
-def test_what_did_not_change_is_left_alone() -> None:
+def test_unchanged_tables_are_left_alone() -> None:
     assert from_to(table("notes"), table("notes")) == Step(created=(), copies=())
 
 
@@ -75,7 +75,7 @@ def test_a_column_that_is_only_filled_is_a_change() -> None:
     assert (copy.expressions, copy.kept) == ((("id", "old.id"), ("text", "'x'")), (("id", "id"),))
 
 
-def test_triggers_and_what_only_exports_read_are_no_change() -> None:
+def test_triggers_and_properties_of_exports_are_not_changes() -> None:
     new = TableSnapshot(
         name="notes",
         record_type="remark",

@@ -381,7 +381,7 @@ class TestNullSink(SinkContract):
         return None
 
 
-def test_every_plugin_is_tried() -> None:
+def test_every_builtin_plugin_has_a_contract_test() -> None:
     contracts = [each for each in globals().values() if isinstance(each, type) and issubclass(each, PluginContract)]
     tried = {contract.plugin for contract in contracts if contract.__name__.startswith("Test")}
     assert set(PluginManager((), BUILTIN).all()) - tried == set()

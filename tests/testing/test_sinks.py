@@ -183,7 +183,7 @@ DATASET = "it_names_its_dataset_before_it_writes"
     ],
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )
-def test_of_a_sink_exactly_the_tests_of_what_it_breaks_fail(
+def test_exactly_the_tests_of_the_rules_that_a_sink_breaks_fail(
     plugin: type[Lines], expected: list[str], tmp_path: Path
 ) -> None:
     contract = type("Contract", (WritingContract,), {"plugin": plugin})

@@ -133,7 +133,7 @@ DATASETS = "it_names_its_datasets_before_it_reads"
     ],
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )
-def test_of_a_source_exactly_the_tests_of_what_it_breaks_fail(
+def test_exactly_the_tests_of_the_rules_that_a_source_breaks_fail(
     plugin: type[Source], expected: list[str], tmp_path: Path
 ) -> None:
     plugin.__doc__ = plugin.__doc__ or "A source."
@@ -149,7 +149,7 @@ def test_rows_must_be_recordable(row: RowData, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("found", ["nowhere", "check", "read"])
-def test_a_missing_input_must_be_found(found: str, tmp_path: Path) -> None:
+def test_a_missing_input_must_be_reported(found: str, tmp_path: Path) -> None:
     def raising(_: Source) -> Iterator[RowData | InvalidRow]:
         raise PluginError("there is nothing")
 

@@ -197,7 +197,7 @@ ROWS = "rows_that_it_accepts_become_rows"
     ],
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )
-def test_of_a_transform_exactly_the_tests_of_what_it_breaks_fail(
+def test_exactly_the_tests_of_the_rules_that_a_transform_breaks_fail(
     plugin: type[Transform], expected: list[str], tmp_path: Path
 ) -> None:
     if plugin.__doc__ is None:
@@ -243,7 +243,7 @@ def test_an_error_may_repeat_an_option(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_origins_of_fields_must_be_those_of_its_rows(
+def test_origins_of_fields_must_agree_with_the_rows(
     plugin: type[Lengthening],
     sound: list[FieldOrigins],
     unsound: list[FieldOrigins],
@@ -259,7 +259,7 @@ def test_origins_of_fields_must_be_those_of_its_rows(
         assert failing(contract, place) == ([] if is_sound else [ORIGINS]), origins
 
 
-def test_a_plugin_that_writes_when_it_is_made_fails(tmp_path: Path) -> None:
+def test_a_plugin_must_not_write_when_it_is_created(tmp_path: Path) -> None:
     class Contract(SoundContract):
         plugin = WritingTransform
 
@@ -292,7 +292,7 @@ def test_a_request_that_varies_cannot_be_replayed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_repeated", [False, True])
-def test_keys_must_tell_rows_apart(*, is_repeated: bool, tmp_path: Path) -> None:
+def test_keys_must_distinguish_rows(*, is_repeated: bool, tmp_path: Path) -> None:
     class Keyed(DistinctTransform):
         """Takes all rows for one, or for different ones."""
 
@@ -324,7 +324,7 @@ def test_a_calling_transform_needs_a_service(tmp_path: Path) -> None:
     assert failing(Contract, tmp_path) == ["it_names_the_service_that_it_calls"]
 
 
-def test_what_is_read_besides_rows_must_be_the_same_again(tmp_path: Path) -> None:
+def test_inputs_besides_rows_must_be_reproducible(tmp_path: Path) -> None:
     class Unsteady(Sound):
         """Reads something else each time."""
 
@@ -353,7 +353,7 @@ def test_a_drop_must_have_a_reason_without_values(tmp_path: Path) -> None:
     assert failing(Contract, tmp_path) == [ROWS]
 
 
-def test_an_aggregation_that_remembers_batches_fails(tmp_path: Path) -> None:
+def test_an_aggregation_must_not_remember_batches(tmp_path: Path) -> None:
     class Remembering(Aggregation):
         """Returns all rows so far."""
 

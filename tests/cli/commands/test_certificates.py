@@ -38,7 +38,7 @@ def project(own_directory: Path) -> None:
     write(own_directory / "ROOT.pem", pem(ROOT))
 
 
-def test_settings_name_a_certificate(capsys: Captured) -> None:
+def test_settings_can_name_a_certificate(capsys: Captured) -> None:
     assert main([*RUN]) == 0
     assert Path("bag", bag.CERTIFICATES).read_bytes() == pem(LEAF, MIDDLE)
     capsys.readouterr()
@@ -55,7 +55,7 @@ def test_settings_name_a_certificate(capsys: Captured) -> None:
     assert "expected the certificate of 'CN=Ann,O=Example'" in capsys.readouterr().err
 
 
-def test_the_key_of_a_certificate_is_a_key(capsys: Captured) -> None:
+def test_the_key_of_a_certificate_can_be_used_as_a_key(capsys: Captured) -> None:
     Path("settings.yaml").write_text(f"{SETTINGS}  seal: {{key: leaf.key}}\n")
     assert main([*RUN]) == 0
     assert main(["landscape", "check", "-d", "audit.db", "--key", "chain.pem"]) == 0

@@ -39,7 +39,7 @@ def said(path: Path) -> str:
     return next(each.detail for each in verify_bag(path).steps if each.step is Step.SIGNATURE)
 
 
-def test_settings_name_who_makes_bags(run_bag: Path) -> None:
+def test_settings_can_name_a_contact_for_bags(run_bag: Path) -> None:
     info = (run_bag / bag.BAG_INFO).read_text(encoding="utf-8").splitlines()
     assert {"Contact-Email: anna@example.org", "Contact-Name: Anna Müller"} <= {*info}
     contact = json.loads((run_bag / bag.STATEMENT).read_bytes())["predicate"]["contact"]
@@ -47,7 +47,7 @@ def test_settings_name_who_makes_bags(run_bag: Path) -> None:
     assert said(run_bag).endswith("; made by Anna Müller <anna@example.org>, it says")
 
 
-def test_options_name_who_makes_a_bag(run_bag: Path, capsys: Captured) -> None:
+def test_options_can_name_a_contact_for_a_bag(run_bag: Path, capsys: Captured) -> None:
     command = ["export", run_bag.name, "-d", "audit.db", "--format", "bag", "-o"]
     assert main([*command, "named", "--contact-name", "Acme"]) == 0
     assert said(Path("named")).endswith("; made by Acme, it says")
@@ -66,6 +66,6 @@ def test_options_name_who_makes_a_bag(run_bag: Path, capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " a", "a\nb", "a\u202eb", "\x1b[2J"])
-def test_a_contact_is_a_line_of_text(text: str) -> None:
+def test_a_contact_is_a_single_line_of_text(text: str) -> None:
     with pytest.raises(EvidenceError, match="expected printable text on one line"):
         Contact(email=text)

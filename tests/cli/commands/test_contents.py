@@ -88,7 +88,7 @@ def test_a_bag_holds_contents_named_by_their_hashes(recorded: Path, with_content
     assert (with_contents / bag.MANIFEST).read_text().count(bag.CONTENTS) == len(contents)
 
 
-def test_without_the_option_nothing_of_them_leaves(recorded: Path, tmp_path: Path) -> None:
+def test_without_the_option_no_contents_are_exported(recorded: Path, tmp_path: Path) -> None:
     path = write(recorded, tmp_path / "bag")
     assert not (path / bag.CONTENTS).exists()
     for file in path.rglob("*"):
@@ -97,7 +97,7 @@ def test_without_the_option_nothing_of_them_leaves(recorded: Path, tmp_path: Pat
     assert verified(recorded, path).verdict is Verdict.VERIFIED
 
 
-def test_an_archive_holds_them_too(recorded: Path, with_contents: Path, tmp_path: Path) -> None:
+def test_an_archive_holds_contents_too(recorded: Path, with_contents: Path, tmp_path: Path) -> None:
     path = write(recorded, tmp_path / "bag.zip", "--include-contents")
     with zipfile.ZipFile(path) as archive:
         names = {name.removeprefix(f"bag/{bag.CONTENTS}") for name in archive.namelist() if bag.CONTENTS in name}
@@ -105,7 +105,7 @@ def test_an_archive_holds_them_too(recorded: Path, with_contents: Path, tmp_path
     assert verified(recorded, path).verdict is Verdict.VERIFIED
 
 
-def test_the_export_of_a_run_holds_them_if_the_settings_say_so(tmp_path: Path) -> None:
+def test_the_export_of_a_run_holds_contents_if_the_settings_say_so(tmp_path: Path) -> None:
     settings = graph_settings(tmp_path, ROWS, payload_store={"base_path": str(tmp_path / "payloads")})
     export = {"enabled": True, "path": str(tmp_path / "bag"), "format": "bag", "include_contents": True}
     settings["landscape"]["export"] = export
@@ -113,7 +113,7 @@ def test_the_export_of_a_run_holds_them_if_the_settings_say_so(tmp_path: Path) -
     assert rows_in(contents_of(tmp_path / "bag")) == ROWS
 
 
-def test_only_a_bag_has_a_place_for_contents(tmp_path: Path, capsys: Captured) -> None:
+def test_only_a_bag_can_hold_contents(tmp_path: Path, capsys: Captured) -> None:
     database = f"sqlite:///{tmp_path / 'audit.db'}"
     assert main(["export", "latest", "-d", database, "-o", "trail.jsonl", "--include-contents"]) == 2
     assert "--include-contents: only with --format bag" in capsys.readouterr().err
@@ -129,7 +129,7 @@ def test_only_a_bag_has_a_place_for_contents(tmp_path: Path, capsys: Captured) -
 # -- what is not there ----------------------------------------------------------------------------------------------
 
 
-def test_what_was_purged_is_said(recorded: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_purged_contents_are_reported(recorded: Path, tmp_path: Path, capsys: Captured) -> None:
     kept = tmp_path / "payloads"
     payloads = sorted(each for each in (recorded / "payloads").glob("??/*") if b"secret" in each.read_bytes())
     for each in payloads[1:]:
@@ -148,7 +148,7 @@ def test_what_was_purged_is_said(recorded: Path, tmp_path: Path, capsys: Capture
     assert f"content {payloads[1].name}:" in told
 
 
-def test_a_store_that_is_not_there_has_no_contents(recorded: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_a_missing_store_has_no_contents(recorded: Path, tmp_path: Path, capsys: Captured) -> None:
     path = write(recorded, tmp_path / "bag", "--include-contents", "--payloads", str(tmp_path / "nowhere"), "--json")
     kept = len(list((recorded / "payloads").glob("??/*")))
     assert json.loads(capsys.readouterr().out)["contents"] == {"included": 0, "missing": kept}
@@ -166,7 +166,7 @@ def test_an_altered_payload_is_not_exported(recorded: Path, tmp_path: Path, caps
     assert not (tmp_path / "bag").exists()
 
 
-def test_a_bag_has_no_more_contents_than_a_verifier_accepts(
+def test_a_bag_has_at_most_as_many_contents_as_a_verifier_accepts(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     assert limits.MAX_CONTENTS < limits.MAX_FILES
@@ -189,7 +189,7 @@ def faults(path: Path) -> dict[Step, str]:
     return {each.step: each.detail for each in verify_bag(path).steps if each.status is Status.FAILED}
 
 
-def test_a_content_with_another_hash_than_its_name_is_found(unsigned: Path) -> None:
+def test_a_content_whose_hash_is_not_its_name_is_found(unsigned: Path) -> None:
     name = bag.CONTENTS + next(iter(contents_of(unsigned)))
     (detail,) = (found := faults(resealed(unsigned, {name: b'{"forged":true}'}))).values()
     assert list(found) == [Step.STATEMENT]
@@ -212,7 +212,7 @@ def test_a_content_that_is_left_out_is_counted(unsigned: Path) -> None:
     assert references.detail.endswith(", 1 more that records name are not in the bag")
 
 
-def test_a_signed_bag_from_which_a_content_was_taken_is_not_verified(recorded: Path, tmp_path: Path) -> None:
+def test_a_signed_bag_from_which_a_content_was_removed_is_not_verified(recorded: Path, tmp_path: Path) -> None:
     path = write(recorded, tmp_path / "bag", "--include-contents")
     next(iter((path / bag.CONTENTS).iterdir())).unlink()
     assert verified(recorded, path).verdict is Verdict.NOT_VERIFIED
@@ -254,7 +254,7 @@ def test_the_documentation_shows_what_gates_saw(own_directory: Path, capsys: Cap
     assert [line.partition("─ ")[2] for line in told if "→" in line] == blocks[1].splitlines()
 
 
-def test_nothing_is_shown_of_an_export_without_contents(recorded: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_an_export_without_contents_shows_none(recorded: Path, tmp_path: Path, capsys: Captured) -> None:
     database = f"sqlite:///{recorded / 'audit.db'}"
     assert main(["export", "latest", "-d", database, "-o", str(tmp_path / "trail.jsonl")]) == 0
     capsys.readouterr()
@@ -264,7 +264,7 @@ def test_nothing_is_shown_of_an_export_without_contents(recorded: Path, tmp_path
     assert "--payloads: only with --show and a database" in capsys.readouterr().err
 
 
-def test_contents_of_a_run_that_kept_none(tmp_path: Path, capsys: Captured) -> None:
+def test_a_run_that_kept_no_contents_shows_none(tmp_path: Path, capsys: Captured) -> None:
     execute(build(tmp_path, graph_settings(tmp_path, ROWS), *PLUGINS))
     assert export(tmp_path, tmp_path / "bag", "--include-contents") == 0
     assert "contents  0\n" in capsys.readouterr().out
@@ -304,7 +304,9 @@ def test_the_report_of_a_run_has_contents_only_by_choice(recorded: Path, with_co
     assert contents_in(page) == contents_of(with_contents)
 
 
-def test_contents_are_asked_for_of_runs_in_databases(with_contents: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_contents_can_only_be_requested_of_runs_in_databases(
+    with_contents: Path, tmp_path: Path, capsys: Captured
+) -> None:
     page = str(tmp_path / "report.html")
     assert main(["report", str(with_contents), "-o", page, "--include-contents"]) == 2
     assert main(["report", "latest", "-o", page, "--payloads", "payloads"]) == 2

@@ -249,7 +249,7 @@ def test_the_documentation_shows_a_tree_as_it_is_printed() -> None:
 
 @given(run=whole_runs())
 @settings(max_examples=30)
-def test_a_tree_is_printable_whatever_was_recorded(run: list[AuditRecord]) -> None:
+def test_a_tree_is_printable_whatever_the_records_hold(run: list[AuditRecord]) -> None:
     with in_memory() as db:
         RecordStore(db).add(*run)
         with db.snapshot() as connection:
@@ -296,7 +296,7 @@ def test_the_records_of_a_bag_without_the_bag_are_not_an_export(
     assert fail_to_explain(capsys, "--row", 0, "--from", alone) == f"error: {alone}, after line {total}: {problem}\n"
 
 
-def test_nor_are_the_salted_records_of_an_earlier_bag(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_salted_records_of_an_earlier_bag_are_not_an_export(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     alone = tmp_path / "records.jsonl"
     with zipfile.ZipFile(FIRST_RELEASE / "failed.zip") as bag:
         (name,) = [each for each in bag.namelist() if each.endswith("data/records.jsonl")]
@@ -349,7 +349,7 @@ def test_a_database_can_be_named_by_its_path(capsys: pytest.CaptureFixture[str],
     assert explain(capsys, "--row", 0, "-d", told_url.removeprefix("sqlite:///")).startswith("run told: completed")
 
 
-def test_latest_is_the_run_that_began_last(
+def test_latest_names_the_run_that_began_last(
     capsys: pytest.CaptureFixture[str], landscape: LandscapeDB, database_url: str
 ) -> None:
     for run_id in ("z", "a"):
@@ -410,5 +410,7 @@ def test_an_unreadable_export_is_reported(capsys: pytest.CaptureFixture[str], tm
         ),
     ],
 )
-def test_wrong_usage_is_exit_code_two(capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str) -> None:
+def test_wrong_usage_ends_with_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
+) -> None:
     assert fail_to_explain(capsys, *arguments, code=2).splitlines()[-1] == f"error: {problem}"

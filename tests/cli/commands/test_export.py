@@ -125,7 +125,9 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
     ],
 )
 @pytest.mark.usefixtures("project")
-def test_options_that_do_not_fit_the_form(capsys: Captured, options: tuple[str, ...], problem: str) -> None:
+def test_options_that_do_not_fit_the_form_are_usage_errors(
+    capsys: Captured, options: tuple[str, ...], problem: str
+) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail", *options)
     assert (code, out) == (2, "")
     assert problem in " ".join(err.split())
@@ -133,14 +135,14 @@ def test_options_that_do_not_fit_the_form(capsys: Captured, options: tuple[str, 
 
 
 @pytest.mark.usefixtures("project")
-def test_terms_begin_with_the_base(capsys: Captured) -> None:
+def test_rdf_terms_begin_with_the_base(capsys: Captured) -> None:
     options = ("-d", "audit.db", "-o", "run.nt", "--base", "https://example.org/runs/")
     assert run_export(capsys, "run-1", *options)[0] == 0
     assert Path("run.nt").read_text().startswith("<https://example.org/runs/run/run-1> ")
 
 
 @pytest.mark.usefixtures("project")
-def test_a_bag_is_not_written_without_the_time_stamp_that_it_should_have(capsys: Captured) -> None:
+def test_a_bag_is_not_written_without_its_requested_time_stamp(capsys: Captured) -> None:
     assert main(["keys", "generate", "-o", "keys"]) == 0
     options = ("-o", "late", "--format", "bag", "--key", "keys/elspeth.key.pem", "--tsa", "http://127.0.0.1:1")
     code, _, err = run_export(capsys, "run-1", "-d", "audit.db", *options)
@@ -148,7 +150,7 @@ def test_a_bag_is_not_written_without_the_time_stamp_that_it_should_have(capsys:
 
 
 @pytest.mark.usefixtures("project")
-def test_latest_is_the_run_that_began_last(capsys: Captured) -> None:
+def test_latest_names_the_run_that_began_last(capsys: Captured) -> None:
     code, out, _ = run_export(capsys, "latest", "-d", "audit.db", "-o", "export.jsonl")
     assert (code, out) == (0, "run     run-2\nexport  export.jsonl (jsonl, 37 records, not signed)\n")
 
@@ -173,7 +175,7 @@ def test_the_result_can_be_printed_as_json(capsys: Captured) -> None:
 
 
 @pytest.mark.usefixtures("project")
-def test_hmac_signs_with_the_key_of_the_environment(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hmac_signs_with_the_key_from_the_environment(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
     assert (code, err) == (0, "")
@@ -190,7 +192,7 @@ def test_payloads_are_withheld_unless_included(capsys: Captured) -> None:
         assert (b"Ada" in Path("export.jsonl").read_bytes()) is found
 
 
-def test_a_short_key_signs_nothing(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_key_is_refused(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "fifteen bytes !")
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
     advice = (
@@ -310,7 +312,7 @@ def test_an_unfinished_run_is_read_by_one_worker_with_a_message(capsys: Captured
 
 
 @pytest.mark.parametrize("more", [("--format", "csv"), ("--include-withheld",)])
-def test_workers_are_for_forms_made_of_lines(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
+def test_workers_are_only_for_forms_made_of_lines(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
     for shared in (("--workers", "2"), ("--cluster", "tcp://127.0.0.1:9")):
         code, _, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail", *shared, *more)
         assert code == 2
@@ -388,7 +390,7 @@ def test_a_foreign_file_is_replaced_only_by_force(capsys: Captured) -> None:
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "nt"])
 @pytest.mark.usefixtures("project")
-def test_one_stream_goes_to_standard_output(capsys: Captured, form: ExportFormat) -> None:
+def test_a_single_file_can_go_to_standard_output(capsys: Captured, form: ExportFormat) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "-", "--format", form)
     assert (code, err) == (0, f"run     run-1\nexport  standard output ({form}, 37 records, not signed)\n")
     assert out.encode() == export_to(Path("expected"), ExportFormat(form)).read_bytes()
@@ -397,7 +399,7 @@ def test_one_stream_goes_to_standard_output(capsys: Captured, form: ExportFormat
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 @pytest.mark.usefixtures("project")
-def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch, form: ExportFormat) -> None:
+def test_standard_output_may_be_a_text_stream(monkeypatch: pytest.MonkeyPatch, form: ExportFormat) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["export", "run-1", "-d", "audit.db", "-o", "-", "--format", form]) == 0
@@ -405,7 +407,7 @@ def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("project")
-def test_a_summary_in_json_does_not_get_into_an_export_on_standard_output(capsys: Captured) -> None:
+def test_an_export_on_standard_output_contains_no_json_summary(capsys: Captured) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "-", "--json")
     assert out.encode() == export_to(Path("expected"), ExportFormat.JSONL).read_bytes()
     summary = {"run_id": "run-1", "path": "-", "format": "jsonl", "compress": None, "records": 37, "signed": False}
@@ -413,7 +415,7 @@ def test_a_summary_in_json_does_not_get_into_an_export_on_standard_output(capsys
 
 
 @pytest.mark.usefixtures("project")
-def test_a_file_is_exported_when_standard_output_is_a_stream_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_can_be_exported_when_standard_output_is_a_text_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["export", "run-1", "-d", "audit.db", "-o", "trail.jsonl"]) == 0
@@ -428,7 +430,7 @@ def test_an_export_to_a_closed_standard_output_fails(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("project")
-def test_a_name_that_is_a_dash_can_be_written_with_its_directory(capsys: Captured) -> None:
+def test_a_file_named_dash_can_be_written_with_its_directory(capsys: Captured) -> None:
     assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "./-")[0] == 0
     assert len(list(read_export(Path("-")))) == 37
 
@@ -457,7 +459,7 @@ def test_devices_and_fifos_are_not_replaced(capsys: Captured, make: Callable[[st
     ],
 )
 @pytest.mark.usefixtures("project")
-def test_the_suffix_chooses_the_form(capsys: Captured, name: str, form: str) -> None:
+def test_the_suffix_selects_the_form(capsys: Captured, name: str, form: str) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", name)
     assert (code, err) == (0, "")
     assert out == f"run     run-1\nexport  {name} ({form}, 37 records, not signed)\n"
@@ -494,7 +496,7 @@ def test_a_bag_whose_name_ends_in_zip_is_zipped(capsys: Captured) -> None:
         ),
     ],
 )
-def test_a_name_and_a_form_that_contradict_each_other(
+def test_a_name_and_a_form_must_not_contradict_each_other(
     project: Path, capsys: Captured, name: str, more: tuple[str, ...], problem: str
 ) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", name, *more)
@@ -522,9 +524,7 @@ def test_a_link_where_an_export_was_prepared_is_not_followed(capsys: Captured, l
 
 
 @pytest.mark.usefixtures("project")
-def test_a_file_that_cannot_be_read_is_not_called_something_else(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_file_is_reported_as_unreadable(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("trail.jsonl").write_bytes(b"content")
     opened = Path.open
 

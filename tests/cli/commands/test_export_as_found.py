@@ -46,7 +46,7 @@ FORMS = sorted(form.value for form in READABLE)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_any_database_becomes_an_export_that_verifies(project: Path, capsys: Captured, form: str) -> None:
+def test_any_database_can_be_exported_and_verified(project: Path, capsys: Captured, form: str) -> None:
     (project / "out").mkdir()
     with untouched(project / "old.db"):
         code, out, err = run(capsys, "export", "--as-found", "old.db", "-o", f"out/{form}", "--format", form)
@@ -99,7 +99,7 @@ def test_the_commands_in_the_documentation_work(capsys: Captured) -> None:
         assert run(capsys, *shlex.split(command))[0] == 0
 
 
-def test_the_lines_of_a_bag_are_not_verified_without_it(project: Path, capsys: Captured) -> None:
+def test_the_lines_of_a_bag_cannot_be_verified_alone(project: Path, capsys: Captured) -> None:
     assert run(capsys, "export", "--as-found", "old.db", "-o", "bag", "--format", "bag")[0] == 0
     code, _, err = run(capsys, "verify", "bag/data/records.jsonl")
     assert code == 1
@@ -108,7 +108,7 @@ def test_the_lines_of_a_bag_are_not_verified_without_it(project: Path, capsys: C
     )
 
 
-def test_the_instructions_in_a_bag_check_it(project: Path, capsys: Captured) -> None:
+def test_the_instructions_in_a_bag_verify_it(project: Path, capsys: Captured) -> None:
     assert run(capsys, "keys", "generate", "-o", "keys")[0] == 0
     assert (
         run(capsys, "export", "--as-found", "old.db", "-o", "bag", "--format", "bag", "--key", "keys/elspeth.key.pem")[
@@ -124,7 +124,7 @@ def test_the_instructions_in_a_bag_check_it(project: Path, capsys: Captured) -> 
 
 
 @pytest.mark.usefixtures("project")
-def test_progress_is_told(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_shown(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
     monkeypatch.setattr(_record_exports, "record_display", lambda *_: nullcontext(told.append))
     assert run(capsys, "export", "--as-found", "old.db", "-o", "x.jsonl")[0] == 0
@@ -150,14 +150,14 @@ def test_an_export_goes_to_standard_output(capfdbinary: pytest.CaptureFixture[by
     assert b"4 rows" in captured.err
 
 
-def test_no_terms_of_rdf_fit_a_database_as_found(project: Path, capsys: Captured) -> None:
+def test_a_database_as_found_has_no_rdf_form(project: Path, capsys: Captured) -> None:
     code, _, err = run(capsys, "export", "--as-found", "old.db", "-o", "x.nt")
     assert code == 2
     assert "--as-found: not with --format nt, which holds a run without signatures" in " ".join(err.split())
     assert not (project / "x.nt").exists()
 
 
-def test_a_run_is_not_looked_for_in_a_database_as_found(project: Path, capsys: Captured) -> None:
+def test_an_export_as_found_cannot_be_imported_or_explained(project: Path, capsys: Captured) -> None:
     run(capsys, "export", "--as-found", "old.db", "-o", "x.jsonl")
     run(capsys, "export", "--as-found", "old.db", "-o", "bag", "--format", "bag")
     run(capsys, "export", "--as-found", "old.db", "-o", "csv", "--format", "csv")
@@ -233,7 +233,7 @@ def test_options_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize("url", ["missing.db", "text.txt", "sqlite:///missing.db", "."])
-def test_what_is_no_database_is_refused(project: Path, capsys: Captured, url: str) -> None:
+def test_a_file_that_is_not_a_database_is_refused(project: Path, capsys: Captured, url: str) -> None:
     (project / "text.txt").write_text("not a database " * 100)
     code, out, err = run(capsys, "export", "--as-found", url, "-o", "x.jsonl")
     assert (code, out, err.count("\n")) == (1, "", 1)

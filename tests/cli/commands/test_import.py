@@ -112,7 +112,7 @@ def test_a_missing_export_is_reported(project: Path, capsys: Captured) -> None:
 
 
 @pytest.mark.postgres
-def test_a_server_accepts_an_import(postgresql_url: str, capsys: Captured) -> None:
+def test_an_export_can_be_imported_into_a_server(postgresql_url: str, capsys: Captured) -> None:
     export_to(Path("export.jsonl"), ExportFormat.JSONL)
     code, out, err = run_import(capsys, "export.jsonl", "-d", postgresql_url)
     assert (code, err) == (0, "")
@@ -122,7 +122,7 @@ def test_a_server_accepts_an_import(postgresql_url: str, capsys: Captured) -> No
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="the system has no directory that nobody can write to")
-def test_a_database_that_cannot_be_made_is_named(project: Path, capsys: Captured) -> None:
+def test_a_database_that_cannot_be_created_is_named(project: Path, capsys: Captured) -> None:
     export_to(project / "export.jsonl", ExportFormat.JSONL)
     message = "error: audit database sqlite:////proc/new.db: unable to open database file\n"
     assert run_import(capsys, "export.jsonl", "-d", "/proc/new.db") == (1, "", message)

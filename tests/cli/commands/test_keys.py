@@ -86,7 +86,7 @@ EXPORT = ("export", "latest", "-d", "audit.db", "--format", "bag", "-o", "bag", 
 
 
 @pytest.mark.usefixtures("encrypted")
-def test_an_encrypted_key_is_opened_with_the_phrase_of_the_environment(
+def test_an_encrypted_key_is_opened_with_the_phrase_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     assert main([*EXPORT]) == 2
@@ -102,7 +102,7 @@ def test_an_encrypted_key_is_opened_with_the_phrase_of_the_environment(
 
 
 @pytest.mark.usefixtures("encrypted")
-def test_the_phrase_is_asked_for_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_phrase_is_requested_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def answer(prompt: str, stream: object) -> str:
@@ -128,7 +128,7 @@ landscape:
 
 
 @pytest.mark.usefixtures("encrypted")
-def test_settings_name_the_variable_of_a_phrase(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+def test_settings_can_name_the_variable_of_a_phrase(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     Path("settings.yaml").write_text(SETTINGS)
     run = ["run", "-s", "settings.yaml", "--execute", "--no-dotenv"]
     assert main(run) == 2

@@ -46,7 +46,7 @@ def run_landscape(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("name", EPOCHS)
-def test_status_of_a_historical_database(name: str, tmp_path: Path, capsys: Captured) -> None:
+def test_status_describes_a_historical_database(name: str, tmp_path: Path, capsys: Captured) -> None:
     path = Path(shutil.copy(LEGACY / f"{name}.db", tmp_path / "old.db"))
     with untouched(path):
         code, output, errors = run_landscape(capsys, "status", "-d", "old.db")
@@ -91,7 +91,7 @@ def test_status_lists_every_difference(capsys: Captured) -> None:
 
 
 @pytest.mark.usefixtures("old")
-def test_status_as_json(capsys: Captured) -> None:
+def test_status_can_be_printed_as_json(capsys: Captured) -> None:
     code, output, _ = run_landscape(capsys, "status", "-d", "old.db", "--json")
     assert (code, json.loads(output)) == (
         1,
@@ -121,7 +121,7 @@ def test_status_shows_the_history_of_a_migrated_database(old: Path, capsys: Capt
     assert data["history"][0]["tables"]["calls"]["rows_before"] == 12
 
 
-def test_status_of_a_new_database(capsys: Captured) -> None:
+def test_status_describes_a_new_database(capsys: Captured) -> None:
     LandscapeDB("sqlite:///new.db").close()
     with untouched(Path("new.db")):
         code, output, errors = run_landscape(capsys, "status", "-d", "new.db")
@@ -129,7 +129,7 @@ def test_status_of_a_new_database(capsys: Captured) -> None:
     assert re.search(rf"^history {{9}}\S+  made at epoch {EPOCH}, elspeth [\d.]+$", output, re.MULTILINE)
 
 
-def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path: Path) -> None:
+def test_status_describes_a_missing_database(capsys: Captured, tmp_path: Path) -> None:
     assert run_landscape(capsys, "status", "-d", "nothing.db") == (
         0,
         (
@@ -150,7 +150,7 @@ def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path
 
 
 @pytest.mark.postgres
-def test_status_on_postgresql(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
+def test_status_works_on_postgresql(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
     url = old_database_of("epoch4-rich", "postgresql").url
     code, output, _ = run_landscape(capsys, "status", "-d", url)
     assert (code, output.splitlines()[0]) == (1, f"audit database  {mask_url(make_url(url))}")
@@ -159,7 +159,7 @@ def test_status_on_postgresql(old_database_of: OldDatabaseMaker, capsys: Capture
 # -- check -------------------------------------------------------------------------------------------------------------
 
 
-def test_check_of_a_current_database(capsys: Captured) -> None:
+def test_check_passes_for_a_current_database(capsys: Captured) -> None:
     LandscapeDB("sqlite:///new.db").close()
     assert run_landscape(capsys, "check", "-d", "new.db") == (
         0,
@@ -172,7 +172,7 @@ def test_check_of_a_current_database(capsys: Captured) -> None:
     )
 
 
-def test_check_of_an_empty_database_fails(capsys: Captured) -> None:
+def test_check_fails_for_an_empty_database(capsys: Captured) -> None:
     assert run_landscape(capsys, "check", "-d", "new.db")[0] == 1
 
 
@@ -232,7 +232,7 @@ def test_a_second_migrate_has_nothing_to_do(old: Path, capsys: Captured) -> None
         assert run_landscape(capsys, "migrate", "-d", "old.db", "--sql") == (0, "", "")
 
 
-def test_migrate_without_backup(old: Path, capsys: Captured) -> None:
+def test_migrate_works_without_a_backup(old: Path, capsys: Captured) -> None:
     code, output, _ = run_landscape(capsys, "migrate", "-d", "old.db", "--no-backup")
     assert (code, output.splitlines()[2]) == (0, "backup                      none")
     assert list(old.parent.iterdir()) == [old]
@@ -262,7 +262,7 @@ def test_the_script_goes_to_standard_output(old: Path, capsys: Captured) -> None
         (["--sql", "--backup", "x", "--dry-run"], "--backup, --sql and --dry-run"),
     ],
 )
-def test_options_that_contradict_each_other(arguments: list[str], given: str, old: Path, capsys: Captured) -> None:
+def test_contradictory_options_are_usage_errors(arguments: list[str], given: str, old: Path, capsys: Captured) -> None:
     with untouched(old):
         found = run_landscape(capsys, "migrate", "-d", "old.db", *arguments)
     assert found == (2, "", f"error: {given} contradict each other: give one of them\n")
@@ -303,7 +303,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_runs_of_an_old_database_and_of_the_migrated_one(name: str, tmp_path: Path, capsys: Captured) -> None:
+def test_runs_are_listed_before_and_after_a_migration(name: str, tmp_path: Path, capsys: Captured) -> None:
     path = Path(shutil.copy(LEGACY / f"{name}.db", tmp_path / "old.db"))
     with untouched(path):
         code, before, _ = run_landscape(capsys, "runs", "-d", "old.db")
@@ -321,7 +321,7 @@ def test_runs_of_an_old_database_and_of_the_migrated_one(name: str, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("old")
-def test_runs_as_json(capsys: Captured) -> None:
+def test_runs_can_be_listed_as_json(capsys: Captured) -> None:
     _, output, _ = run_landscape(capsys, "runs", "-d", "old.db", "--json")
     assert json.loads(output)[2] == {
         "run_id": "run-running",
@@ -338,7 +338,7 @@ def test_runs_as_json(capsys: Captured) -> None:
     }
 
 
-def test_runs_as_json_tell_who_began_them(database_url: str, capsys: Captured) -> None:
+def test_runs_as_json_name_who_began_them(database_url: str, capsys: Captured) -> None:
     with LandscapeDB(database_url) as database:
         recorded(database, rich_run())
     (told,) = json.loads(run_landscape(capsys, "runs", "-d", database_url, "--json")[1])
@@ -360,7 +360,7 @@ def test_a_run_without_a_process_is_reported(database_url: str, capsys: Captured
     assert {run["run_id"]: run["at_work"] for run in told} == {"ended": None, "gone": False, "here": True}
 
 
-def test_runs_of_a_database_that_does_not_exist(capsys: Captured) -> None:
+def test_runs_of_a_missing_database_are_an_error(capsys: Captured) -> None:
     assert run_landscape(capsys, "runs", "-d", "nothing.db") == (
         1,
         "",
@@ -376,7 +376,7 @@ def test_runs_of_a_database_that_does_not_exist(capsys: Captured) -> None:
 RELEASED = "0.5.1-0511__batch_aggregation.db"
 
 
-def test_adopt_takes_over_the_runs_of_the_predecessor(
+def test_adopt_copies_the_runs_of_the_predecessor(
     predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = predecessor_files / RELEASED, tmp_path / "new.db"
@@ -390,7 +390,7 @@ def test_adopt_takes_over_the_runs_of_the_predecessor(
     assert main(["landscape", "check", "-d", str(new)]) == 0
 
 
-def test_adopt_tells_that_an_adopted_run_was_changed(
+def test_adopt_reports_an_adopted_run_that_was_changed(
     predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = Path(shutil.copy(predecessor_files / RELEASED, tmp_path / "old.db")), tmp_path / "new.db"
@@ -406,7 +406,7 @@ def test_adopt_tells_that_an_adopted_run_was_changed(
     assert re.fullmatch(rf"{begin}\S+: \d rows then, 0 now\n", told.err), told.err
 
 
-def test_adopt_as_json(predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adopt_can_report_as_json(predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["landscape", "adopt", str(predecessor_files / RELEASED), "-d", str(tmp_path / "n.db"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["runs"]) == 1
@@ -425,7 +425,9 @@ def test_a_database_of_the_predecessor_is_read_as_it_is(
     assert {json.loads(line)["record_type"] for line in trail.read_text().splitlines()} >= {"run", "adopted_value"}
 
 
-def test_adopt_refuses_what_is_not_the_predecessors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adopt_refuses_databases_that_are_not_the_predecessors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ours, new = tmp_path / "ours.db", tmp_path / "new.db"
     LandscapeDB(f"sqlite:///{ours}").close()
     assert main(["landscape", "adopt", str(ours), "-d", str(new)]) == 1

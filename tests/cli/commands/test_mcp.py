@@ -14,7 +14,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.evidence.format.signatures import PUBLIC_KEY
 
 
-def test_the_server_is_built_of_the_options(
+def test_the_server_is_built_from_the_options(
     own_directory: Path, key_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[dict[str, Any]] = []

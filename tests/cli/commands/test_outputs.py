@@ -61,7 +61,7 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
 
 
 @pytest.mark.usefixtures("directory")
-def test_unchanged_outputs_are_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unchanged_outputs_are_reported_as_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     bad, out, table = listed(capsys, "-d", "audit.db", "--check")
     (published,) = (path for path in Path().glob("bad-*") if bad["run_id"] in path.name)
     assert (bad["sink"], bad["path"], bad["content_hash"], bad["state"]) == ("bad", str(published), None, "unchanged")
@@ -94,7 +94,7 @@ def test_changed_and_missing_outputs_are_named(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.usefixtures("directory")
 @pytest.mark.parametrize("export", ["trail.jsonl", "bag"])
-def test_an_export_tells_the_same_as_the_database(capsys: pytest.CaptureFixture[str], export: str) -> None:
+def test_an_export_lists_the_same_outputs_as_the_database(capsys: pytest.CaptureFixture[str], export: str) -> None:
     run_id = json.loads(Path("trail.jsonl").read_text().partition("\n")[0])["run_id"]
     for check, code in [([], 0), (["--check"], 1)]:
         expected = listed(capsys, run_id, "-d", "audit.db", *check, code=code)
@@ -122,7 +122,7 @@ def test_a_file_that_no_run_wrote_is_an_error(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.usefixtures("directory")
-def test_a_file_is_looked_for_in_all_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_searched_for_in_all_runs(capsys: pytest.CaptureFixture[str]) -> None:
     problem = "--file: without RUN and --check: it searches all runs for one that wrote the file"
     for more in ("latest", "--check"):
         assert main(["outputs", more, "--file", "out.csv", "-d", "audit.db"]) == 2

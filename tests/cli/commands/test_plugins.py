@@ -23,11 +23,11 @@ elspeth-strip-text/tests/test_plugin.py
 """
 
 
-def test_kinds_are_those_of_plugins() -> None:
+def test_the_command_offers_every_kind_of_plugin() -> None:
     assert list(map(str, _Kind)) == list(map(str, PluginKind))
 
 
-def test_a_package_is_made_and_its_files_are_listed(own_directory: Path, capsys: Captured) -> None:
+def test_a_package_is_created_and_its_files_are_listed(own_directory: Path, capsys: Captured) -> None:
     assert main(["plugins", "new", "strip_text"]) == 0
     output = capsys.readouterr()
     assert output.out == FILES
@@ -57,7 +57,9 @@ def test_the_files_are_listed_as_json(own_directory: Path, capsys: Captured) -> 
         (["own", "-o", "taken"], "taken exists already: name another directory with --output"),
     ],
 )
-def test_refusals(own_directory: Path, capsys: Captured, arguments: list[str], message: str) -> None:
+def test_a_package_that_cannot_be_created_is_refused(
+    own_directory: Path, capsys: Captured, arguments: list[str], message: str
+) -> None:
     (own_directory / "taken").mkdir()
     assert main(["plugins", "new", *arguments]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
@@ -95,6 +97,6 @@ def test_all_plugins_of_a_name_are_shown_unless_a_kind_is_given(capsys: Captured
         (["sql", "--kind", "sink"], "there is no sink 'sql'; `elspeth plugins list` shows all"),
     ],
 )
-def test_a_plugin_that_does_not_exist(capsys: Captured, arguments: list[str], message: str) -> None:
+def test_an_unknown_plugin_is_an_error(capsys: Captured, arguments: list[str], message: str) -> None:
     assert main(["plugins", "show", *arguments]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"

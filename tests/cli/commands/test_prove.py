@@ -40,7 +40,7 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
     assert capsys.readouterr().err.endswith("11 verdict                 VERIFIED\n")
 
 
-def test_a_proof_of_a_record_without_a_salt_is_a_warning(capsys: Captured) -> None:
+def test_a_proof_of_a_record_without_a_salt_gives_a_warning(capsys: Captured) -> None:
     signer = load_signer(f"keys/{PRIVATE_KEY}")
     write_bag(Path("plain"), [to_lines(records())], facts=run_facts(), documents=DOCUMENTS, signer=signer, secret=None)
     assert main(["prove", "plain", "link", "a/y", "-o", "proof.json"]) == 0
@@ -58,7 +58,7 @@ def test_a_missing_record_is_reported(capsys: Captured) -> None:
     assert not Path("proof.json").exists()
 
 
-def test_a_file_that_cannot_be_written(capsys: Captured) -> None:
+def test_a_file_that_cannot_be_written_is_named(capsys: Captured) -> None:
     Path("file").write_bytes(b"content")
     assert main(["prove", "bag", "step", "a", "-o", "file/proof.json"]) == 1
     problem = f"its directory cannot be made: {Path('file').absolute()} is a file"
@@ -112,7 +112,7 @@ def test_a_proof_replaces_a_proof_and_other_files_only_by_force(capsys: Captured
     assert [main([*command, "--force"]), main(command)] == [0, 0]
 
 
-def test_a_proof_is_no_directory(capsys: Captured) -> None:
+def test_a_proof_cannot_be_written_to_a_directory(capsys: Captured) -> None:
     assert main(["prove", "bag", "step", "a", "-o", "new/"]) == 2
     assert capsys.readouterr() == (
         "",
@@ -144,7 +144,7 @@ def test_a_proof_goes_to_standard_output(capsys: Captured) -> None:
     }
 
 
-def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_output_may_be_a_text_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["prove", "bag", "step", "a", "-o", "proof.json"]) == 0
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)

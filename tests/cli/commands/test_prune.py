@@ -74,7 +74,7 @@ def stories(capsys: Captured, *arguments: str) -> list[tuple[int, str, str]]:
     return [told(capsys, *question, *arguments) for question in questions]
 
 
-def test_the_bag_says_what_the_database_said(any_run_id: str, capsys: Captured) -> None:
+def test_the_bag_gives_the_answers_of_the_database(any_run_id: str, capsys: Captured) -> None:
     before = stories(capsys)
     code, output, errors = told(capsys, "landscape", "prune", *LATER, "--execute")
     bag = Path("archive") / f"{any_run_id}.zip"
@@ -90,7 +90,7 @@ def test_the_bag_says_what_the_database_said(any_run_id: str, capsys: Captured) 
     assert told(capsys, "report", str(bag.absolute()), "-o", "report.html")[0] == 0
 
 
-def test_nothing_happens_unless_asked(run_id: str, sqlite_url: str, capsys: Captured) -> None:
+def test_nothing_is_pruned_without_execute(run_id: str, sqlite_url: str, capsys: Captured) -> None:
     code, output, errors = told(capsys, "landscape", "prune", *LATER)
     assert (code, output.split()[-6], output.split()[-1]) == (1, run_id, "no")
     withheld = "1 withheld values, such as the content of rejected rows, are in no bag, and go with their runs: "
@@ -142,7 +142,7 @@ def test_an_output_without_rows_of_a_pruned_run_may_be_replaced(capsys: Captured
     run(capsys)
 
 
-def test_one_run_that_cannot_be_pruned_does_not_keep_the_others(run_id: str, capsys: Captured) -> None:
+def test_a_run_that_cannot_be_pruned_does_not_stop_the_others(run_id: str, capsys: Captured) -> None:
     second = run(capsys)
     Path("archive").mkdir()
     (Path("archive") / f"{run_id}.zip").write_bytes(b"no bag")
@@ -155,7 +155,9 @@ def test_one_run_that_cannot_be_pruned_does_not_keep_the_others(run_id: str, cap
     assert {each["run_id"]: each["bag"] is not None for each in listed} == results
 
 
-def test_a_full_disk_says_how_far_it_came(run_id: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_reports_how_many_runs_were_pruned(
+    run_id: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     last = [run(capsys), run(capsys)][-1]
     Path("archive").mkdir()
     (Path("archive") / f"{run_id}.zip").write_bytes(b"no bag")
@@ -182,7 +184,7 @@ def test_bags_are_signed(run_id: str, key_directory: Path, capsys: Captured) -> 
 
 
 @pytest.mark.usefixtures("run_id")
-def test_space_is_given_back(sqlite_url: str, capsys: Captured) -> None:
+def test_vacuum_returns_the_space_of_pruned_runs(sqlite_url: str, capsys: Captured) -> None:
     Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(700)))
     run(capsys)
     database = Path(sqlite_url.removeprefix("sqlite:///"))
@@ -194,7 +196,7 @@ def test_space_is_given_back(sqlite_url: str, capsys: Captured) -> None:
 
 
 @pytest.mark.postgres
-def test_a_server_keeps_its_space(own_directory: Path, postgresql_url: str, capsys: Captured) -> None:
+def test_vacuum_is_not_for_a_server(own_directory: Path, postgresql_url: str, capsys: Captured) -> None:
     LandscapeDB(postgresql_url).close()
     arguments = ("--before", "2999-01-01", "--archive", str(own_directory), "-d", postgresql_url, "-x", "--vacuum")
     code, _, errors = told(capsys, "landscape", "prune", *arguments)
@@ -205,7 +207,7 @@ def test_a_server_keeps_its_space(own_directory: Path, postgresql_url: str, caps
     ("database", "vacuumed", "count"),
     [("sqlite:///a.db", False, 1), ("sqlite:///a.db", True, 0), ("postgresql:", False, 0)],
 )
-def test_only_a_file_that_keeps_its_size_is_remarked_upon(database: str, vacuumed: bool, count: int) -> None:
+def test_the_remark_about_size_is_only_for_files_that_keep_theirs(database: str, vacuumed: bool, count: int) -> None:
     (run,) = [cast("PrunableRun", SimpleNamespace(withheld=1))]
     assert len([*_remarks([run], database, pruned=1, vacuumed=vacuumed)]) == count
 
@@ -220,7 +222,7 @@ def test_bags_are_not_put_into_a_file_or_signed_with_half_a_key(own_directory: P
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01"])
-def test_another_date_is_refused(own_directory: Path, capsys: Captured, text: str) -> None:
+def test_an_invalid_date_is_refused(own_directory: Path, capsys: Captured, text: str) -> None:
     arguments = ("--before", text, "--archive", str(own_directory), "-d", "audit.db")
     code, _, errors = told(capsys, "landscape", "prune", *arguments)
     assert (code, errors) == (

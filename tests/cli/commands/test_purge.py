@@ -29,7 +29,7 @@ def _old_payloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     capsys.readouterr()
 
 
-def test_nothing_is_deleted_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_deleted_without_execute(capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path("payloads").rglob("*"))
     assert main(["purge", "-s", "settings.yaml", "--no-dotenv"]) == 1
     output, errors = capsys.readouterr()

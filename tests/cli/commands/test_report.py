@@ -89,7 +89,7 @@ def test_an_earlier_report_is_replaced(capsys: pytest.CaptureFixture[str], tmp_p
         ("bag/report.html", "lies in the bag {}, to which nothing may be added: name another path"),
     ],
 )
-def test_what_is_no_report_is_kept(
+def test_a_file_that_is_not_a_report_is_kept(
     name: str, problem: str, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Path(name)
@@ -137,7 +137,7 @@ def test_a_damaged_export_leaves_no_report(capsys: pytest.CaptureFixture[str], t
     assert list(tmp_path.iterdir()) == [export]
 
 
-def test_a_page_of_a_bag_holds_what_checks_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_page_of_a_bag_holds_the_code_that_checks_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["keys", "generate", "-o", str(tmp_path / "keys")]) == 0
     private, public = tmp_path / "keys" / "elspeth.key.pem", tmp_path / "keys" / "elspeth.pub.pem"
     bag, page = tmp_path / "bag.zip", tmp_path / "report.html"

@@ -82,7 +82,7 @@ def format_run(run_id: str, *, status: str, waiting: int, rows: int = 8, reasons
     return f"run            {run_id}\nstatus         {status}\nrows recorded  {rows}\nwaiting        {waiting}\n{told}"
 
 
-def test_without_execute_the_state_of_the_run_is_shown(run_id: str, capsys: Captured) -> None:
+def test_without_execute_resume_shows_the_state_of_the_run(run_id: str, capsys: Captured) -> None:
     before = Path("audit.db").read_bytes()
     expected = format_run(run_id, status="interrupted", waiting=2)
     assert run_resume(capsys, run_id) == (1, expected, NOTHING)
@@ -99,7 +99,7 @@ def test_without_execute_the_state_of_the_run_is_shown(run_id: str, capsys: Capt
     assert Path("audit.db").read_bytes() == before
 
 
-def test_execute_completes_the_run(run_id: str, capsys: Captured) -> None:
+def test_with_execute_resume_completes_the_run(run_id: str, capsys: Captured) -> None:
     code, out, err = run_resume(capsys, "latest", "--execute")
     assert (code, err) == (0, "")
     assert re.fullmatch(
@@ -118,7 +118,7 @@ def test_execute_completes_the_run(run_id: str, capsys: Captured) -> None:
     assert sorted(path.name for path in Path().iterdir() if path.name.startswith((".out", "audit.db."))) == []
 
 
-def test_the_summary_of_a_resumed_run_is_that_of_the_whole_run(run_id: str, capsys: Captured) -> None:
+def test_the_summary_of_a_resumed_run_covers_the_whole_run(run_id: str, capsys: Captured) -> None:
     code, out, err = run_resume(capsys, run_id, "-x", "--json")
     assert (code, err) == (0, "")
     summary = json.loads(out)
@@ -172,7 +172,7 @@ def test_an_unknown_run_is_named(run_id: str, capsys: Captured, arguments: list[
     assert run_id
 
 
-def test_other_settings_are_named_and_change_nothing(run_id: str, capsys: Captured) -> None:
+def test_changed_settings_are_named_and_change_nothing(run_id: str, capsys: Captured) -> None:
     Path("settings.yaml").write_text(SETTINGS.replace("count: 3", "count: 4"))
     code, out, err = run_resume(capsys, run_id, "-x")
     assert (code, out) == (1, "")

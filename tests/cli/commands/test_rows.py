@@ -49,7 +49,7 @@ FORMS = ["trail.jsonl", "trail.json.gz", "parquet", "bag.zip"]
 
 @pytest.mark.usefixtures("own_directory")
 @pytest.mark.parametrize("command", [["rows"], ["diff", "latest", "latest"]])
-def test_a_list_that_fails_midway_leaves_one_document_the_error(
+def test_a_list_that_fails_midway_gives_one_json_document_with_the_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
     def fail(*_: object, **__: object) -> Iterator[EndedToken]:
@@ -170,7 +170,7 @@ def test_a_run_that_cannot_be_read_is_an_error(
     assert capsys.readouterr() == ("", f"error: {error}\n")
 
 
-def test_a_name_that_no_step_has_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_step_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rows", "-d", "audit.db", "--sink", "bat", "--json"]) == 0
     output, errors = capsys.readouterr()
     assert json.loads(output)["rows"] == []
@@ -190,9 +190,7 @@ def test_an_altered_export_lists_nothing(capsys: pytest.CaptureFixture[str]) -> 
     assert errors.startswith("error: altered.jsonl")
 
 
-def test_runs_of_other_programs_are_read_whatever_they_recorded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_recorded_by_other_programs_can_be_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = str(shutil.copy(LEGACY / f"epoch{EPOCH}-rich.db", tmp_path / "old.db"))
     export = str(LEGACY / f"epoch{EPOCH}-exports" / "signed.jsonl")
     run_id = json.loads(Path(export).read_text().partition("\n")[0])["run_id"]

@@ -132,7 +132,7 @@ def test_a_checkpoint_by_another_key_is_refused(capsys: Captured, keys: Path) ->
     assert (code, errors[:54]) == (1, "error: 1.checkpoint: expected a signature by the key e")
 
 
-def test_faults_of_what_was_kept_and_of_the_log_are_told_to_programs(
+def test_faults_of_kept_checkpoints_and_of_the_log_are_in_the_json(
     capsys: Captured, keys: Path, tmp_path: Path
 ) -> None:
     def told(*kept: str) -> tuple[int, dict[str, Any]]:
@@ -177,7 +177,7 @@ def test_a_checkpoint_of_another_log_is_refused(capsys: Captured, keys: Path, tm
         assert not Path("x").exists()
 
 
-def test_kept_checkpoints_hold_while_the_log_grows(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+def test_kept_checkpoints_stay_valid_while_the_log_grows(capsys: Captured, keys: Path, tmp_path: Path) -> None:
     Path("kept").mkdir()
     keep(capsys, keys, "kept/1.checkpoint")
     finish(tmp_path / "audit.db", "third")
@@ -192,7 +192,7 @@ def test_kept_checkpoints_hold_while_the_log_grows(capsys: Captured, keys: Path,
     assert (code, errors.splitlines()[-1]) == (0, "nobody checked who signed what was kept: give --key for that")
 
 
-def test_a_database_that_was_put_back_is_found(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+def test_a_database_that_was_restored_is_detected(capsys: Captured, keys: Path, tmp_path: Path) -> None:
     shutil.copy("audit.db", "backup.db")
     finish(tmp_path / "audit.db", "third")
     keep(capsys, keys, "1.checkpoint")
@@ -206,7 +206,7 @@ def test_a_database_that_was_put_back_is_found(capsys: Captured, keys: Path, tmp
     ]
 
 
-def test_a_run_that_was_removed_is_found_with_its_proof(capsys: Captured, keys: Path) -> None:
+def test_a_run_that_was_removed_is_detected_by_its_proof(capsys: Captured, keys: Path) -> None:
     assert log(capsys, "prove", "second", "-d", "audit.db", *key_of(keys, "log"), "-o", "second.tlog-proof")[0] == 0
     with LandscapeDB("sqlite:///audit.db") as database, database.write_transaction() as connection:
         drop_guards(connection)
@@ -262,7 +262,9 @@ def test_a_proof_that_does_not_hold_is_not_verified(capsys: Captured, keys: Path
     assert "x.tlog-proof: inclusion proof: expected the root" in capsys.readouterr().err
 
 
-def test_a_witness_without_a_network_cosigns_what_extends_the_log(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+def test_a_witness_without_a_network_cosigns_extensions_of_the_log(
+    capsys: Captured, keys: Path, tmp_path: Path
+) -> None:
     write_policy(capsys, keys)
     keep(capsys, keys, "1.checkpoint")
     assert cosign(capsys, keys, "1.checkpoint", "1c.checkpoint")[0] == 0
@@ -307,7 +309,7 @@ def test_a_checkpoint_is_cosigned_by_a_witness(capsys: Captured, keys: Path, tmp
     assert len(Note.parse(Path("2.checkpoint").read_bytes(), "note").signatures) == 2
 
 
-def test_a_witness_refuses_a_database_that_was_put_back(
+def test_a_witness_refuses_a_database_that_was_restored(
     capsys: Captured, keys: Path, tmp_path: Path, witness_url: str
 ) -> None:
     shutil.copy("audit.db", "backup.db")
@@ -395,7 +397,7 @@ def test_an_address_that_cannot_be_used_is_named(capsys: Captured, keys: Path) -
         ),
     ],
 )
-def test_wrong_use_is_refused_with_one_message(  # noqa: PLR0917  fixtures
+def test_wrong_usage_is_refused_with_one_message(  # noqa: PLR0917  fixtures
     capsys: Captured, keys: Path, key_directory: Path, arguments: tuple[str, ...], code: int, error: str
 ) -> None:
     Path("empty").mkdir()

@@ -61,7 +61,7 @@ def check(database: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
     return code, err.splitlines()
 
 
-def test_sealed_runs_that_are_unchanged(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unchanged_sealed_runs_pass_the_check(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, (state, verdict, remark, log) = check(database, capsys)
     assert code == 0
     assert state == f"audit database sqlite:///{database} is of epoch {EPOCH}, as this version expects."
@@ -166,7 +166,7 @@ def test_a_run_that_was_removed_is_named(database: Path, capsys: pytest.CaptureF
     assert lines[-1] == "2 runs in the log of runs, 5 entries, 1 fault"
 
 
-def test_a_fault_of_the_log_alone_fails(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_of_the_log_alone_fails_the_check(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB(f"sqlite:///{database}") as landscape, landscape.write_transaction() as connection:
         connection.execute(insert(run_log_table).values(position=5, entry_json="{}"))
     code, (_, fault, *_) = check(database, capsys)
@@ -199,5 +199,5 @@ NOTHING = SealReport(sealed=1, unchanged=1, faults=(), signers={}, unsealed=(), 
         ),
     ],
 )
-def test_a_remark_about_one_is_in_the_singular(report: SealReport, remark: str) -> None:
+def test_a_remark_about_one_run_is_in_the_singular(report: SealReport, remark: str) -> None:
     assert [*checks._unchecked_seals(report)] == [remark]

@@ -83,7 +83,7 @@ def test_events_that_were_not_sent_are_sent_by_one_command(capsys: Captured) -> 
     assert entries[-4:] == ["ended", "not_sent", "sent", "sent"]
 
 
-def test_settings_that_send_nowhere_are_refused(capsys: Captured) -> None:
+def test_settings_without_a_transport_are_refused(capsys: Captured) -> None:
     with receiving(503) as catalogue:
         run(catalogue)
     settings = yaml.safe_load(Path("settings.yaml").read_text())

@@ -139,7 +139,7 @@ def test_hmac_needs_a_key(capsys: Captured) -> None:
     )
 
 
-def test_a_signed_export(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signed_export_is_verified(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
     code, out, err = run_verify(capsys, "export.jsonl", "--hmac")
@@ -161,17 +161,17 @@ def test_signatures_by_a_short_key_are_checked_with_a_warning(
     )
 
 
-def test_the_progress_bar_is_for_terminals(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_bar_is_only_for_terminals(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     _, out, err = run_verify(capsys, "signed", *KEY)
     assert (out, "verify" in err) == ("", True)
 
 
-def test_several_workers_find_the_same(capsys: Captured) -> None:
+def test_several_workers_find_the_same_faults(capsys: Captured) -> None:
     assert run_verify(capsys, "signed", *KEY, "--workers", "2") == run_verify(capsys, "signed", *KEY)
 
 
-def test_workers_are_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_only_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: --workers is for bags and proofs: leave it out for an export\n"
     assert run_verify(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)
@@ -240,7 +240,7 @@ def test_an_altered_export_is_not_verified(capsys: Captured) -> None:
     assert "5 counts FAILED line 38: manifest: final_hash: expected " in " ".join(err.split())
 
 
-def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_refused_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     export_to(Path("export.jsonl"), ExportFormat.JSONL)
     message = "error: --key is for bags and proofs: an export has no such signature\n"
     assert run_verify(capsys, "export.jsonl", *KEY) == (2, "", message)
@@ -249,7 +249,7 @@ def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPa
     assert run_verify(capsys, "signed", "--hmac") == (1, "", message)
 
 
-def test_only_bags_are_compared(capsys: Captured) -> None:
+def test_only_bags_can_be_compared(capsys: Captured) -> None:
     export_to(Path("export.jsonl"), ExportFormat.JSONL)
     export_to(Path("table"), ExportFormat.CSV)
     message = "error: several paths are compared as bags of one database: name directories or .zip files\n"
@@ -258,6 +258,6 @@ def test_only_bags_are_compared(capsys: Captured) -> None:
             assert run_verify(capsys, *paths) == (2, "", message)
 
 
-def test_a_part_of_a_bag_is_not_verified_alone(capsys: Captured) -> None:
+def test_a_part_of_a_bag_cannot_be_verified_alone(capsys: Captured) -> None:
     problem = f"is a part of a bag, which is verified as a whole: name {Path('signed').absolute()}"
     assert run_verify(capsys, "signed/data/records.jsonl") == (1, "", f"error: signed/data/records.jsonl: {problem}\n")

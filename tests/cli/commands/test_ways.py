@@ -109,7 +109,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.usefixtures("_ingredients")
 @pytest.mark.parametrize("name", STATES)
-def test_status_names_what_can_be_done(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_names_the_possible_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     create, expected = STATES[name]
     create()
     status = json.loads(told(capsys, "--json"))
@@ -124,7 +124,7 @@ def test_status_names_what_can_be_done(name: str, capsys: pytest.CaptureFixture[
     "name",
     [pytest.param(name, marks=() if name in {"current", "foreign"} else pytest.mark.thorough) for name in STATES],
 )
-def test_each_command_that_status_names_does_its_work(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_that_status_names_works(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     create, _ = STATES[name]
     create()
     before = Path("audit.db").read_bytes() if Path("audit.db").exists() else None

@@ -87,7 +87,7 @@ def test_every_plugin_has_an_example_that_is_valid(plugin: type[Plugin], monkeyp
     assert f"```yaml\n{text}```" in (DOCS / PAGES[plugin.kind]).read_text(encoding="utf-8")
 
 
-def test_examples_are_of_plugins_and_sections_that_exist() -> None:
+def test_every_example_belongs_to_an_existing_plugin_or_section() -> None:
     places = {path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in EXAMPLES.rglob("*.yaml")}
     plugins = {f"{kind}/{name}" for kind in PluginKind for name in PLUGINS.names(kind)}
     shown = {f"settings/{heading.replace('`', '')}" for heading in parts(SETTINGS_PAGE)}
@@ -110,7 +110,7 @@ def sections() -> set[str]:
     return {heading.replace("`", "") for heading in headings}
 
 
-def test_what_the_pages_lack_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_gaps_in_the_pages_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert gaps() == []
     monkeypatch.setattr("codegen.reference.pages.EXAMPLES", tmp_path)
     assert {
@@ -128,7 +128,7 @@ def example_tree(name: str) -> dict[str, PlainValue]:
 
 
 @pytest.mark.parametrize("name", sorted(sections() & {path.stem for path in (EXAMPLES / "settings").iterdir()}))
-def test_the_example_of_a_section_is_valid_in_its_form(name: str) -> None:
+def test_the_example_of_a_section_is_valid_in_its_form_of_settings(name: str) -> None:
     """It replaces that section of a whole example."""
     trees = {whole: {**example_tree(whole), **example_tree(name)} for whole in WHOLE}
     fitting = [whole for whole, tree in trees.items() if SCHEMA.is_valid(tree)]
@@ -138,7 +138,7 @@ def test_the_example_of_a_section_is_valid_in_its_form(name: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"]])
-def test_the_command_says_what_the_pages_lack(
+def test_the_command_reports_gaps_in_the_pages(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("codegen.reference.__main__._DOCS", tmp_path)
@@ -151,7 +151,7 @@ def test_the_command_says_what_the_pages_lack(
     assert capsys.readouterr().err == f"{gap}\n"
 
 
-def test_the_command_says_which_page_differs(
+def test_the_command_names_the_page_that_differs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("codegen.reference.__main__._DOCS", tmp_path)

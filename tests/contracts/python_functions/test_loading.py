@@ -33,7 +33,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_function_is_described_by_path_version_and_hash_of_its_source(write_module: ModuleWriter) -> None:
+def test_a_function_is_described_by_its_path_version_and_source_hash(write_module: ModuleWriter) -> None:
     directory = write_module(RULES)
     loaded = load_function("rules:double", str(directory))
     assert loaded.function(4) == 8
@@ -47,7 +47,7 @@ def test_a_function_of_an_installed_package_has_the_version_of_the_package() -> 
     assert loaded.sha256 == sha256(Path(str(sys.modules["rfc8785._impl"].__file__)).read_text())
 
 
-def test_the_hash_is_of_the_source_that_runs(write_module: ModuleWriter) -> None:
+def test_the_hash_is_that_of_the_source_that_runs(write_module: ModuleWriter) -> None:
     """A cache counts as current by size and time alone."""
     directory = write_module("def answer(row):\n    return 1\n")
     path = directory / "rules.py"
@@ -107,7 +107,9 @@ def test_modules_beside_the_settings_need_a_directory(
         ("rules:f", "raise SystemExit(3)", "the module 'rules' cannot be imported: SystemExit: 3"),
     ],
 )
-def test_what_cannot_be_imported_is_said(write_module: ModuleWriter, path: str, source: str, problem: str) -> None:
+def test_a_function_that_cannot_be_imported_is_named(
+    write_module: ModuleWriter, path: str, source: str, problem: str
+) -> None:
     directory = write_module(source)
     with pytest.raises(FunctionError) as caught:
         load_function(path, str(directory))
@@ -130,7 +132,7 @@ def test_a_function_that_does_not_return_its_result_is_refused(write_module: Mod
         load_function("rules:f", str(write_module(source)))
 
 
-def test_a_function_of_another_module_is_named_by_it(write_module: ModuleWriter) -> None:
+def test_a_function_imported_from_another_module_is_named_by_that_module(write_module: ModuleWriter) -> None:
     """Its source is in the other module."""
     with pytest.raises(FunctionError, match="'rules:dumps' is another module's: expected 'json:dumps'"):
         load_function("rules:dumps", str(write_module(RULES)))

@@ -24,7 +24,7 @@ class Order(TypedDict):
 
 
 @pytest.mark.parametrize("annotation", ["dict", "dict[str, object]", "Mapping[str, Any]", "Order", "'Order'"])
-def test_a_parameter_that_is_a_mapping_takes_the_row(write_module: ModuleWriter, annotation: str) -> None:
+def test_a_parameter_annotated_as_a_mapping_takes_the_row(write_module: ModuleWriter, annotation: str) -> None:
     directory = write_module(f"{HEAD}\ndef f(any_name: {annotation}) -> int:\n    return any_name['id']\n")
     assert row_function("rules:f", str(directory)).evaluate({"id": 3, "other": 1}) == 3
 
@@ -42,7 +42,7 @@ def test_a_parameter_that_is_a_mapping_takes_the_row(write_module: ModuleWriter,
         ("a: Any, b: dict", {"a": 1, "b": {}}, {"a": 1, "b": {}}),
     ],
 )
-def test_parameters_take_the_fields_with_their_names(
+def test_other_parameters_take_the_fields_with_their_names(
     write_module: ModuleWriter, parameters: str, row: RowData, result: object
 ) -> None:
     directory = write_module(f"{HEAD}\ndef f({parameters}) -> dict[str, object]:\n    return dict(locals())\n")
@@ -94,7 +94,7 @@ or `dict[str, object]` for the row"""
         ),
     ],
 )
-def test_annotations_that_say_nothing_are_refused(write_module: ModuleWriter, signature: str, problem: str) -> None:
+def test_uninformative_annotations_are_refused(write_module: ModuleWriter, signature: str, problem: str) -> None:
     directory = write_module(f"{HEAD}\ndef f{signature}:\n    return 1\n")
     with pytest.raises(FunctionError) as caught:
         row_function("rules:f", str(directory))
@@ -137,7 +137,7 @@ def test_a_batch_is_a_list_of_rows(write_module: ModuleWriter, returns: str) -> 
         ("(rows: list[dict]) -> int", "expected to return a list of rows or a row, got int"),
     ],
 )
-def test_another_function_is_none_of_batches(write_module: ModuleWriter, signature: str, problem: str) -> None:
+def test_other_functions_are_not_batch_functions(write_module: ModuleWriter, signature: str, problem: str) -> None:
     directory = write_module(f"{HEAD}\ndef f{signature}:\n    return 1\n")
     with pytest.raises(FunctionError) as caught:
         batch_function("rules:f", str(directory))
