@@ -251,6 +251,15 @@ def test_a_log_has_warnings_of_libraries_without_quoted_values(
         assert re.fullmatch(rf"{TIME} error   closing a connection failed\\nbadly", line)
 
 
+@pytest.mark.parametrize("level", [LogLevel.WARNING, LogLevel.ERROR])
+def test_the_level_is_that_of_libraries_too(level: LogLevel, capsys: pytest.CaptureFixture[str]) -> None:
+    with shown_log(level, LogFormat.JSON):
+        library.warning("a connection is slow")
+        library.error("a connection is cut")
+    levels = [each["level"] for each in records_of(capsys.readouterr().err)]
+    assert levels == (["error"] if level is LogLevel.ERROR else ["warning", "error"])
+
+
 def test_events_name_their_run(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "elspeth.events"):
         with events_of_run("some-run"):

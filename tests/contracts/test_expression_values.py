@@ -18,6 +18,7 @@ ROW: dict[str, object] = {
     "x": 2.5,
     "none": None,
     "tags": ["a", "b"],
+    "empty": [],
     "line": {"taxes": [{"rate": 0.077}], "$": 1, "none": None},
     "paid": Decimal("12.30"),
     "day": dt.date(2026, 3, 1),
@@ -103,6 +104,7 @@ def test_expressions_have_the_expected_values(source: str, value: object) -> Non
         ("round(1e300 * row['x'])", "x", "the result is out of range"),
         ("max(row['tags'], 1)", "tags", "'>' not supported between instances of 'int' and 'list'"),
         ("max(row['line']['none'])", "line", "expected several values or a list, got null"),
+        ("min(row['empty'])", "empty", "expected several values or a list, got a list of 0 items"),
         (
             "text(row['tags'])",
             "tags",

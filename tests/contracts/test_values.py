@@ -5,7 +5,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from elspeth.contracts.coercion import coercion_to
@@ -70,6 +70,8 @@ def test_a_decimal_is_rounded_to_at_most_38_digits_or_refused(value: Decimal) ->
     assert DECIMALS.subtract(bounded, value).copy_abs() <= Decimal("5e-19")
 
 
+@example(123456789012345, 2)
+@example(-(10**15) + 1, 0)
 @given(st.integers(-(10**15) + 1, 10**15 - 1), st.integers(0, 18))
 def test_a_float_of_15_digits_becomes_the_decimal_that_was_written(digits: int, places: int) -> None:
     written = Decimal(digits).scaleb(-places)

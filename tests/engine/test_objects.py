@@ -218,6 +218,28 @@ def test_an_upload_whose_answer_was_lost_is_confirmed_by_the_resumed_run(tmp_pat
     assert bucket.version("out/x.csv") in {each["object_version"] for each in trail(tmp_path)["operation"]}
 
 
+@pytest.mark.parametrize("meanwhile", [None, b"[ ]\n"], ids=["as_it_was", "changed"])
+def test_an_output_without_rows_whose_answer_was_lost_is_judged_by_the_one_to_replace_it(
+    tmp_path: Path, bucket: Bucket, meanwhile: bytes | None
+) -> None:
+    """Neither an artifact nor an operation names it yet."""
+    settings = settings_of(tmp_path, bucket)
+    settings["sinks"]["x"]["plugin"] = "json"
+    bucket.put("in.csv", "id,kind\n1,y\n")
+    bucket.server.fail(Failure(method="PUT", part="x.csv", code="InternalError", forwards=True))
+    with pytest.raises(PluginError, match="cannot be stored"):
+        execute(build(tmp_path, settings))
+    assert bucket.get("out/x.csv") == b"[]\n"
+    if meanwhile is None:
+        resumed(tmp_path, settings)
+        assert_sound(trail(tmp_path), status="completed", resumed=True)
+    else:
+        bucket.put("out/x.csv", meanwhile)
+        with pytest.raises(OutputRefusedError, match=r"x\.csv: is not an output"):
+            resumed(tmp_path, settings)
+        assert bucket.get("out/x.csv") == meanwhile
+
+
 def test_an_object_that_another_program_puts_there_meanwhile_is_left_alone(tmp_path: Path, bucket: Bucket) -> None:
     settings = settings_of(tmp_path, bucket)
     bucket.server.fail(Failure(method="PUT", part="x.csv", before=lambda: bucket.put("out/x.csv", "mine")))

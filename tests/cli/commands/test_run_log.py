@@ -20,6 +20,7 @@ from elspeth.cli.commands import run_log
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format.checkpoints import Checkpoint, LogProof
+from elspeth.evidence.format.merkle import leaf_hash
 from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSigner
 from elspeth.evidence.format.policy import load_policy
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, KeyType, generate_keys, load_signer
@@ -242,6 +243,33 @@ def test_a_proof_is_verified_without_the_database(capsys: Captured, keys: Path, 
     assert found["cosignatures"]["W"] == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     assert f"\ncosigned by W  {moment:%Y-%m-%dT%H:%M:%SZ}\n" in errors
     assert run_log._utc(1 << 62) == str(1 << 62), "which is no year"
+
+
+def test_a_run_is_proved_by_what_a_kept_checkpoint_holds(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+    keep(capsys, keys, "1.checkpoint")
+    finish(tmp_path / "audit.db", "third")
+    kept = ("-d", "audit.db", "--checkpoint", "1.checkpoint", "-o", "third.tlog-proof")
+    problem = "run third is not in the first 5 entries of the log of runs"
+    assert log(capsys, "prove", "third", *kept) == (1, "", f"error: {problem}\n")
+    assert not Path("third.tlog-proof").exists()
+
+
+def test_the_entry_of_another_log_is_shown_without_control_characters(capsys: Captured, keys: Path) -> None:
+    signer = NoteSigner(name="log.example", signer=load_signer(str(keys / "log" / PRIVATE_KEY)))
+    Path("logs").write_text(f"log {signer.verifier_key(NoteKeyType.ED25519)}\nquorum none\n")
+    entry = b"\x1b[2J\xff\nverdict  REFUSED"
+    checkpoint = Checkpoint(origin="log.example", size=1, root=leaf_hash(entry))
+    proof = LogProof(entry=entry, index=0, hashes=(), note=signer.sign(checkpoint.text))
+    Path("x.tlog-proof").write_bytes(proof.to_bytes())
+    assert main(["verify", "x.tlog-proof", "--policy", "logs", "--json"]) == 0
+    output, errors = capsys.readouterr()
+    assert [line.split(maxsplit=1) for line in errors.splitlines()] == [
+        ["log", "log.example"],
+        ["entry", "0 of 1"],
+        ["says", "\\x1b[2J\ufffd\\nverdict  REFUSED"],
+        ["verdict", "VERIFIED"],
+    ]
+    assert json.loads(output)["entry"] == "\x1b[2J\ufffd\nverdict  REFUSED"
 
 
 def test_a_proof_that_does_not_hold_is_not_verified(capsys: Captured, keys: Path) -> None:

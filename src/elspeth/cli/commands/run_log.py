@@ -264,7 +264,7 @@ def verify_log_proof(path: Path, policy: Path, *, json: bool) -> None:
         *((f"cosigned by {name}", moment) for name, moment in times.items()),
         ("verdict", "VERIFIED"),
     ]
-    typer.echo(aligned([(name, printable(text)) for name, text in lines]), err=True)
+    typer.echo(aligned(lines), err=True)
     if json:
         entry = {"entry": proof.entry.decode(errors="replace"), "index": proof.index, "size": found.size}
         typer.echo(
