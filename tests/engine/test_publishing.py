@@ -288,7 +288,7 @@ def killed_while_publishing(
 ) -> str:
     """Return the id of a run killed while it published.
 
-    It is the first file after which it `is_time`.
+    That is after the first file for which it `is_time`.
     """
     publish = StagedFile.publish
 

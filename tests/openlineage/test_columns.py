@@ -107,9 +107,9 @@ def test_fields_are_traced_through_steps_that_name_their_origins(
 
 def test_only_named_fields_of_rows_with_further_fields_are_traced(records: LineageRecords) -> None:
     steps: list[Step] = [
-        ("drop", {"fields": ["gone"]}),
+        ("drop", {"fields": ["gone", "f.gone"]}),
         ("cast", {"fields": {"c.d": "int"}}),
-        ("rename", {"fields": {"a": "b", "c": "e", "gone": "back"}}),
+        ("rename", {"fields": {"a": "b", "c": "e", "gone": "back", "gone.inside": "g", "f.gone": "h"}}),
     ]
     assert _traced(records, *steps, fields=[], mode="dynamic") == {"b": "a:I", "e": "c:T"}
 

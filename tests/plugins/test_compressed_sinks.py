@@ -74,6 +74,7 @@ def test_the_bytes_do_not_depend_on_a_resume(tmp_path: Path, name: str) -> None:
     position = first.position()
     first.write({"id": "lost", "name": "too"})
     assert (first.close() or "").endswith(".partial")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [f".{name}.rows.run1.partial", "whole"]
     second = sink("csv", tmp_path / name)
     second.reopen("run1", position)
     for row in ROWS[70:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from elspeth.contracts.plugins import PluginError, RowRejectedError, Sink
 from elspeth.contracts.rows import RowData
 from elspeth.plugins import _target_columns, database_sink
 from elspeth.plugins.manager import PluginManager
+from elspeth.plugins.row_spool import RowSpool
 from tests.fixtures.effort import examples_of
 from tests.plugins.typed_rows import EXPECTED, FIELDS, ROWS, TEXTS, TYPED, write
 
@@ -307,10 +309,10 @@ def test_decimals_dates_times_and_durations_get_columns_of_their_types(target: T
 
 
 def test_decimals_dates_times_and_durations_fit_columns_of_text_and_of_other_types(target: Target) -> None:
-    target.execute("CREATE TABLE target (paid TEXT, day TEXT, at TIMESTAMP, took TEXT)")
-    write(target.sink(), [TYPED])
-    [row] = target.execute("SELECT paid, day, CAST(at AS TEXT), took FROM target")
-    assert tuple(row) == ("12.30", "2026-03-01", "2026-03-01 12:30:00.000005", "PT23H59M")
+    target.execute("CREATE TABLE target (paid TEXT, day TEXT, at TIMESTAMP, took TEXT, rate DOUBLE PRECISION)")
+    write(target.sink(), [{**TYPED, "rate": Decimal("0.5")}])
+    [row] = target.execute("SELECT paid, day, CAST(at AS TEXT), took, rate FROM target")
+    assert tuple(row) == ("12.30", "2026-03-01", "2026-03-01 12:30:00.000005", "PT23H59M", 0.5)
 
 
 def test_the_table_holds_the_values_that_the_schema_makes(target: Target) -> None:
@@ -348,6 +350,22 @@ def test_the_same_rows_of_another_run_or_table_are_not_taken_for_published(optio
         assert sink.confirm(run, output)
     assert stored(options) == [{"id": 1}] * 2
     assert stored(options, "SELECT * FROM others") == [{"id": 1}]
+
+
+def test_rows_that_a_killed_process_published_wait_no_longer(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = PLUGINS.sink("database", options)
+    sink.open("run1")
+    sink.write({"id": 1})
+    output = sink.finish()
+    assert output is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(RowSpool, "discard", lambda _: None)
+        sink.publish()
+    sink.close()
+    assert PLUGINS.sink("database", options).confirm("run1", output)
+    assert list((tmp_path / "staging").iterdir()) == []
 
 
 def test_a_table_may_have_as_many_columns_as_the_database_takes(

@@ -51,15 +51,26 @@ def test_publishing_replaces_what_was_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
-def test_the_mode_of_a_file_stays_when_it_is_replaced(tmp_path: Path, mode: int) -> None:
+def test_the_mode_of_a_file_stays_when_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
     final = tmp_path / "out.txt"
     final.write_bytes(b"old")
     final.chmod(mode)
+    begun: list[int] = []
+    fchmod = os.fchmod
+
+    def note(descriptor: int, mode: int) -> None:
+        begun.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        fchmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", note)
     file = StagedFile(final)
     file.open("run1")
     file.finish("text")
     file.publish()
     assert stat.S_IMODE(final.stat().st_mode) == mode
+    assert begun == [mode & 0o600], "nobody else could open it before it got its mode"
 
 
 def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
@@ -121,6 +132,7 @@ def test_what_was_written_after_the_last_sync_is_cut_off_when_a_file_is_reopened
     position = first.position()
     first.write(b"a tail that no record names\n")
     first.close()
+    (tmp_path / "out.txt").write_bytes(b"of an earlier run")
     second = StagedFile(tmp_path / "out.txt")
     second.reopen("run1", position)
     second.write(b"next\n")
@@ -143,6 +155,7 @@ def test_the_name_of_a_staging_file_is_synced_before_anything_is_recorded(
 
 
 def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out.txt").write_bytes(b"x")  # an earlier run wrote the same
     file = StagedFile(tmp_path / "out.txt")
     file.open("run1")
     file.write(b"x")
