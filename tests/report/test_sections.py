@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
 from elspeth.core.landscape.queries.problems import FailedRows, FailureReason
-from elspeth.report import slow
+from elspeth.report import ran, slow
 from elspeth.report.markup import command, duration, shown, size
 from elspeth.report.overview import Overview, read_overview
 from elspeth.report.records import open_database_records
 from elspeth.report.sections import render_heading, render_sections, section_styles
-from elspeth_schema.contracts import Node, RunStatus
+from elspeth.report.timings import Timings
+from elspeth_schema.contracts import Node, OperationStatus, RunStatus
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run
 from tests.fixtures.told_run import record_told_run
@@ -241,6 +243,29 @@ TABLES = {
     "Secrets that were looked up": [
         ["API_KEY", "env", "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"]
     ],
+    "Records by type": [
+        ["run", "1"],
+        ["secret_resolution", "1"],
+        ["run_process", "1"],
+        ["node", "3"],
+        ["edge", "2"],
+        ["operation", "2"],
+        ["source_input", "1"],
+        ["row", "2"],
+        ["token", "4"],
+        ["token_parent", "2"],
+        ["node_state", "4"],
+        ["call", "2"],
+        ["routing_event", "1"],
+        ["batch", "1"],
+        ["batch_member", "2"],
+        ["batch_output", "1"],
+        ["artifact", "1"],
+        ["token_outcome", "3"],
+        ["validation_error", "1"],
+        ["transform_error", "1"],
+        ["checkpoint", "1"],
+    ],
     "2 tokens without an end, by last node": [["node-1", "2"]],
     "Batches that were not processed": [["node-2", "draft", "1"]],
     "Sources and sinks that had not finished": [["node-3", "sink write", "2026-02-01 00:00:02.999 UTC"]],
@@ -259,6 +284,7 @@ def test_the_tables_have_the_values_of_the_records(rich: Overview) -> None:
     assert ran["labels"] == "=1+1 😀"
     assert not {"attempt", "settings json"} & ran.keys()
     assert "1 row failed or was quarantined; 1 visit to nodes failed" in parse(rich).text
+    assert "The 37 records of the run, by type" in parse(rich).text
     assert "further reason" not in parse(rich).text
     several = replace(rich.failures, count=2, visits_by_node={"node-1": 3}, all_reasons=2)
     text = parse(replace(rich, failures=several)).text
@@ -323,6 +349,59 @@ def test_who_ran_a_run_and_what_it_read_is_told(rich: Overview) -> None:
     assert "What was read, without 1,000 further inputs" in text
     assert "further inputs" not in parse(overview).text
     assert str(source.content_hash) in text
+    asked = replace(source, path_or_uri=None, content_hash=None, query_text="SELECT <1>", object_version="v<7>")
+    found = Tables(render_sections(replace(overview, inputs=(asked,)))).rows["What was read"]
+    assert found[1:] == [["node-1", "file", "SELECT <1>version v<7>", "0 bytes", "2"]]
+
+
+def test_a_run_with_nothing_says_so(rich: Overview) -> None:
+    nothing = replace(
+        rich,
+        endings=(),
+        failures=FailedRows(count=0, reasons=(), visits_by_node={}, all_reasons=0),
+        timings=Timings(nodes=(), operations=(), calls=(), visits=()),
+        outputs=(),
+        withheld=(),
+        processes=(),
+        inputs=(),
+        secrets=(),
+    )
+    page, whole = render_sections(nothing), parse(rich).text
+    for said in (
+        "No token has ended.",
+        "No visit of a row to a node failed.",
+        "Nothing was recorded that took time.",
+        "The run published nothing.",
+        "No column is left out of these records",
+    ):
+        assert page.count(said) == 1
+        assert said not in whole
+    assert {"What was read", "Secrets that were looked up", "The longest visits"} & Tables(page).rows.keys() == set()
+
+
+def test_a_source_that_failed_is_told_with_its_error(rich: Overview) -> None:
+    load, write = rich.timings.operations
+    failed = replace(load, status=OperationStatus.FAILED, error="<b>disk full")
+    page = render_sections(replace(rich, timings=replace(rich.timings, operations=(failed, write))))
+    found = Tables(page).rows
+    assert found["Sources and sinks that failed"][1:] == [
+        ["node-1", "source load", "2026-02-01 00:00:00.999 UTC", "<b>disk full"]
+    ]
+    slowest = found["The slowest work, in the order in which it began, over 9 s"]
+    assert [row[1] for row in slowest[1:]] == ["✕ source load, failed", "sink write", "4 visits"]
+
+
+def test_the_slowest_work_is_shown_if_there_is_much(rich: Overview, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow, "_MOST", 1)
+    slowest = Tables(render_sections(rich)).rows["The slowest work, in the order in which it began, over 9 s"]
+    assert slowest[1:] == [["node-1", "4 visits", "0.3 ms", "0.1 ms", ""]]
+
+
+def test_settings_and_open_visits_are_cut_with_their_numbers(rich: Overview, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ran, "_SETTINGS", 10)
+    text = parse(replace(rich, settings={"b": 1, "a": "ä"}, left_open=replace(rich.left_open, open_visits=1_002))).text
+    assert '{\n  "a": "\n… (24 characters; the records have all)' in text
+    assert "Visits that have not ended, the first 2 of 1,002" in text
 
 
 @pytest.mark.parametrize(
@@ -362,3 +441,14 @@ def test_texts_and_commands_read_well() -> None:
     assert shown("<b>\n") == "&lt;b&gt;\\n"
     assert command("rows", "--reason", "field 'x'") == "<code>rows --reason &quot;field &#x27;x&#x27;&quot;</code>"
     assert "&#x27;$x&#x27;&quot;&#x27;" in command("'$x'")
+
+
+def test_columns_of_numbers_are_aligned_as_such(told: Overview, rich: Overview) -> None:
+    number = re.compile(r"(✕ )?[\d,.]+( bytes?| ms| s| min \d+ s| h \d+ min)?")
+    for overview in (told, rich):
+        page = render_sections(overview)
+        for caption, heads in re.findall(r"<caption>(.*?)</caption><thead><tr>(.*?)</tr>", page):
+            aligned = ["number" in each for each in heads.split("</th>")[:-1]]
+            columns = zip(*Tables(page).rows[unescape(caption)][1:], strict=True)
+            texts = [[text for text in column if text] for column in columns]
+            assert aligned == [all(map(number.fullmatch, each)) and each != [] for each in texts], caption
