@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from operator import attrgetter
@@ -57,6 +58,9 @@ def test_every_form_of_a_trail_gives_the_same_answers(run: AuditedRun, places: d
     with elspeth.open(str(places["database"])) as trail:
         expected = trail.run(run.run_id[:8])
         assert run.record == expected.record
+        assert run._trail.run_records() == [run.record]
+        with run.recorded() as (connection, run_id), run._trail.snapshot() as same:
+            assert (run_id, same.engine.url) == (run.run_id, connection.engine.url)
         assert run.settings == expected.settings
         assert [*run.rows()] == [*expected.rows()]
         assert [*run.rows(outcome="completed")] != []
@@ -108,6 +112,9 @@ def test_a_database_url_can_be_opened(database_url: str) -> None:
         assert run.run_id == run_id
         states = run.records("node_state")
         assert states.to_arrow().column("state_id").to_pylist() == [each["state_id"] for each in states]
+        errors = run.records("validation_error")
+        assert [each.keys() for each in errors] == [{*errors.to_arrow().column_names}]
+        assert "row_data_json" not in errors._repr_html_() + str(*errors)
         with pytest.raises(RunNotFoundError, match="holds no run 'other'"):
             trail.run("other")
 
@@ -126,6 +133,8 @@ def test_a_notebook_shows_runs_rows_and_records_escaped(
         monkeypatch.setattr(tables, "_SHOWN", 2)
         shown = run.records("node")._repr_html_()
         assert (shown.count("<tr>"), "(the first 2)" in shown) == (3, True)
+        monkeypatch.setattr(tables, "_SHOWN", html.count("<tr>") - 1)
+        assert run.records("node")._repr_html_() == html
         assert (repr(run.rows()), repr(run)) == (f"<rows of run {run.run_id}>", f"<run {run.run_id}>")
 
 
@@ -149,6 +158,15 @@ def test_a_trail_stays_open_as_long_as_its_runs_are_used(places: dict[str, Path]
     rows = elspeth.open(places[form]).run("latest").rows()
     gc.collect()
     assert [*rows] == [*first.rows()] != []
+
+
+def test_a_closed_trail_leaves_nothing(
+    places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with elspeth.open(places["bag"]) as trail:
+        assert [*tmp_path.iterdir()] != []
+    assert ([*tmp_path.iterdir()], repr(trail)) == ([], f"<audit trail {places['bag']}>")
 
 
 def test_a_run_of_an_older_database_keeps_its_copy(tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ def test_every_run_leaves_a_report_of_its_own(settings: Settings, capsys: Captur
     assert second["report_path"] == f"reports/{second['run_id']}.html"
     assert reports() == [f"{first}.html", f"{second['run_id']}.html"]
     for run_id in (first, second["run_id"]):
-        assert f"<title>Run {run_id}</title>" in Path(f"reports/{run_id}.html").read_text(encoding="utf-8")
+        page = Path(f"reports/{run_id}.html").read_text(encoding="utf-8")
+        assert f"<title>Run {run_id}</title>" in page
+        assert '"seal":{"payload":' in page
 
 
 def test_the_settings_decide_what_a_report_holds(settings: Settings) -> None:

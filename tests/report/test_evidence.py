@@ -78,9 +78,23 @@ def test_a_run_that_has_not_ended_has_no_seal(new_landscape: NewLandscape) -> No
             assert read_seal(connection, RUN_ID) is None
 
 
-def test_a_seal_of_an_older_epoch_is_of_other_lines_than_the_page_has(told: LandscapeDB) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epoch": EPOCH - 1},
+        {"counts_json": "{"},
+        {"counts_json": "[1.5, NaN]"},
+        {"scope_json": "{"},
+        {"scope_json": "[{}]"},
+        {"scope_json": "[1]"},
+    ],
+    ids=lambda values: " ".join(map(repr, *values.items())),
+)
+def test_a_seal_of_an_older_epoch_or_that_cannot_be_read_is_left_out(
+    told: LandscapeDB, values: dict[str, object]
+) -> None:
     with told.engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection:
         drop_guards(connection)
-        connection.execute(update(seals_table).values(epoch=EPOCH - 1))
+        connection.execute(update(seals_table).values(**values))
         assert read_seal(connection, RUN_ID) is None
         connection.rollback()

@@ -17,7 +17,9 @@ import pytest
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.report import blocks
+from elspeth.report.blocks import packed_element
 from elspeth.report.evidence import PageEvidence
+from elspeth.report.page import page_objection
 from elspeth.report.scripts import script_of
 from elspeth_schema.contracts import Row, ValidationErrorRecord
 from tests.fixtures.browser import Tab
@@ -101,6 +103,15 @@ def test_a_page_holds_the_lines_of_the_run_in_blocks(
     assert [line for block in unpacked for line in block] == lines
     assert [len(block) for block in unpacked[:-1]] == [50] * (len(lines) // 50)
     assert (written.records, written.embedded) == (len(lines), len(lines))
+
+
+def test_what_holds_no_page_is_said(tmp_path: Path) -> None:
+    objection = page_objection(tmp_path / "gone.html", re.compile(b"<!doctype"), "a report")
+    assert objection == "cannot be read, so nothing shows whether it is a report: No such file or directory"
+
+
+def test_the_names_of_files_are_escaped() -> None:
+    assert b' class="file" data-name="a&quot;&lt;">' in packed_element(b"", 'a"<')
 
 
 def test_stories_are_told_from_several_blocks(

@@ -13,6 +13,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth_schema import EPOCH
 from tests.fixtures.told_run import RUN_ID, record_told_run
 
 EXPORTS = {
@@ -54,6 +55,13 @@ def without_time(page: Path) -> list[str]:
     return [line for line in page.read_text(encoding="utf-8").splitlines() if not line.startswith("<p>Made by")]
 
 
+def facts_of(page: Path) -> dict[str, Any]:
+    """Return what the script of a page is told."""
+    text = page.read_text(encoding="utf-8").partition('id="facts">')[2]
+    found: dict[str, Any] = json.loads(text.partition("</script>")[0])
+    return found
+
+
 def test_the_summary_says_where_the_report_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert main(["report", "latest", "-d", "audit.db", "-o", str(page)]) == 0
@@ -62,8 +70,12 @@ def test_the_summary_says_where_the_report_is(capsys: pytest.CaptureFixture[str]
     size = page.stat().st_size
     assert captured.out == f"run     {RUN_ID}\nreport  {page} ({size:,} bytes, {records:,} of {records:,} records)\n"
     assert captured.err == ""
+    assert facts_of(page)["seal"].keys() == {"payload", "envelope", "columns"}
     assert main(["report", "latest", "-d", "audit.db", "-o", str(page), "--embed", "none"]) == 0
     assert f" bytes, 0 of {records:,} records)\n" in capsys.readouterr().out
+    facts = facts_of(page)
+    assert (facts["runId"], facts["epoch"], facts["key"]) == (RUN_ID, EPOCH, None)
+    assert (facts["embed"], facts["embedded"], facts["total"]) == ("none", 0, records)
 
 
 def test_an_export_gives_the_report_of_its_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -71,6 +83,7 @@ def test_an_export_gives_the_report_of_its_run(capsys: pytest.CaptureFixture[str
     for name in EXPORTS:
         found = report(capsys, name, "-o", tmp_path / "report.html")
         assert {**found, "size_bytes": None} == {**expected, "size_bytes": None}
+        assert facts_of(tmp_path / "report.html")["seal"] is None
 
 
 def test_an_earlier_report_is_replaced(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -145,8 +158,7 @@ def test_the_page_of_a_bag_holds_the_code_that_checks_it(capsys: pytest.CaptureF
     capsys.readouterr()
     report(capsys, bag, "-o", page, "--key", public)
     text = page.read_text(encoding="utf-8")
-    facts = json.loads(text.partition('id="facts">')[2].partition("</script>")[0])
-    assert facts["key"] == public.read_text()
+    assert facts_of(page)["key"] == public.read_text()
     packed = text.partition('data-name="statement.dsse.json">')[2].partition("</script>")[0]
     assert json.loads(zlib.decompress(base64.b64decode(packed))).keys() == {"payload", "payloadType", "signatures"}
     assert main(["report", str(bag), "-o", str(public), "--key", str(public), "--force"]) == 1
