@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.format.bag import Statement, manifest_text, parse_manifest
+from elspeth.evidence.format.bag import Contact, Statement, manifest_text, parse_manifest, payload_name
 from elspeth.evidence.format.errors import EvidenceError
 from tests.evidence.bags import run_facts
 from tests.evidence.documents import Change, change_copy, refusal
@@ -60,6 +60,38 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
         lambda statement: statement["predicate"].update(more=1),
         "document: predicate: expected no further member, got 'more'",
     ),
+    "further member": (
+        lambda statement: statement.update(more=1),
+        "document: expected no further member, got 'more'",
+    ),
+    "further member of a file": (
+        lambda statement: statement["subject"][0].update(more=1),
+        "document: subject[0]: expected no further member, got 'more'",
+    ),
+    "further digest": (
+        lambda statement: statement["subject"][0]["digest"].update(sha512="0"),
+        "document: subject[0]: digest: expected no further member, got 'sha512'",
+    ),
+    "further member of the tree": (
+        lambda statement: statement["predicate"]["merkle_tree"].update(more=1),
+        "document: predicate: merkle_tree: expected no further member, got 'more'",
+    ),
+    "another tree": (
+        lambda statement: statement["predicate"]["merkle_tree"].update(algorithm="sha256"),
+        "document: predicate: merkle_tree: algorithm: expected 'rfc9162-sha256', got 'sha256'",
+    ),
+    "further member of a contact": (
+        lambda statement: statement["predicate"].update(contact={"name": "Ada", "email": None, "phone": "1"}),
+        "document: predicate: contact: expected no further member, got 'phone'",
+    ),
+    "contact in a version without": (
+        lambda statement: (
+            statement.update(predicateType="urn:elspeth:audit-trail-export:v2"),
+            statement["predicate"]["merkle_tree"].pop("salted"),
+            statement["predicate"].update(contact={"name": "Ada", "email": None}),
+        ),
+        "document: predicate: expected no further member, got 'contact'",
+    ),
     "salts that are not a boolean": (
         lambda statement: statement["predicate"]["merkle_tree"].update(salted=1),
         "document: predicate: merkle_tree: salted: expected true or false, got 1",
@@ -80,13 +112,42 @@ def test_malformed_statements_are_refused(case: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [STATEMENT, replace(STATEMENT, version=2, salted=False), replace(STATEMENT, version=1, salted=False, facts=OLDER)],
+    [
+        STATEMENT,
+        replace(STATEMENT, contact=Contact(name="Ada")),
+        replace(STATEMENT, version=2, salted=False),
+        replace(STATEMENT, version=1, salted=False, facts=OLDER),
+    ],
 )
 def test_a_statement_is_read_as_it_was_written(statement: Statement) -> None:
     assert Statement.from_bytes(statement.to_bytes(), "statement") == statement
 
 
+@pytest.mark.parametrize("text", ["", " Ada", "Ada\n", "A\u202eda"])
+@pytest.mark.parametrize("field", ["name", "email"])
+def test_a_contact_fits_a_line(field: str, text: str) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        Contact(**{field: text})
+    assert str(caught.value) == f"contact: {field}: expected printable text on one line, got {text!r}"
+
+
+def test_a_contact_is_a_name_with_an_address() -> None:
+    assert str(Contact(name="Ada L.", email="ada@x.org")) == "Ada L. <ada@x.org>"
+    assert [str(Contact(name="Ada")), str(Contact(email="ada@x.org")), str(Contact())] == ["Ada", "<ada@x.org>", ""]
+
+
+@pytest.mark.parametrize("name", ["", ".a", "a/b", "ä", "a" * 101])
+def test_a_document_has_a_name_that_every_system_reads_alike(name: str) -> None:
+    assert payload_name("a" * 100) == f"data/{'a' * 100}"
+    with pytest.raises(ValueError, match="expected a document name of ASCII letters, digits, dots and dashes"):
+        payload_name(name)
+
+
 MANIFESTS = {
+    "another order": (
+        b"0" * 64 + b"  b\n" + b"0" * 64 + b"  a\n",
+        "m: expected its lines in the order of file names, each with a line feed",
+    ),
     "nothing": (b"", "m, line 1: expected a SHA-256 and a file name, got ''"),
     "binary mode": (b"0" * 64 + b" *a\n", f"m, line 1: expected a SHA-256 and a file name, got '{'0' * 64} *a'"),
     "file twice": ((b"0" * 64 + b"  a\n") * 2, "m, line 2: expected each file once, got 'a' again"),

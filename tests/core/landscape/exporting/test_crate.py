@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,47 @@ def test_of_many_outputs_the_first_are_listed() -> None:
     assert action["description"].endswith(f" Only the first {MOST_LISTED} outputs are listed.")
     assert (action["endTime"], found["./"]["datePublished"]) == ("2026-01-31T23:59:59.999+00:00",) * 2
     assert f"urn:elspeth:run:r/artifact/a{MOST_LISTED}" not in found
+
+
+MOMENT = "2026-01-31T23:59:59.999999Z"
+SOURCE = {"node_id": "in", "path_or_uri": "in.csv", "content_hash": "0" * 64, "size_bytes": 0}
+FULL = CrateRecords(
+    run={"run_id": "r/1", "status": "interrupted", "started_at": MOMENT, "config_hash": "1" * 64},
+    processes=[{"user_name": "ann", "elspeth_version": "1.2"}, {"user_name": "bob", "elspeth_version": "1.3"}],
+    inputs=[{**SOURCE, "input_id": name} for name in "ab"] + [{"input_id": "c", "node_id": "other"}],
+    outputs=[{**output, "content_hash": "2" * 64, "size_bytes": 7} for output in outputs(2)],
+)
+PARTS = [bag.RECORDS, bag.SETTINGS, bag.CRATE, "data/README.md", "data/x.tlog-proof", "data/y.unknown"]
+PARTS += [bag.CONTENTS + "0" * 64, bag.CONTENTS + "1" * 64]
+
+
+@pytest.mark.parametrize(
+    ("records", "digest"),
+    [
+        (FULL, "4a3401f146dd7edc506e956a3a07a0f1a8550f6f804d5eb26edd62c40b661408"),
+        (
+            CrateRecords(run={"run_id": "r", "status": "completed"}, processes=[], inputs=[], outputs=[]),
+            "e3197c697cc9201bbecb5831364160601a6752b6cbef999c124013bb2a7d8d4a",
+        ),
+    ],
+)
+def test_the_metadata_of_a_run_never_changes(records: CrateRecords, digest: str) -> None:
+    """Else bags that were written before are no longer verified: another form needs another version."""
+    assert sha256(crate_metadata(records, PARTS)).hexdigest() == digest
+
+
+def test_the_metadata_of_a_full_run_links_what_it_describes() -> None:
+    found = entities(crate_metadata(FULL, PARTS))
+    assert [each["@id"] for each in found["./"]["hasPart"]] == [
+        *("README.md", "contents/", "records.jsonl", "settings.yaml", "x.tlog-proof", "y.unknown")
+    ]
+    base = "urn:elspeth:run:r%2F1/"
+    assert found[f"{base}node/in"]["workExample"] == [{"@id": f"{base}source_input/{name}"} for name in "ab"]
+    assert found[f"{base}node/other"]["workExample"] == {"@id": f"{base}source_input/c"}
+    assert (found[f"{base}source_input/a"]["contentSize"], found["#account"]["name"]) == ("0", "ann")
+    assert found["x.tlog-proof"]["encodingFormat"] == "text/plain"
+    assert "endTime" not in found[f"{base}run/r%2F1"]
+    assert [link for each in found.values() for link in links(each) if link not in found] == []
 
 
 @pytest.mark.parametrize(
