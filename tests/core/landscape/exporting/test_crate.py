@@ -17,6 +17,7 @@ import pytest
 
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.evidence.format import bag
+from elspeth.evidence.format.canonical import Json
 from elspeth.evidence.format.crate import MOST_LISTED, CrateRecords, crate_metadata
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
@@ -155,7 +156,7 @@ def test_of_many_outputs_the_first_are_listed() -> None:
 
 
 MOMENT = "2026-01-31T23:59:59.999999Z"
-SOURCE = {"node_id": "in", "path_or_uri": "in.csv", "content_hash": "0" * 64, "size_bytes": 0}
+SOURCE: dict[str, Json] = {"node_id": "in", "path_or_uri": "in.csv", "content_hash": "0" * 64, "size_bytes": 0}
 FULL = CrateRecords(
     run={"run_id": "r/1", "status": "interrupted", "started_at": MOMENT, "config_hash": "1" * 64},
     processes=[{"user_name": "ann", "elspeth_version": "1.2"}, {"user_name": "bob", "elspeth_version": "1.3"}],
