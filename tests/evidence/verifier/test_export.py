@@ -108,10 +108,31 @@ def test_a_manifest_of_a_later_epoch_is_not_judged(tmp_path: Path) -> None:
     assert (step, message) == (1, f"line 38: manifest: epoch: {expected}")
 
 
-def test_a_manifest_says_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "step", "problem"),
+    [
+        (b'"final_hash":', b'"final":1,"final_hash":', 5, "final: expected no field of this name, got one"),
+        (b'"hash_algorithm":"sha256",', b"", 5, "hash_algorithm: expected this field, got none"),
+        (b'"artifact":1,', b'"artifact":true,', 5, "counts: expected {"),
+        (b'"epoch":%d,' % EPOCH, b'"epoch":true,', 1, f"epoch: expected an epoch up to {EPOCH}, got true: "),
+    ],
+)
+def test_a_manifest_says_nothing_else(tmp_path: Path, before: bytes, after: bytes, step: int, problem: str) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
-    path.write_bytes(path.read_bytes().replace(b'"final_hash":', b'"final":1,"final_hash":'))
-    assert faults(verified(path, None)) == [(5, "line 38: manifest: final: expected no field of this name, got one")]
+    *lines, manifest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines, manifest.replace(before, after)]))
+    [(found, message)] = faults(verified(path, None))
+    assert (found, message[: len(problem) + 19]) == (step, f"line 38: manifest: {problem}")
+
+
+@pytest.mark.parametrize("signature", [b"0" * 63, b"0" * 65, b"F" * 64])
+def test_a_signature_is_64_digits_though_no_key_was_given(tmp_path: Path, signature: bytes) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, signing_key=KEY)
+    content = path.read_bytes()
+    first = content.partition(b'"signature":"')[2][:64]
+    path.write_bytes(content.replace(first, signature))
+    problem = f'expected 64 hexadecimal digits, got "{signature.decode()}"'
+    assert faults(verified(path, None)) == [(2, f"line 1: signature: {problem}")]
 
 
 def test_exports_are_told_from_other_files(export: Path, tmp_path: Path) -> None:

@@ -178,7 +178,10 @@ PARTS += [bag.CONTENTS + "0" * 64, bag.CONTENTS + "1" * 64]
     ],
 )
 def test_the_metadata_of_a_run_never_changes(records: CrateRecords, digest: str) -> None:
-    """Else bags that were written before are no longer verified: another form needs another version."""
+    """Compare with what earlier verifiers derive.
+
+    Another form would need another version.
+    """
     assert sha256(crate_metadata(records, PARTS)).hexdigest() == digest
 
 
