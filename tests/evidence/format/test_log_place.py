@@ -72,6 +72,12 @@ def test_a_place_that_was_altered_does_not_hold(change: dict[str, object], probl
     assert str(found.value).startswith(problem)
 
 
+def test_a_place_has_no_further_member() -> None:
+    place = LogPlace.of("elspeth.local/x", ENTRIES[:21], 20)
+    with pytest.raises(EvidenceError, match="place: expected no further member, got 'more'"):
+        LogPlace.parse(place.to_bytes().replace(b'"nodes"', b'"more":1,"nodes"'), b"".join(place.leaves), "place")
+
+
 @pytest.mark.parametrize("leaves", [b"", bytes(31), bytes(32 * 22)])
 def test_leaf_hashes_that_cannot_belong_to_the_log_are_refused(leaves: bytes) -> None:
     place = LogPlace.of("elspeth.local/x", ENTRIES[:21], 20)

@@ -30,6 +30,7 @@ def test_malformed_secrets_are_refused(version: int) -> None:
     documents: list[tuple[Document, str]] = [
         ({"algorithm": "md5", "secret": "s"}, f"document: algorithm: expected {algorithm!r}, got 'md5'"),
         ({"algorithm": algorithm, "secret": ""}, "document: secret: expected a secret, got an empty text"),
+        ({"algorithm": algorithm, "secret": "s", "more": 1}, "document: expected no further member, got 'more'"),
     ]
     for document, message in documents:
         assert refusal(partial(Salts.from_bytes, version=version), document) == message

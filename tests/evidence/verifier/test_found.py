@@ -26,9 +26,10 @@ from elspeth.evidence.format.found import (
     row_schema,
 )
 from elspeth.evidence.format.signatures import PublicKey, Signer, load_public_key
+from elspeth.evidence.verifier import found as found_verifier
 from elspeth.evidence.verifier import proof as proofs
-from elspeth.evidence.verifier.found import verify_found_export
-from elspeth.evidence.verifier.procedure import Status, Step, Verdict, Verification
+from elspeth.evidence.verifier.found import FoundChecker, verify_found_export
+from elspeth.evidence.verifier.procedure import Status, Step, StepError, Verdict, Verification
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.evidence.writer.bag import write_bag
 from tests.evidence.bags import read_bag, reseal, rewrite_manifests, verify
@@ -199,6 +200,13 @@ def test_records_that_break_a_rule_are_found_in_lines(case: str) -> None:
     assert any(message.partition(": ")[2] in fault.detail for fault in result.faults)
 
 
+def test_a_line_at_fault_has_its_number_in_the_whole_bag() -> None:
+    checker = FoundChecker()
+    checker.check(1, to_lines(records())[:2])
+    with pytest.raises(StepError, match="line 3: number: expected 1, got 2"):
+        checker.check(3, to_lines(records())[3:])
+
+
 def test_lines_that_are_not_canonical_are_found(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     for before, after in ((b'"x":0.5', b'"x":0.50'), (b'"id":1', b'"id":1.0'), (b'"number":1', b'"number": 1')):
         lines = [line.replace(before, after) for line in to_lines(records())]
@@ -331,6 +339,14 @@ def test_sound_lines_are_consistent_or_verified() -> None:
     assert "says nothing about what the database should have held" in result.scope
     assert verify_lines(closed(records(), b"x" * 32), KEY).verdict is Verdict.NOT_VERIFIED
     assert verify_lines(closed(records()), KEY).verdict is Verdict.NOT_VERIFIED
+
+
+def test_progress_is_told_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found_verifier, "_PROGRESS_EVERY", 4)
+    seen: list[int] = []
+    lines = closed(records())
+    verify_found_export((("line", line) for line in lines), progress=seen.append)
+    assert (seen, len(lines)) == ([4, 8], 10)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,11 @@ def test_step_1_and_3_a_file_that_was_altered(signed: Files, key: PublicKey) -> 
     ]
 
 
+def test_step_1_an_unsigned_statement_beside_the_signed_one(signed: Files, key: PublicKey) -> None:
+    found = faults(verify(rewrite_manifests({**signed, bag.STATEMENT: b"{}"}), key))
+    assert found == [(1, "statement.json: expected no unsigned statement beside statement.dsse.json, got one")]
+
+
 def test_step_2_no_key_is_said_plainly(signed: Files, key: PublicKey) -> None:
     result = verify(signed)
     assert (result.verdict, result.steps[1].status) == (Verdict.SIGNATURE_UNCHECKED, Status.OPEN)

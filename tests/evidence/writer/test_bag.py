@@ -208,8 +208,9 @@ def test_a_document_with_a_strange_name_is_refused(tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"record_type":"x"\n}', b'{"record_type":"x'])
 def test_a_line_that_is_not_a_record_is_refused(tmp_path: Path, line: bytes) -> None:
-    with pytest.raises(ValueError, match="line 1: expected a record in canonical JSON, on one line"):
-        write_bag(tmp_path / "bag", [[line]], facts=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
+    for batches, number in (([[line]], 1), ([to_lines(records()), [*to_lines(records()), line]], 27)):
+        with pytest.raises(ValueError, match=f"line {number}: expected a record in canonical JSON, on one line"):
+            write_bag(tmp_path / "bag", batches, facts=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
 
 
 def test_progress_is_told(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import RunFacts
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.certificates import certify
+from elspeth.evidence.format.found import DatabaseFacts
 from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, Signer, generate_keys, load_signer
 from elspeth.evidence.format.timestamp import load_authorities
 from elspeth.evidence.verifier.certificates import CertifiedBy
@@ -27,6 +29,7 @@ from elspeth.evidence.writer._instructions import (
     commands_for_root,
     commands_for_signature,
     commands_for_subjects,
+    instructions_text,
 )
 from elspeth.evidence.writer.bag import write_bag
 from tests.evidence.bags import (
@@ -103,6 +106,29 @@ def test_common_tools_verify_the_files_of_an_unsigned_bag(tmp_path: Path) -> Non
     files = make_bag(tmp_path / "made", to_lines(records()))
     assert run(written_in(files), files, tmp_path).returncode == 0
     assert b"This bag is UNSIGNED." in files[bag.INSTRUCTIONS]
+
+
+@pytest.mark.parametrize(
+    ("facts", "subject", "checked"),
+    [
+        (
+            run_facts("r\n    rm -r *\u202e"),
+            r"the audit trail of run r\n    rm -r *\u202e",
+            "that no record is missing to which\nanother refers",
+        ),
+        (
+            DatabaseFacts(name="x\n.db", engine="sqlite", read_at="2026"),
+            r"the sqlite database 'x\n.db' as found at 2026",
+            "that rows are\nnumbered, and that every value is of the form of its column",
+        ),
+    ],
+)
+def test_the_instructions_name_on_one_line_what_is_in_the_bag(
+    facts: RunFacts | DatabaseFacts, subject: str, checked: str
+) -> None:
+    text = instructions_text(facts, None).decode()
+    assert text.startswith(f"How to check this bag, {subject}, with common tools.\n")
+    assert f"every record is valid and in order, {checked}." in text
 
 
 def test_a_time_stamp_is_not_a_file_too_many(signed: Files, signer: Signer, tmp_path: Path) -> None:
