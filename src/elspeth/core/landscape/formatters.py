@@ -1,6 +1,6 @@
 """Formatters of exported records: a public path of the predecessor.
 
-Programs outside use them to write files themselves.
+Other programs use them to write files of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["CSVFormatter", "ExportFormatter", "JSONFormatter"]
 
 
 class ExportFormatter(Protocol):
-    """Turns a record into what a writer takes."""
+    """Formats records for a writer."""
 
     def format(self, record: dict[str, Any]) -> str | dict[str, Any]:
         """Return the formatted record."""

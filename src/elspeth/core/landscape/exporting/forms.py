@@ -66,10 +66,10 @@ class ExportError(LandscapeError):
 
 
 class StoredRecord(NamedTuple):
-    """A record as a form holds it.
+    """A record of an export, as it was read.
 
-    `line` is its canonical JSON, `position` the byte at which its line begins in forms that have lines. `is_sound` says
-    that the record is known to keep the schema's rules.
+    `line` is its canonical JSON. `position` is the byte at which its line begins, in forms that have lines. `is_sound`
+    says that the record is known to keep the schema's rules.
     """
 
     where: str
@@ -93,8 +93,8 @@ def read_directory(
 ) -> Iterator[StoredRecord]:
     """Yield the records of several files, the manifest last.
 
-    `form` is the suffix of the files, after which there may be one of the `endings`. Raises ExportError for a file that
-    does not belong to an export, and what `read_file` raises.
+    `form` is the suffix of the files; one of the `endings` may follow it. Raises ExportError for a file that does not
+    belong to an export, and all errors of `read_file`.
     """
     files = {name: [f"{name}.{form}{ending}" for ending in ("", *endings)] for name in types}
     known = {MANIFEST_FILE, PACKAGE_FILE, *chain.from_iterable(files.values())}
@@ -129,7 +129,7 @@ def read_manifest(path: Path) -> StoredRecord:
 def make_stored_record(path: Path, where: str, form: RecordForm, values: Mapping[str, object]) -> StoredRecord:
     """Return a record with its canonical JSON.
 
-    Raises ExportError for values that have none.
+    Raises ExportError for values that have no canonical JSON.
     """
     record = {"record_type": form.name, **values}
     try:

@@ -1,7 +1,7 @@
-"""Import: an exported run restored into an empty database.
+"""Imports an exported run into an empty database.
 
-An export of an older epoch is first restored into a private database of its epoch, which is then migrated: so its
-records become records of today by the same steps and backfills as those of an old database.
+An export of an older epoch is first restored into a private database of its epoch, which is then migrated. So its
+records go through the same steps and backfills as those of an old database.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from elspeth_schema.tables import runs_table, schema_migrations_table
 __all__ = ["import_export", "import_into", "open_migrated"]
 
 _ROWS = 1000
-"""Rows inserted at once; bounds memory."""
+"""The number of rows inserted at a time, which limits memory."""
 
 
 def import_export(
@@ -59,13 +59,13 @@ def import_export(
 ) -> ExportSummary:
     """Verify an export and record its run in a database.
 
-    The database must hold no run; the export is recorded whole or not at all. What it withholds stays empty. A run that
-    has ended is sealed as it is now, without a signature. With a key every signature is checked. `progress` is called
-    with the number of records so far. Returns what was imported.
+    The database must hold no run; the export is recorded completely or not at all. Withheld columns stay null. A run
+    that has ended is sealed in its present state, without a signature. With a key, every signature is checked.
+    `progress` is called with the number of records so far.
 
-    Raises ExportError, with line or row, for an export that is incomplete, altered or refers to records that it does
-    not hold; LandscapeError for a database with runs, or one from which this run was pruned; AuditIntegrityError for
-    withheld content that does not have its hash.
+    Raises ExportError, with line or row, for an export that is incomplete, was altered, or refers to records that it
+    does not hold; LandscapeError for a database with runs, or one from which this run was pruned; AuditIntegrityError
+    for withheld content that does not have its hash.
     """
     # One transaction: a crash leaves the database as it was.
     with db.write_transaction() as connection:
@@ -81,8 +81,8 @@ def import_into(
 ) -> ExportSummary:
     """Import an export into the database at a URL.
 
-    It is created if needed; otherwise as `import_export`. A failure leaves no table and no file that was not there
-    before; a crash may leave a `.XXXXXXXX.partial` beside the database.
+    The database is created if needed. Otherwise this is `import_export`. A failure leaves no new table and no new file;
+    a crash may leave a `.XXXXXXXX.partial` in the directory of the database.
     """
     with fill_database(url) as connection:
         return _import_first(connection, mask_url(parse_url(url)), path, signing_key, progress)
@@ -117,9 +117,9 @@ def _import(
 
 
 def _is_older(export: ExportReader) -> bool:
-    """Return whether a bag's run is older than seals.
+    """Return whether an export is a bag without a seal.
 
-    Other exports do not say when their run was recorded.
+    Its run was recorded before seals existed. Other exports do not say when their run was recorded.
     """
     source = export.source
     return source.kind is ExportKind.BAG and read_recorded_epoch(source.path) is None
@@ -143,7 +143,7 @@ def _insert_rows(
 ) -> None:
     """Insert the export's rows by record type.
 
-    Raises ExportError, in the words of `explain`, for one that the database refuses.
+    Raises ExportError, with the text of `explain`, for a row that the database refuses.
     """
     total = 0
     times = stored_times(connection.dialect.name)
@@ -161,9 +161,9 @@ def _insert_rows(
 def _seal(connection: Connection, run_id: str, *, is_older: bool) -> None:
     """Seal an imported run that has ended, and log it.
 
-    It gets a secret of its own, for the salts of its bags, unless it is older than seals: whoever verifies a bag with
-    salts asks for every law, which older runs did not keep. Raises AuditIntegrityError for optional content that does
-    not have its hash.
+    The run gets a secret for the salts of its bags, unless it was recorded before seals existed: a bag with salts is
+    verified by all laws, which older runs did not keep. Raises AuditIntegrityError for optional content that does not
+    have its hash.
     """
     status = connection.execute(select(runs_table.c.status).where(runs_table.c.run_id == run_id)).scalar_one()
     root = None
@@ -176,9 +176,9 @@ def _seal(connection: Connection, run_id: str, *, is_older: bool) -> None:
 
 
 def _copy_run(source: Connection, target: Connection) -> None:
-    """Copy every record of a database with one run.
+    """Copy all records of a database that holds one run.
 
-    Each is checked by its contract.
+    Each record is checked by its contract.
     """
     of_moment = stored_times(target.dialect.name).of_moment
     for record_type in RECORD_TYPES.values():
@@ -192,13 +192,13 @@ def _copy_run(source: Connection, target: Connection) -> None:
 
 @contextmanager
 def open_migrated(export: ExportReader, progress: Callable[[int], None] | None = None) -> Iterator[LandscapeDB]:
-    """Yield a migrated database with an older export's run.
+    """Open a migrated database with the run of an export.
 
-    It is a SQLite file in a temporary directory, about as large as the export, and is removed when the block ends.
-    `progress` is called with the number of records read so far.
+    The database is a SQLite file in a temporary directory, about as large as the export, and is removed when the block
+    ends. `progress` is called with the number of records read so far.
 
-    Raises ExportError for an export that is incomplete, altered, refers to records that it does not hold, or cannot be
-    migrated.
+    Raises ExportError for an export that is incomplete, was altered, refers to records that it does not hold, or cannot
+    be migrated.
     """
     with TemporaryDirectory(prefix="elspeth-") as directory:
         url = URL.create("sqlite", database=str(Path(directory) / "export.db"))

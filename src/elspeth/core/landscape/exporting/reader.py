@@ -1,4 +1,4 @@
-"""Reading of exports, verified on the way."""
+"""Reads exports, and verifies them while they are read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ __all__ = [
 
 
 class ExportKind(StrEnum):
-    """The kinds of exports that are read differently."""
+    """The kinds of exports, which are read in different ways."""
 
     TEXT = "text"
     CSV = "csv"
@@ -62,7 +62,7 @@ class ExportKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPlace:
-    """Where an export is, and of which kind.
+    """The place and the kind of an export.
 
     `is_compressed` says whether its files are compressed with gzip or zstd.
     """
@@ -73,13 +73,13 @@ class ExportPlace:
 
     @property
     def lines_file(self) -> Path | None:
-        """The file of its lines, None if there is none."""
+        """The file with the lines, or None without one."""
         if self.kind is ExportKind.TEXT:
             return None if self.is_compressed else self.path
         return self.path / bag.RECORDS if self.kind is ExportKind.BAG and self.path.is_dir() else None
 
     def files(self) -> list[Path]:
-        """Return the files whose change means a changed export."""
+        """Return the files to watch for changes of the export."""
         if self.path.is_file():
             return [self.path]
         if self.kind is ExportKind.BAG:
@@ -92,7 +92,8 @@ class ExportPlace:
 class ExportSource:
     """An export: its place and its epoch.
 
-    `is_stated` says whether the export itself names its epoch; one that does not is read as today's, and refused.
+    `is_stated` says whether the export itself names its epoch. One that does not is read as one of today's epoch, and
+    then refused.
     """
 
     place: ExportPlace
@@ -132,7 +133,7 @@ class ExportSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSummary:
-    """What an export holds, once all of it was verified."""
+    """A summary of an export that was verified completely."""
 
     run_id: str
     run_status: str
@@ -142,14 +143,14 @@ class ExportSummary:
 
     @property
     def record_count(self) -> int:
-        """Records before the manifest."""
+        """The number of records before the manifest."""
         return sum(self.counts.values())
 
 
 class ExportEntry(NamedTuple):
-    """A record of an export, its place and its contract.
+    """A record of an export, with its place and contract.
 
-    What is withheld is null in the contract.
+    Withheld columns are null in the contract.
     """
 
     where: str
@@ -158,9 +159,9 @@ class ExportEntry(NamedTuple):
 
 
 class ExportRow(NamedTuple):
-    """A record of an export: place, type and row.
+    """A record of an export as place, type and row.
 
-    What is withheld is null.
+    Withheld columns are null in the row.
     """
 
     where: str
@@ -171,9 +172,9 @@ class ExportRow(NamedTuple):
 class ExportReader:
     """An export whose records can be iterated over once.
 
-    The manifest is not among them. Raises ExportError at the first record that is not as it was exported. Only an
-    iteration that reaches the end has verified the export: what it yielded before is provisional. Memory does not grow
-    with the export. `on_record` is called with each record when it has been checked, the manifest last.
+    The manifest is not among them. The iteration raises ExportError at the first record that was altered. Only an
+    iteration that reaches the end has verified the export; until then its records are provisional. Memory does not grow
+    with the export. `on_record` is called with each record after its check, with the manifest last.
     """
 
     def __init__(
@@ -191,9 +192,9 @@ class ExportReader:
 
     @property
     def summary(self) -> ExportSummary:
-        """What was read.
+        """The summary of the export.
 
-        Raises RuntimeError unless it was read to its end.
+        Raises RuntimeError unless the export was read to its end.
         """
         check = self._check
         if not check.is_complete:
@@ -220,9 +221,9 @@ class ExportReader:
             yield ExportEntry(stored.where, stored.record, contract)
 
     def rows(self, times: StoredTimes) -> Iterator[ExportRow]:
-        """Yield every record in order as its table takes it.
+        """Yield every record in order, as a table row.
 
-        This takes a third of the time of an iteration.
+        This takes a third of the time of iterating over contracts.
         """
         for stored, checked in self._checked():
             name, row = checked.record_type, checked.row
@@ -253,7 +254,7 @@ class ExportReader:
             raise ExportError(self.source.path, last, error.problem) from error
 
     def _checked_record(self, stored: StoredRecord) -> Checked | None:
-        """Check the next record; return None for the manifest."""
+        """Check the next record, and return None for the manifest."""
         record, path = cast("dict[str, Json]", stored.record), self.source.path
         try:
             if record.get("record_type") == MANIFEST:
@@ -275,19 +276,19 @@ _NO_EPOCH = " (no manifest at the end says of which epoch the export is: it is i
 
 
 def read_export(path: Path, *, signing_key: bytes | None = None) -> ExportReader:
-    """Return the export at the path, to be read.
+    """Return a reader of the export at the path.
 
-    With a key every signature is checked, and an export without signatures is refused. Raises ExportError if there is
+    With a key, every signature is checked, and an export without signatures is refused. Raises ExportError if there is
     no export, or one of a later epoch.
     """
     return ExportReader(find_source(path), signing_key=signing_key)
 
 
 def find_place(path: Path) -> ExportPlace:
-    """Return the place and kind of the export there.
+    """Return the place and kind of an export.
 
-    The file with the records of a bag stands for the bag. Raises ExportError if there is no export, or one that only
-    a library that is missing can read.
+    The path of a bag's file of records stands for the bag. Raises ExportError if there is no export, or if the library
+    that reads it is missing.
     """
     try:
         if is_found_export(path):
@@ -305,8 +306,8 @@ def find_place(path: Path) -> ExportPlace:
 def find_source(path: Path) -> ExportSource:
     """Return the export at the path, and its epoch.
 
-    A compressed file is read to its end for that. Raises ExportError as `find_place` does, and for an export of a later
-    epoch than this version knows.
+    A compressed file is read to its end to find the epoch. Raises ExportError as `find_place` does, and for an export
+    of an epoch later than this version knows.
     """
     place = find_place(path)
     try:

@@ -1,1 +1,1 @@
-"""Reading the records of runs as lines of exports."""
+"""Reads the records of runs as lines of exports."""

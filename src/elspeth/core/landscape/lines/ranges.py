@@ -1,8 +1,8 @@
-"""Reading a run in several processes, by ranges of records.
+"""Reads a run in several processes, by ranges of records.
 
-Each process reads with a connection of its own. This is only done for runs that have ended: but for the few columns
-that the schema lists, whose records the first process reads itself, nothing of such a run changes any more. A run that
-has not ended is read in one snapshot by one process.
+Each process reads with a connection of its own. This requires that the run has ended: its records do not change any
+more, except for a few columns that the schema lists, and the first process reads the types with such columns itself. A
+run that has not ended is read by one process in one snapshot.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Readers", "can_read_in_parallel", "read_lines_in_parallel"]
 T = TypeVar("T")
 
 _PART = 5_000
-"""Records of a range, which a worker holds in memory twice."""
+"""The number of records in a range, which a worker holds in memory twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Readers:
 
     @classmethod
     def of(cls, executor: Executor, url: URL) -> Readers:
-        """Let the executor's processes read a database."""
+        """Return readers of a database in an executor's processes."""
         if url.get_backend_name() == "sqlite":
             url = url.set(database=str(sqlite_path(url)), query={})
         return cls(executor=executor, url=url)
@@ -48,9 +48,9 @@ class Readers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Consecutive records of a type.
+    """Consecutive records of one type.
 
-    The first has this number in the run, from 0.
+    `first` is the number of the first record in the run, from 0.
     """
 
     record_type: str
@@ -84,10 +84,10 @@ def read_lines_in_parallel(
     *,
     first: int = 0,
 ) -> Generator[TypedChunk[T], None, None]:
-    """Yield what `read_lines` yields, read by several processes.
+    """Yield the result of `read_lines`, read by several processes.
 
-    That is the lines of all record types, or of some, the first with this number. `can_read_in_parallel` must allow it
-    for the run. Raises what `read_lines` raises, and LandscapeError for a run that changes meanwhile.
+    `record_types` selects the types, and `first` is the number of the first line. `can_read_in_parallel` must be true
+    of the run. Raises the errors of `read_lines`, and LandscapeError for a run that changes in the meantime.
     """
 
     def submit(part: _Part) -> Future[TypedChunk[T]] | None:
@@ -124,7 +124,7 @@ def _next_key(
 ) -> tuple[str | int, ...] | None:
     """Return the first key of the next range, or None.
 
-    The database finds it in its index. Records of a type whose columns may change after the run stay in one range.
+    The database finds the key in its index. Records of a type whose columns may change after the run stay in one range.
     """
     columns = [record_type.table.c[name] for name in record_type.order[1:]]
     if not columns or record_type.lifecycle.afterwards:

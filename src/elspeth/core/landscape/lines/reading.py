@@ -1,8 +1,8 @@
-"""Reading the records of runs, as lines or JSON objects.
+"""Reads the records of runs as lines or JSON objects.
 
-There are two ways. The fast one lets the database render the lines, and checks each chunk of them against the type's
-generated pattern. The first chunk that does not match sends the rest of its record type the plain way, through
-contracts, which either yields the lines or names the fault.
+There are two ways. The fast one lets the database render the lines, and checks each chunk of them against the generated
+pattern of the type. From the first chunk that does not match, the rest of the record type is read the plain way, by
+contracts, which either yields the lines or raises an error about the record.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ __all__ = [
 ]
 
 Chunk = tuple[int, bytes]
-"""A number of lines, and the lines, each with its line feed."""
+"""The number of lines, and the lines, each with its line feed."""
 
 T = TypeVar("T")
 
 LineTransform = Callable[[str, int, bytes], T]
-"""Makes something of a record type's lines, each with its line feed; picklable.
+"""A picklable function that transforms lines of one record type, each with its line feed.
 
-The number is that of the first line in the run, from 0.
+Its arguments are the record type, the number of the first line in the run, from 0, and the lines.
 """
 
 TypedChunk = tuple[str, int, T]
 """Lines of one record type: its name, their number, and the transformed lines."""
 
 _FETCH = 1000
-"""Rows fetched from the database at once; bounds memory."""
+"""The number of rows fetched at a time, which limits memory."""
 
 
 # -- one record type -------------------------------------------------------------------------------------------------
@@ -58,9 +58,9 @@ _FETCH = 1000
 def read_chunks(
     connection: Connection, record_type: RecordType[AuditRecord], run_id: str, *, within: KeyRange | None = None
 ) -> Iterator[Chunk]:
-    """Yield the lines of a run's records of one type.
+    """Yield a run's lines of one type in export order.
 
-    They come in export order. Raises AuditIntegrityError for a record that breaks the schema.
+    Raises AuditIntegrityError for a record that breaks the schema.
     """
     done = 0
     for chunk in _read_rendered(connection, record_type, within or KeyRange(run_id=run_id)):
@@ -77,7 +77,7 @@ def read_chunks(
 def _read_rendered(
     connection: Connection, record_type: RecordType[AuditRecord], keys: KeyRange
 ) -> Iterator[Chunk | None]:
-    """Yield sound chunks, then None for one that is not."""
+    """Yield the sound chunks, then None if another follows."""
     if not can_render(connection):
         yield None
         return
@@ -88,8 +88,8 @@ def _read_rendered(
             if chunk is None:
                 return
     except (OperationalError, sqlite3.OperationalError):
-        # SQLite does not write bytes as JSON; the plain way tells which column holds them. While rows are fetched
-        # the error is the driver's own.
+        # SQLite does not write bytes as JSON. The plain way then names the column that holds them. While rows are
+        # fetched, the error is the driver's own, not SQLAlchemy's.
         if connection.dialect.name != "sqlite":
             raise
         yield None
@@ -97,7 +97,7 @@ def _read_rendered(
 
 def _sound_chunk(record_type: str, rendered: Sequence[str]) -> Chunk | None:
     lines = ("\n".join(rendered) + "\n").encode()
-    # A line feed inside a value would make two lines of one row.
+    # A line feed inside a value would make two lines out of one row.
     is_sound = lines.count(b"\n") == len(rendered) and line_pattern(record_type).fullmatch(lines) is not None
     return (len(rendered), lines) if is_sound else None
 
@@ -113,8 +113,8 @@ def read_records(
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a run's records of one type as JSON objects.
 
-    Each is checked by its contract. They come in export order, unless `order` names other columns; `withheld` adds the
-    columns that exports leave out. Raises AuditIntegrityError for a record that breaks the schema.
+    Each record is checked by its contract. Records come in export order, unless `order` names other columns; `withheld`
+    adds the columns that exports leave out. Raises AuditIntegrityError for a record that breaks the schema.
     """
     columns, convert = record_type.table.c, mapper(record_type)
     statement = (within or KeyRange(run_id=run_id)).restrict(record_type, convert.select())
@@ -129,8 +129,8 @@ def read_records(
 def insert_key(record_type: str, key: str, lines: Iterable[bytes], values: Iterable[str]) -> Iterator[bytes]:
     """Yield lines, without line feeds, with one more key each.
 
-    The key is placed before the first key that sorts after it, so that the line stays canonical. The values must need
-    no escapes. The bytes of a key are unique in a line: inside a text its quotes would be escaped.
+    The key is placed before the first key that sorts after it, so that the line stays canonical. The values must not
+    need escapes. The bytes of a key occur only once in a line, because inside a text its quotes would be escaped.
     """
     following = next((name for name in LINES[record_type].keys if name > key), None)
     mark = b"}" if following is None else f',"{following}":'.encode()

@@ -1,9 +1,9 @@
-"""Lines of an export as the database itself renders them.
+"""Lets the database itself render the lines of an export.
 
-For each record the database returns the line, with null in place of floats, and then the floats: no database writes
-these as ECMAScript does. A value that is not of its column's kind causes an OperationalError, or a line that the type's
-pattern does not match. `tests/core/landscape/lines/test_rendering.py` shows that a line that matches its pattern is the
-one that the mapping makes from the record.
+For each record the database returns the line with null in place of floats, and then the floats, because no database
+writes floats as ECMAScript does. A value that is not of its column's kind causes an OperationalError, or a line that
+does not match the pattern of the type. `tests/core/landscape/lines/test_rendering.py` shows that a line that matches
+its pattern equals the one that the mapping makes from the record.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ S = TypeVar("S", bound=tuple[Any, ...])
 _Text = ColumnElement[str]
 
 _JSON_SINCE_POSTGRESQL = 16
-"""The first version that can tell whether a text is JSON."""
+"""The first version of PostgreSQL that can tell whether a text is JSON."""
 
 _FIRST_TIME = sql("TIMESTAMPTZ '0001-01-01 00:00:00+00'")
 _LAST_TIME = sql("TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'")
@@ -57,8 +57,8 @@ _LAST_TIME = sql("TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'")
 class KeyRange:
     """Records of a run from key `first` to before `end`.
 
-    None stands for the beginning and the end of the run. A key holds the values of the columns by which records of the
-    type are ordered, without the run.
+    None stands for the beginning or the end of the run. A key holds the values of the columns by which records of the
+    type are sorted, without the run.
     """
 
     run_id: str
@@ -66,7 +66,7 @@ class KeyRange:
     end: tuple[str | int, ...] | None = None
 
     def restrict(self, record_type: RecordType[AuditRecord], statement: Select[S]) -> Select[S]:
-        """Return the statement for these records, in export order."""
+        """Return the statement restricted to these records, in export order."""
         run, *key = (record_type.table.c[name] for name in record_type.order)
         values = self.parameters()
         restricted = statement.where(run == bindparam("run_id", values["run_id"])).order_by(run, *key)
@@ -105,13 +105,13 @@ def render_lines(
 ) -> Iterator[list[str] | None]:
     """Yield lists of up to `size` lines in export order.
 
-    None stands for lines with a float that JSON cannot express.
+    It yields None in place of lines with a float that JSON cannot express.
     """
     on_sqlite = connection.dialect.name == "sqlite"
     statement, constants = _line_statement(record_type.name, keys.bounds(), on_sqlite=on_sqlite)
     parameters = constants | keys.parameters()
     floats = float_columns(record_type)
-    # SQLAlchemy's rows would cost as much as all of the database's work: use the driver's own.
+    # SQLAlchemy's rows would take as long as all of the database's work, so the driver's own are used.
     if on_sqlite:
         with connection.exec_driver_sql(statement, parameters) as result:
             while rows := result.cursor.fetchmany(size):
@@ -152,7 +152,7 @@ def _insert_floats(rows: Sequence[Sequence[Any]], floats: Sequence[str]) -> list
     lines: list[str] = [row[0] for row in rows]
     try:
         for place, name in enumerate(floats, start=1):
-            # No text contains this key: inside a text its quotes would be escaped.
+            # This cannot occur inside a text, where quotes are escaped.
             key = f'"{name}":'
             empty = f"{key}null"
             lines = [
@@ -168,8 +168,8 @@ def _insert_floats(rows: Sequence[Sequence[Any]], floats: Sequence[str]) -> list
 def _line_statement(record_type: str, bounds: frozenset[str], *, on_sqlite: bool) -> tuple[str, dict[str, object]]:
     """Return the statement for lines and floats, and its constants.
 
-    Its other parameters are those of a KeyRange. It is kept as text, since making it takes as long as reading hundreds
-    of lines, and each range needs it again.
+    Its other parameters come from a KeyRange. It is cached as text, because compiling it takes as long as reading
+    hundreds of lines, and each range needs it again.
     """
     rendered = RECORD_TYPES[record_type]
     line = _sqlite_line(rendered) if on_sqlite else _postgresql_line(rendered)
@@ -184,7 +184,7 @@ def _line_statement(record_type: str, bounds: frozenset[str], *, on_sqlite: bool
 def _stream(
     connection: Connection, statement: str, parameters: Mapping[str, object], size: int
 ) -> Iterator[Sequence[Any]]:
-    """Yield rows while PostgreSQL is still sending more."""
+    """Yield rows while PostgreSQL is still sending others."""
     from psycopg import capabilities  # noqa: PLC0415  psycopg is an extra
 
     driver: Any = connection.connection.driver_connection
@@ -203,7 +203,7 @@ def _sqlite_line(record_type: RecordType[AuditRecord]) -> _Text:
         if column is None or value is None:
             members.append(literal(record_type.name))
         elif column.kind is Kind.TIMESTAMP:
-            # `replace` would take the bytes of a blob for text.
+            # `replace` would treat the bytes of a blob as text.
             conditions.append(func.typeof(value) != "blob")
             members.append(func.replace(type_coerce(value, Text), " ", "T").concat("Z"))
         elif column.kind is Kind.BOOLEAN:
@@ -238,7 +238,7 @@ def _postgresql_line(record_type: RecordType[AuditRecord]) -> _Text:
 def _postgresql_value(table: Table, column: Column) -> _Text:
     """Return the column's value as JSON text.
 
-    For a value that is not of the column's kind the text is not JSON.
+    For a value that is not of the column's kind, the text is not JSON.
     """
     value = table.c[column.name]
     quoted: _Text

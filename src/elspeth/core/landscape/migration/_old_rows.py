@@ -1,4 +1,4 @@
-"""Rows of the predecessor's databases, as plain values."""
+"""Reads rows of the predecessor's databases as plain values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from elspeth.schema.snapshots import TableSnapshot
 __all__ = ["OldRow", "OldTable", "Plain", "old_tables", "plain"]
 
 Plain = str | int | float | None | dict[str, str]
-"""A value as JSON has it. One that JSON does not have is an object with its type and its text."""
+"""A value of JSON. A value that JSON lacks is an object with its type and its text."""
 
 _FETCH = 1000
-"""Rows fetched at once; bounds memory."""
+"""The number of rows fetched at a time, which limits memory."""
 
 _LARGEST = 2**53 - 1
 """The largest integer that canonical JSON writes as a number (RFC 8785, section 3.2.2.3)."""
@@ -27,7 +27,7 @@ _LARGEST = 2**53 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldRow:
-    """A row with its run, if it has one."""
+    """A row, with the run that it belongs to."""
 
     run_id: str | None
     values: Mapping[str, Plain]
@@ -81,9 +81,8 @@ def old_tables(tables: Sequence[TableSnapshot]) -> dict[str, OldTable]:
 def _run_of(table: TableSnapshot, alias: str, tables: Mapping[str, TableSnapshot], via: tuple[str, ...]) -> str | None:
     """Return an SQL expression for the run of a row.
 
-    None if nothing leads from the table to runs.
-
-    Until July 2026 some tables named their run only by way of the rows that they refer to.
+    Returns None if no reference leads from the table to runs. Until July 2026, the rows of some tables named their run
+    only by way of the rows to which they refer.
     """
     if any(column.name == "run_id" for column in table.columns):
         return f"{alias}.run_id"
@@ -105,9 +104,9 @@ def _run_of(table: TableSnapshot, alias: str, tables: Mapping[str, TableSnapshot
 
 
 def plain(value: object, *, is_time: bool = False) -> Plain:
-    """Return the value as JSON has it.
+    """Return the value as a value of JSON.
 
-    Times are ISO 8601 in UTC, booleans 0 and 1.
+    Times become ISO 8601 in UTC, booleans become 0 and 1.
     """
     if is_time and isinstance(value, str):
         value = _parsed(value)
@@ -135,6 +134,6 @@ def _parsed(text: str) -> object:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return text
-    # Only the spellings of SQLAlchemy are times: any other is kept as it is, so that it can be found again.
+    # Only SQLAlchemy's spellings are parsed as times. Any other is kept as it is, so that it can be restored.
     spellings = (str(moment), moment.isoformat(sep=" ", timespec="microseconds"))
     return moment if moment.tzinfo is None and text in spellings else text

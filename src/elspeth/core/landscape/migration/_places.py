@@ -1,6 +1,6 @@
-"""Where the values of old rows go.
+"""Maps the values of old rows to records.
 
-They go into records, and what records do not hold into adopted values.
+Values that records cannot hold become adopted values.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from elspeth_schema.tables import adopted_values_table
 __all__ = ["Place", "merge_remainder", "remainder_of", "whole_row"]
 
 _CONTENTS = frozenset(COLUMNS["adopted_values"]["contents_json"])
-"""Columns of the predecessor (table.column) that hold contents of rows, besides those that today's schema withholds."""
+"""Columns of the predecessor (table.column) that hold contents of rows, in addition to those withheld today."""
 
 _TOKEN_LENGTH = adopted_values_table.c.token_id.type.length  # type: ignore[attr-defined]  # of text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the columns of an old table go.
+    """Maps an old table's columns to a record type.
 
-    `candidates` names, for each of today's columns, the old columns that its value may come from.
+    `candidates` names, for each of today's columns, the old columns from which its value may come.
     """
 
     record_type: RecordType[AuditRecord]
     convert: RecordMapper[AuditRecord]
     candidates: Mapping[str, tuple[str, ...]]
     homes: Mapping[str, str] = field(init=False)
-    """Old column -> today's column that may hold its value."""
+    """Today's column that may hold the value of an old column, by old column."""
 
     def __post_init__(self) -> None:
         homes = {old: ours for ours, names in self.candidates.items() for old in names}
@@ -59,7 +59,7 @@ class Place:
         )
 
     def record_of(self, row: OldRow) -> AuditRecord | None:
-        """Return a row's record, None if it is refused."""
+        """Return a row's record, or None if refused."""
         values = [
             row.run_id if column.name == "run_id" else self._value(column, row.values)
             for column in self.record_type.columns
@@ -68,7 +68,7 @@ class Place:
             try:
                 return self.convert.from_row(values)
             except AuditIntegrityError as error:
-                # A word that today's schema does not have is kept beside the record, where the record can be without.
+                # A word that today's schema lacks becomes an adopted value, if the record can do without it.
                 position = self._unknown_word(error.field, values)
                 if position is None:
                     return None
@@ -81,18 +81,18 @@ class Place:
         return None
 
     def held(self, record: AuditRecord, old: str) -> Plain:
-        """Return what a record holds of an old column.
+        """Return a record's value for an old column.
 
-        None if the column has no place.
+        Returns None if the column has no place.
         """
         home = self.homes.get(old)
         value = getattr(record, home, None) if home is not None else None
         return value.value if isinstance(value, StrEnum) else plain(value)
 
     def _value(self, column: Column, values: Mapping[str, Plain]) -> Plain:
-        """Return the first candidate that the column may hold.
+        """Return the value of the first candidate that fits.
 
-        Words are translated into today's.
+        Old words of an enumeration are translated into today's.
         """
         for name in self.candidates[column.name]:
             value = values[name]
@@ -107,9 +107,9 @@ class Place:
 
 
 def remainder_of(table: OldTable, place: Place | None, row: OldRow, record: AuditRecord | None) -> AdoptedValue | None:
-    """Return what a record does not hold of a row.
+    """Return the values of a row that its record lacks.
 
-    None if it holds everything as it was.
+    Returns None if the record holds everything unchanged.
     """
     if row.run_id is None:
         return None
@@ -139,7 +139,7 @@ def remainder_of(table: OldTable, place: Place | None, row: OldRow, record: Audi
 def _token_of(row: OldRow) -> str | None:
     """Return the token that a row names.
 
-    SQLite may hold anything there; what cannot be a token's id is only among the values.
+    SQLite may hold any value there. One that cannot be the id of a token is kept only among the values.
     """
     token = row.values.get("token_id")
     return token if isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH else None
@@ -162,7 +162,7 @@ def merge_remainder(value: AdoptedValue) -> dict[str, Plain]:
 def whole_row(value: AdoptedValue, table: OldTable) -> Mapping[str, Plain] | None:
     """Return a row that did not become a record.
 
-    None if the value is only what is left of one.
+    Returns None if the adopted value holds only a part of a row.
     """
     values = merge_remainder(value)
     if not values.keys() >= set(table.key):

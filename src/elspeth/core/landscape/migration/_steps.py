@@ -1,7 +1,7 @@
 """The steps between epochs, and the proof of their result.
 
-A step builds tables beside the old ones, fills them, and lets them take their place. Filled values are read again:
-SQLite stores a text in a column of integers, and no database knows patterns or JSON.
+A step creates new tables beside the old ones, fills them, and replaces the old ones by them. Filled values are read
+again and checked: SQLite stores text even in a column of integers, and no database checks patterns or JSON.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _LISTED = 5
 """How many broken references a message lists."""
 
 _FETCH = 1000
-"""Values fetched at once; bounds memory."""
+"""The number of values fetched at a time, which limits memory."""
 
 _SHOWN = 80
-"""How much of a value a message shows, in characters."""
+"""The largest number of characters of a value in a message."""
 
 
 def upgrade(
@@ -52,10 +52,11 @@ def upgrade(
     before: Mapping[str, TableContent],
     meter: Meter,
 ) -> None:
-    """Bring the tables to today's epoch, with proof and record.
+    """Migrate the tables to today's epoch, check and record it.
 
-    Runs in the caller's transaction, which must be rolled back if this raises LandscapeError: a value changed, one was
-    filled in that its column may not have, a reference leads nowhere, or the result differs from a new database.
+    It runs in the caller's transaction, which must be rolled back after an error. Raises LandscapeError if a value
+    changed, if a filled value is not allowed in its column, if a reference leads nowhere, or if the result differs from
+    a new database.
     """
     _refuse_other_triggers(connection, tables)
 
@@ -103,7 +104,7 @@ def run_steps(context: MigrationContext, from_epoch: int) -> None:
 def _refuse_other_triggers(connection: Connection, tables: tuple[TableMap, ...]) -> None:
     """Raise LandscapeError for triggers that are not elspeth's.
 
-    They would vanish with the old tables.
+    They would be dropped with the old tables.
     """
     ours = {table.before for table in tables}
     others = [
@@ -125,7 +126,7 @@ def _check_references(connection: Connection) -> None:
     """
     if connection.dialect.name != "sqlite":
         return
-    # Table by table, as tables of other programs may have broken references.
+    # Only elspeth's tables are checked, as tables of other programs may have broken references.
     checks = (connection.exec_driver_sql(f"PRAGMA foreign_key_check({name})") for name in epoch_tables(EPOCH).tables)
     broken = list(islice(chain.from_iterable(checks), _LISTED))
     if broken:
@@ -139,8 +140,8 @@ def _check_references(connection: Connection) -> None:
 def rebuild(operations: Operations, metadata: MetaData, step: Step) -> None:
     """Create new tables, and replace changed ones by filled copies.
 
-    Runs inside the caller's transaction; on SQLite foreign keys must be off, as old tables are dropped one by one. A
-    crash anywhere leaves the database as it was.
+    It runs in the caller's transaction. On SQLite foreign keys must be off, because old tables are dropped one by one.
+    A crash at any point leaves the database unchanged.
     """
     new = {*step.created, *(copy.table for copy in step.copies)}
     names = [name for name in metadata.tables if name in new]
@@ -155,7 +156,7 @@ def rebuild(operations: Operations, metadata: MetaData, step: Step) -> None:
 
 def _rebuild_sqlite(operations: Operations, metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:
     for copy in copies:
-        # References name the final tables: with foreign keys off, SQLite does not look them up yet.
+        # References name the final tables. With foreign keys off, SQLite does not resolve them yet.
         _create(operations, metadata.tables[copy.table], f"{_PREFIX}{copy.table}", moved={})
     for copy in copies:
         _fill(operations, copy, f"{_PREFIX}{copy.table}")
@@ -182,7 +183,7 @@ def _rebuild_postgresql(operations: Operations, metadata: MetaData, names: list[
         # A new table gets the rights of one that existed.
         _give_same_rights(operations, sources.get(name, known[0]), f"{_SCHEMA}.{name}")
     if copies:
-        # All at once, as they refer to each other; fails if a view of another program reads one of them.
+        # All in one statement, because they refer to each other. It fails if another program's view reads one of them.
         operations.execute(f"DROP TABLE {', '.join(copy.source for copy in copies)}")
     for name in names:
         # Constraints, indexes and references move with their table.
@@ -194,8 +195,8 @@ def _rebuild_postgresql(operations: Operations, metadata: MetaData, names: list[
 def _create(operations: Operations, table: Table, name: str, moved: Mapping[str, str]) -> None:
     """Create the table under another name.
 
-    Its references use the names in `moved`. The statement is the table's own: a copy of the table would have its
-    constraints in any order.
+    Its references use the names in `moved`. The table is compiled as it is, because a copy of it would have its
+    constraints in arbitrary order.
     """
     statement = str(CreateTable(table).compile(dialect=operations.get_context().dialect)).strip()
     statement = statement.replace(f"CREATE TABLE {table.name} ", f"CREATE TABLE {name} ")
@@ -237,9 +238,9 @@ END $$"""
 
 
 def check_filled(connection: Connection, from_epoch: int, to_epoch: int) -> None:
-    """Read every value that the steps filled in.
+    """Check every value that the steps filled in.
 
-    Raises LandscapeError for the first one that its column may not have.
+    Raises LandscapeError for the first value that is not allowed in its column.
     """
     filled = filled_columns(from_epoch, to_epoch)
     for table in load_snapshot(to_epoch).tables:
@@ -251,7 +252,7 @@ def check_filled(connection: Connection, from_epoch: int, to_epoch: int) -> None
 def filled_columns(from_epoch: int, to_epoch: int) -> Mapping[str, frozenset[str]]:
     """Return the columns that steps backfill, by table.
 
-    They have the names of the last epoch.
+    The names are those of the last epoch.
     """
     filled: dict[str, frozenset[str]] = {}
     for epoch in range(from_epoch + 1, to_epoch + 1):
@@ -283,7 +284,7 @@ def _check_values(connection: Connection, table: str, column: ColumnSnapshot) ->
 
 
 def _acceptor(column: ColumnSnapshot) -> Acceptor:
-    """Return the check of a driver's values."""
+    """Return the check for the values of a column."""
     if column.values:
         return Acceptor(f"one of {', '.join(column.values)}", lambda value: value in column.values)
     match column.kind:

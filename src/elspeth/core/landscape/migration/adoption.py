@@ -1,7 +1,7 @@
-"""Adopt runs of the predecessor's databases, with every value.
+"""Adopts runs of the predecessor's databases, with every value.
 
-What has a place in today's records becomes a record. What has none is kept as it was found, in `adopted_values`. From
-both together every row of the old database is put together again and compared, before anything is committed.
+Rows with a place in today's schema become records. All other values are kept as they were found, in `adopted_values`.
+Before anything is committed, every row of the old database is rebuilt from both and compared.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from elspeth_schema.tables import adopted_values_table, adoptions_table, runs_ta
 __all__ = ["Adoption", "adopt"]
 
 _ROWS = 1000
-"""Rows written or read again at once; bounds memory."""
+"""The number of rows written, or read again, at a time, which limits memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
     """The result of an adoption.
 
-    `rows` counts the rows of each old table, `records` those of them that became records. `changed` says, one sentence
-    per table, what the old database no longer holds of runs that were adopted before.
+    `rows` counts the rows of each old table, and `records` the rows that became records. `changed` holds a sentence for
+    each table of the old database that has changed since an earlier adoption.
     """
 
     runs: tuple[str, ...]
@@ -61,12 +61,12 @@ class Adoption:
 
 
 def adopt(source: str, target: str, *, report: Report | None = None) -> Adoption:
-    """Take over all runs of a database into another.
+    """Copy all runs of the predecessor's database into another.
 
-    The other may be new. Runs that were adopted before are skipped. The source is not changed. Raises
+    The target may be new. Runs that were adopted before are skipped. The source is not changed. Raises
     PredecessorDatabaseError or another SchemaCompatibilityError if the source is not a database of the predecessor, and
-    LandscapeError if a run is already in the target and came from elsewhere, or if a value would be lost; then the
-    target is as it was.
+    LandscapeError if the target holds a run of the same id from elsewhere, or if a value would be lost. After an error,
+    the target is unchanged.
     """
     url = parse_url(source)
     with read_only_connection(url) as old:
@@ -79,10 +79,10 @@ def adopt(source: str, target: str, *, report: Report | None = None) -> Adoption
 
 
 def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: str, meter: Meter) -> Adoption:
-    """Take over the source's new runs within the caller's transactions.
+    """Copy the source's new runs within the caller's transactions.
 
-    Raises LandscapeError if the target has a run of the same key from elsewhere, or if a row could not be put together
-    again; then the caller is to roll back.
+    Raises LandscapeError if the target holds a run of the same id from elsewhere, or if a row cannot be rebuilt; the
+    caller must then roll back.
     """
     ensure_log(target)
     runs, tables = _new_runs(source, target), old_tables(shape.tables)
@@ -117,7 +117,7 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
 
 
 def _rows_of_no_run(source: Connection, tables: Mapping[str, OldTable]) -> str:
-    """Return the rows of no run as JSON by table."""
+    """Return the rows without a run, by table, as JSON."""
     rows = {
         name: sorted((row.values for row in table.rows_of_no_run(source)), key=canonical_bytes)
         for name, table in tables.items()
@@ -132,15 +132,15 @@ def _are_kept(loose: str, target: Connection) -> bool:
 
 
 def _changes_since(source: Connection, target: Connection, tables: Mapping[str, OldTable]) -> Iterator[str]:
-    """Yield what changed in runs that were adopted before.
+    """Yield the changes in runs that were adopted before.
 
-    The rows of no run are those of that time: others may have come.
+    Rows without a run are taken from the adoption, because others may have been added since.
     """
     present = set(source.exec_driver_sql("SELECT run_id FROM runs").scalars())
     for adoption in target.execute(select(adoptions_table).order_by(adoptions_table.c.adopted_at)).all():
         runs, kept = set(json.loads(adoption.runs_json)), json.loads(adoption.values_json)
         if not runs & present:
-            continue  # of another database
+            continue  # the adoption was from another database
         moment = timestamp_text(adoption.adopted_at)
         if gone := sorted(runs - present):
             yield f"{len(gone)} of {len(runs)} runs that were adopted at {moment} are gone, among them {gone[0]}"
@@ -186,7 +186,7 @@ def _require_all_found(found: Mapping[str, TableContent], again: Mapping[str, Ta
 
 
 class _Adopter:
-    """Copies the rows of some runs, and finds them again."""
+    """Copies the rows of some runs, and rebuilds them."""
 
     def __init__(
         self,
@@ -208,12 +208,12 @@ class _Adopter:
         self._lost: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
 
     def take_over(self) -> dict[str, TableContent]:
-        """Copy all rows, and return the tables' contents.
+        """Copy all rows, and return the contents of the tables.
 
-        Rows of no run count, but are not copied.
+        Rows without a run count, but are not copied.
         """
         found: dict[str, TableContent] = {}
-        # Records first, each type after those that it refers to.
+        # Tables of records come first, each after those to which it refers.
         for name in (*self._places, *(name for name in self._tables if name not in self._places)):
             table, content = self._tables[name], ContentSum()
             for rows in chunks(table.rows(self._source), _ROWS):
@@ -227,9 +227,9 @@ class _Adopter:
         return found
 
     def found_again(self, adoption_id: str) -> dict[str, TableContent]:
-        """Return the tables' contents as rebuilt from the copy.
+        """Return the contents of the tables, rebuilt from the copy.
 
-        Rows of no run are those of the adoption.
+        Rows without a run are those that the adoption recorded.
         """
         again = {name: ContentSum() for name in self._tables}
         kept = select(adoptions_table.c.values_json).where(adoptions_table.c.adoption_id == adoption_id)
@@ -276,16 +276,16 @@ class _Adopter:
         )
 
     def _lose(self, place: Place, key: Sequence[object]) -> None:
-        """Note a missing record.
+        """Note that a row did not become a record.
 
-        What refers to it cannot be a record either.
+        Rows that refer to it cannot become records either.
         """
         self._lost[place.record_type.name].add(tuple(key))
 
     def _insert(self, place: Place, records: list[AuditRecord | None]) -> None:
         """Insert the records.
 
-        None takes the place of one that the database refuses.
+        A record that the database refuses is replaced by None in the list.
         """
         sound = [position for position, record in enumerate(records) if record is not None]
         rows = [self._row_of(record) for record in records if record is not None]

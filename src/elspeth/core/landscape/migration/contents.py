@@ -22,7 +22,7 @@ __all__ = [
 _MODULUS = 2**256
 
 _FETCH = 1000
-"""Rows fetched at once; bounds memory."""
+"""The number of rows fetched at a time, which limits memory."""
 
 Report = Callable[[str, int, int], None]
 """Called with the current table, the number of rows done so far, and the expected total."""
@@ -51,7 +51,7 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableContent:
-    """The content of a table, whatever the order of rows.
+    """The content of a table, in any order of rows.
 
     `digest` is the sum (mod 2^256) of the SHA-256 of each row, in hex.
     """
@@ -61,13 +61,13 @@ class TableContent:
 
 
 class ContentSum:
-    """Takes in the rows of a table, in any order."""
+    """Sums up the rows of a table, in any order."""
 
     def __init__(self) -> None:
         self._rows = self._sum = 0
 
     def add(self, row: bytes) -> None:
-        """Take in a row."""
+        """Add a row."""
         self._rows += 1
         self._sum += int.from_bytes(hashlib.sha256(row).digest())
 

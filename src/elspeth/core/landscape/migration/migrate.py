@@ -1,7 +1,7 @@
-"""Migration: backup, one exclusive transaction, proof and record.
+"""Migrates a database: backup, one exclusive transaction, check, record.
 
-After any failure, a kill at any statement included, the database is what it was: everything happens in one transaction,
-and the backup was written before it began.
+After any failure, even a kill at any statement, the database is unchanged: everything happens in one transaction, and
+the backup is written before it begins.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from elspeth_schema import EPOCH
 __all__ = ["MigrationReport", "copy_database", "migrate", "migrate_exclusively", "migrate_if_older"]
 
 _ROOM = 3
-"""Free space needed beside the database, in its sizes: tables are rewritten, and the journal keeps the old pages."""
+"""The free space needed, in sizes of the database: tables are rewritten, and the journal keeps the old pages."""
 
 _LOCK_TIMEOUT_MS = 2_000
-"""How long to wait for readers and writers, which must be stopped before a migration."""
+"""How long to wait for readers and writers, which should have been stopped before a migration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationReport:
-    """What a migration did, if there was anything to do.
+    """The result of a migration.
 
-    `rows` counts rows by today's tables. `seals` is the check of the runs' seals after it. A run that differs from its
-    seal was changed earlier: a separate proof shows that the migration changed no value.
+    `rows` counts rows by today's tables. `seals` is the check of the seals of all runs after the migration. A run that
+    differs from its seal was changed earlier, because another check shows that the migration changed no value.
     """
 
     from_epoch: int
@@ -67,7 +67,7 @@ class MigrationReport:
 
 
 class CommitFailedError(LandscapeError):
-    """The commit failed: it may have taken effect or not."""
+    """The commit failed, and may have taken effect or not."""
 
 
 _NOTHING_TO_DO = MigrationReport(from_epoch=EPOCH, rows={})
@@ -76,7 +76,7 @@ _NOTHING_TO_DO = MigrationReport(from_epoch=EPOCH, rows={})
 def migrate_if_older(url: str, report: Report | None = None) -> MigrationReport:
     """Migrate the database, with a backup, if it is older.
 
-    Opening it reports any other state.
+    Any other state is reported when the database is opened.
     """
     is_older = read_state(parse_url(url)).kind is StateKind.OLDER
     return migrate(url, report=report) if is_older else _NOTHING_TO_DO
@@ -87,11 +87,11 @@ def migrate(
 ) -> MigrationReport:
     """Migrate the database to today's epoch.
 
-    SQLite gets a verified backup first (beside the database, unless `backup` says where). On PostgreSQL the backup is
-    the user's: `no_backup` says that there is one.
+    A SQLite database is first backed up, and the backup verified; it is written to `backup`, by default beside the
+    database. On PostgreSQL the user makes the backup, and `no_backup` confirms it.
 
-    Raises the error of the database's state if it is not an older one, and LandscapeError for anything that stops the
-    migration; then nothing was changed.
+    Raises the error for the database's state if it is not older, and LandscapeError for anything that prevents the
+    migration. After an error, the database is unchanged.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -103,7 +103,7 @@ def migrate(
     saved = None
     try:
         _refuse_without_backup(parsed, no_backup=no_backup)
-        _probe(parsed, epoch_tables(state.epoch).tables)  # before a backup is made in vain
+        _probe(parsed, epoch_tables(state.epoch).tables)  # fails before a backup is made in vain
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
             target = None if no_backup else backup or _backup_path(path, state.epoch)
@@ -119,17 +119,17 @@ def migrate(
 
 
 def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) -> MigrationReport:
-    """Migrate a database of that epoch in one transaction.
+    """Migrate a database of an older epoch in one transaction.
 
-    Raises DBAPIError or LandscapeError if nothing was changed, CommitFailedError if that is not known.
+    Raises DBAPIError or LandscapeError if nothing was changed, and CommitFailedError if that is unknown.
     """
-    # Alembic takes a third of a second to load: readers of a database of today do not need it.
+    # Alembic takes a third of a second to load, and readers of a current database do not need it.
     from elspeth.core.landscape.migration._steps import upgrade  # noqa: PLC0415
 
     with _exclusive(url, epoch_tables(epoch).tables) as connection:
         state = detect_state(connection)
         if state.kind is StateKind.CURRENT:
-            return _NOTHING_TO_DO  # another process was faster
+            return _NOTHING_TO_DO  # another process has migrated it
         if state.epoch != epoch or state.kind is not StateKind.OLDER:
             raise LandscapeError("another process changed its tables meanwhile")
         tables = map_tables(epoch, EPOCH)
@@ -144,7 +144,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
 
 
 def _count_rows_to_read(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
-    """Return how many rows will be read and copied."""
+    """Return the number of rows to read and copy."""
     return sum(
         (readings + each.copies) * connection.execute(select(func.count()).select_from(table(each.before))).scalar_one()
         for each in tables
@@ -152,9 +152,9 @@ def _count_rows_to_read(connection: Connection, tables: tuple[TableMap, ...], *,
 
 
 def _resolve_lost_commit(url: URL, epoch: int, saved: Path | None, error: CommitFailedError) -> MigrationReport:
-    """Return what became of a migration whose commit failed.
+    """Return the result of a migration whose commit failed.
 
-    Raises LandscapeError if it had no effect, or the database does not answer.
+    Raises LandscapeError if the migration had no effect, or if the database does not answer.
     """
     try:
         with read_only_connection(url) as connection:
@@ -181,7 +181,7 @@ def _refuse_without_backup(url: URL, *, no_backup: bool) -> None:
 def _require_space(database: Path, backup: Path | None) -> None:
     """Raise LandscapeError unless there is room on the disk.
 
-    The backup needs room, and so does the migration beside the database.
+    Both the backup and the migration need room.
     """
     size = sum(path.stat().st_size for path in (database, Path(f"{database}-wal")) if path.exists())
     needed = {database.parent: _ROOM * size}
@@ -207,13 +207,13 @@ def _failure(url: URL, error: DBAPIError | LandscapeError, saved: Path | None) -
 
 
 def _probe(url: URL, tables: Iterable[str]) -> None:
-    """Raise DBAPIError unless the tables could be locked and changed.
+    """Raise DBAPIError unless the tables can be locked and changed.
 
-    Changes nothing.
+    The database is not changed.
     """
     with _engine(url).connect() as connection:
         _lock(connection, tables)
-        # SQLite notices only at the first write that it is read-only.
+        # Only a write shows that a SQLite database is read-only.
         connection.exec_driver_sql("CREATE TABLE _elspeth_probe (probe INTEGER)")
         connection.rollback()
 
@@ -222,8 +222,8 @@ def _probe(url: URL, tables: Iterable[str]) -> None:
 def _exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
     """Open a transaction with exclusive access to the tables.
 
-    It is committed at the end of the block; an exception in the block undoes all of it. Raises DBAPIError if others do
-    not release the tables in time, CommitFailedError if the commit failed.
+    It is committed at the end of the block, and rolled back after an exception. Raises DBAPIError if other processes do
+    not release the tables in time, and CommitFailedError if the commit failed.
     """
     with _engine(url).connect() as connection:
         _lock(connection, tables)
@@ -250,7 +250,8 @@ def _prepare_sqlite(connection: DBAPIConnection) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_LOCK_TIMEOUT_MS}")
     cursor.execute("PRAGMA synchronous = FULL")
-    # Has no effect inside a transaction. With it, dropping an old table would delete what refers to it.
+    # With foreign keys on, dropping an old table would delete the rows that refer to it. The setting has no effect
+    # inside a transaction, so it is made here.
     cursor.execute("PRAGMA foreign_keys = OFF")
 
 
@@ -261,10 +262,10 @@ def _begin_exclusive(connection: Connection) -> None:
 def _lock(connection: Connection, tables: Iterable[str]) -> None:
     """Begin once other processes have released the tables.
 
-    Waits for the end of another migration, then for a short time for everybody else.
+    It waits for the end of another migration, then a short time for all other processes.
     """
     if connection.dialect.name == "sqlite":
-        connection.begin()  # of the whole file
+        connection.begin()  # this locks the whole file
         return
     lock_tables(connection)
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
@@ -276,9 +277,9 @@ def _lock(connection: Connection, tables: Iterable[str]) -> None:
 
 
 def _backup_path(database: Path, epoch: int) -> Path:
-    """Return where a backup goes by default.
+    """Return the default path of a backup.
 
-    That is beside the database, named after epoch and time.
+    It is in the directory of the database, and named after epoch and time.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     return database.with_name(f"{database.name}.epoch{epoch}-{stamp}.bak")
@@ -294,7 +295,7 @@ def _back_up(database: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial")
     try:
         partial.unlink(missing_ok=True)
-        create_file(partial, like=database).close()  # has its permissions before it has content
+        create_file(partial, like=database).close()  # the permissions are set before there is content
         copy_database(database, partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -316,7 +317,7 @@ def copy_database(database: Path, target: Path) -> None:
 
 
 def _verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, TableContent], meter: Meter) -> None:
-    """Compare the backup with what the original holds.
+    """Compare the backup with the content of the original.
 
     Raises LandscapeError if it differs.
     """

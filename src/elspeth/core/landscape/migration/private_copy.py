@@ -1,4 +1,4 @@
-"""Private copies of older databases, migrated to be read."""
+"""Makes private copies of older databases, migrated for reading."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from elspeth_schema import EPOCH
 __all__ = ["open_for_reading", "rehearse"]
 
 _FETCH = 1000
-"""Rows copied at once; bounds memory."""
+"""The number of rows copied at a time, which limits memory."""
 
 
 @contextmanager
 def open_for_reading(url: str, report: Report | None = None) -> Iterator[LandscapeDB]:
     """Open the database, or a migrated copy if older.
 
-    The runs of another database of the predecessor are taken over into the copy. The original stays as it is. The copy
-    is a SQLite file in a temporary directory, whatever the original is, and is removed when the block ends. Raises what
-    LandscapeDB raises for a database that is none of these.
+    If the database is one of the predecessor without an epoch, its runs are adopted into the copy. The original stays
+    unchanged. The copy is a SQLite file in a temporary directory, whatever the original is, and is removed when the
+    block ends. Raises the errors of LandscapeDB for a database in any other state.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -59,9 +59,9 @@ def open_for_reading(url: str, report: Report | None = None) -> Iterator[Landsca
 
 
 def rehearse(url: str, report: Report | None = None) -> MigrationReport:
-    """Migrate a private copy; return what migrating would do.
+    """Migrate a private copy, and return the result.
 
-    The original stays as it is. Raises what `migrate` raises.
+    The original stays unchanged. Raises the errors of `migrate`.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -86,7 +86,7 @@ def _migrate_copy(copy: URL, epoch: int, original: URL, report: Report | None) -
 def _private_copy(source: URL, epoch: int) -> Iterator[URL]:
     """Yield the URL of a copy with the same rows.
 
-    It is removed when the block ends.
+    The copy is removed when the block ends.
     """
     with TemporaryDirectory(prefix="elspeth-") as directory:
         copy = Path(directory) / "copy.db"

@@ -1,4 +1,4 @@
-"""The migration as SQL, for those who run it themselves."""
+"""Writes the migration as an SQL script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from elspeth.core.landscape.migration._steps import run_steps
 __all__ = ["migration_sql"]
 
 _AROUND = {
-    # Without this the shell continues after an error, and commits the rest.
+    # Without `.bail` or ON_ERROR_STOP the shell continues after an error, and commits the rest.
     "sqlite": (
         [".bail on", "PRAGMA foreign_keys = OFF;", "BEGIN EXCLUSIVE;"],
         ["COMMIT;", "PRAGMA foreign_key_check;"],
@@ -27,8 +27,8 @@ _AROUND = {
 def migration_sql(url: str) -> list[str]:
     """Return the script that migrates the database.
 
-    Empty if it is of today's epoch. The script proves nothing, so a backup is needed first. Raises the error of the
-    database's state if it is neither older nor of today.
+    The script is empty if the database is of today's epoch. It does not check its result, so a backup is needed first.
+    Raises the error for the database's state if it is neither older nor current.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -49,15 +49,15 @@ def migration_sql(url: str) -> list[str]:
 
 
 class _Lines:
-    """Collects what Alembic would send, one statement per item."""
+    """Collects the statements of Alembic, one per item."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
 
     def write(self, text: str) -> None:
-        """Take one piece of Alembic's output."""
+        """Add one piece of Alembic's output."""
         if text.strip():
             self.written.append(text.strip())
 
     def flush(self) -> None:
-        """Do nothing: no output is held back."""
+        """Do nothing, as no output is buffered."""

@@ -1,1 +1,1 @@
-"""Questions to audit trails; the laws of accounting as queries."""
+"""Queries audit trails, and checks the laws of accounting."""

@@ -1,7 +1,7 @@
 """Queries for the laws about tokens made from others.
 
-Each part of a query names the run: PostgreSQL reads in advance what a part of an OR may need, of all runs unless it
-is told which.
+Each part of a query names the run: for a part of an OR, PostgreSQL reads in advance all records that it may need, and
+without this condition those of all runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MADE = or_(*(_tokens[column].is_not(None) for _, column in _KINDS))
 
 
 def query_origins(run_id: str) -> Iterator[LawQuery]:
-    """Yield queries for tokens without one origin, or off edges."""
+    """Yield queries for tokens of no, several or distant origins."""
     yield LawQuery(
         Law.ORIGINS,
         "expected tokens to be sent by the source, made from others, or to come out of a batch, which does not hold"
@@ -71,7 +71,7 @@ def query_origins(run_id: str) -> Iterator[LawQuery]:
 def _tokens_out_of_batches(run_id: str) -> Select[tuple[str, str]]:
     """Select tokens that batches made, with the batches.
 
-    Members that came out of their batch again are not among them.
+    Members that came out of their batch again are left out.
     """
     is_member = exists().where(
         _members.run_id == run_id,
@@ -106,7 +106,7 @@ def _tokens_of_other_origins(run_id: str) -> Select[tuple[str]]:
 def _made_tokens_out_of_place(run_id: str) -> Select[tuple[str]]:
     """Select tokens that do not begin behind their parents.
 
-    A token begins one step behind the last visits of all parents of its group, which are to one node.
+    A token begins one step behind the last visits of all parents of its group, which must be visits to the same node.
     """
     group = func.coalesce(*(_tokens[column] for _, column in _KINDS))
     parents = (
@@ -161,7 +161,7 @@ def _visit(
 
 
 def query_groups(run_id: str, dialect: str) -> Iterator[LawQuery]:
-    """Yield queries for forks, expansions and merges that don't fit.
+    """Yield queries for inconsistent forks, expansions and merges.
 
     Their parents and children must be those that the outcomes name.
     """
@@ -302,9 +302,9 @@ def _expected(outcome: RowOutcome, dialect: str) -> ColumnElement[int]:
 
 
 def query_batches(run_id: str) -> Iterator[LawQuery]:
-    """Yield queries for members of batches that do not fit.
+    """Yield queries for inconsistent members of batches.
 
-    Members of a batch are consumed by it or come out again, and nothing else is consumed.
+    The members of a batch are consumed by it or come out again, and no other token is consumed.
     """
     yield LawQuery(
         Law.BATCHES,
@@ -349,7 +349,7 @@ def _members_of_other_ends(run_id: str) -> Select[tuple[str]]:
 
 
 def _consumed_elsewhere(run_id: str) -> Select[tuple[str]]:
-    """Select consumed tokens that their batch does not have."""
+    """Select consumed tokens that are not members of their batch."""
     is_member = exists().where(
         _members.run_id == run_id,
         _members.token_id == _outcomes.token_id,

@@ -1,6 +1,7 @@
 """Queries for the laws about rows and single tokens.
 
-Each part of a query names the run: what a part of an OR may need, PostgreSQL reads in one go, of all runs otherwise.
+Each part of a query names the run: for a part of an OR, PostgreSQL reads in advance all records that it may need, and
+without this condition those of all runs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ __all__ = [
 class LawQuery(NamedTuple):
     """A query for keys of records that break a law.
 
-    `law` is None for work that has not ended. `problem` says what was expected and found; the keys follow it.
+    `law` is None for the query of work that has not ended. `problem` states what was expected and found; in messages
+    the keys follow it.
     """
 
     law: Law | None
@@ -62,12 +64,12 @@ _FAILURES = (RowOutcome.FAILED, RowOutcome.QUARANTINED)
 
 
 def query_rows(run_id: str) -> Iterator[LawQuery]:
-    """Yield queries for gaps, rows without tokens, and endless tokens."""
+    """Yield queries for gaps, missing tokens, and missing outcomes."""
     counted = select(func.count()).select_from(rows_table).where(_rows.run_id == run_id).scalar_subquery()
     yield LawQuery(
         Law.NUMBERS,
         "expected rows to be numbered from 0 without a gap, got further numbers for",
-        # Numbers are unique and none is negative.
+        # Numbers are unique and not negative, so a gap shows in a number that is too large.
         select(_rows.row_id).where(_rows.run_id == run_id, _rows.row_index >= counted),
     )
     carrier = select(_tokens.token_id).where(_tokens.run_id == _rows.run_id, _tokens.row_id == _rows.row_id)
@@ -94,8 +96,8 @@ def query_readings(run_id: str) -> Iterator[LawQuery]:
         "expected rows of a source, got others:",
         select(_rows.row_id).where(_rows.run_id == run_id, _rows.source_node_id.not_in(sources)),
     )
-    # PostgreSQL expects almost no groups of a HAVING, and would compare each row with all of them: the condition
-    # stands outside.
+    # PostgreSQL expects that HAVING leaves almost no groups, and would compare each row with all of them. So the
+    # condition stands outside of the subquery.
     readings = (
         select(_rows.row_id, func.count().label("visits"))
         .join(tokens_table, and_(_tokens.run_id == _rows.run_id, _tokens.row_id == _rows.row_id))
@@ -154,9 +156,9 @@ def query_visits(run_id: str) -> Iterator[LawQuery]:
 
 
 def query_routes(run_id: str) -> Iterator[LawQuery]:
-    """Yield queries for decisions and diversions that do not fit.
+    """Yield queries for inconsistent decisions and diversions.
 
-    They are recorded where they were made, and tokens go where they say.
+    They must be recorded at the node that made them, and their tokens must go along their edges.
     """
     of_state = and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id)
     copy = RoutingMode.COPY.value
@@ -213,7 +215,7 @@ def _events_off_their_way(run_id: str) -> Select[tuple[str]]:
 
 
 def _forks_with_other_copies(run_id: str) -> Select[tuple[str]]:
-    """Select forked tokens with another number of copies than children."""
+    """Select forked tokens with more or fewer copies than children."""
     copies = (
         select(_states.token_id, func.count().label("number"))
         .join(routing_events_table, and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id))
@@ -264,7 +266,7 @@ def _visits_next(run_id: str, node_id: ColumnElement[str] | None = None) -> Colu
 
 
 def query_outcomes(run_id: str) -> Iterator[LawQuery]:
-    """Yield a query for outcomes that last visits contradict."""
+    """Yield a query for outcomes that contradict the last visit."""
     kinds = _ends_by_sink_and_node(run_id).cte()
     several = (
         select(func.max(kinds.c.token_id).label("token_id"))
@@ -283,7 +285,8 @@ def query_outcomes(run_id: str) -> Iterator[LawQuery]:
 def _ends_by_sink_and_node(run_id: str) -> Select[tuple[str | None, str, str | None]]:
     """Select the terminal outcomes by sink and last node.
 
-    A group has the sink's name, the id of a token, and the id of a token whose last visit shows another end, if any.
+    Each group has the sink's name, the id of a token, and, if there is one, the id of a token whose last visit
+    contradicts its outcome.
     """
     place = _states.step_index * _MOST_ATTEMPTS + _states.attempt
     newest = (

@@ -1,8 +1,8 @@
 """The account of a run: its rows and broken laws.
 
-A run proves the laws of accounting of its own records before it publishes its outputs. Each law is a query for the keys
-of records that break it; the laws themselves are in `elspeth.evidence.format.laws`. The verifier of a bag proves them
-again by other code. That no token ends twice is a constraint of the database.
+Before a run publishes its outputs, it proves that its own records keep the laws of accounting. Each law is a query for
+the keys of records that break it; the laws themselves are in `elspeth.evidence.format.laws`. The verifier of a bag
+proves them again with other code. A constraint of the database ensures that no token ends twice.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _KEYS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawBreach:
-    """A law that records break, with the records.
+    """A broken law, with the records that break it.
 
-    `law` is None for a batch or visit that has not ended.
+    `law` is None for batches and visits that have not ended.
     """
 
     law: Law | None
@@ -44,7 +44,7 @@ class LawBreach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAccount:
-    """The number of rows of a run, and its breaches."""
+    """The number of a run's rows, and its broken laws."""
 
     rows: int
     breaches: tuple[LawBreach, ...]
@@ -53,7 +53,7 @@ class RunAccount:
 def account_for(db: LandscapeDB, run_id: str, *, progress: Callable[[int, int], None] | None = None) -> RunAccount:
     """Count the rows of a run and check the laws.
 
-    Everything is read in one snapshot. `progress` is called with the number of queries done, and of all queries.
+    Everything is read in one snapshot. `progress` is called with the number of finished queries and of all queries.
     """
     count = select(func.count()).select_from(rows_table).where(rows_table.c.run_id == run_id)
     with db.snapshot() as connection:

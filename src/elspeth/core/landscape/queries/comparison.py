@@ -1,4 +1,4 @@
-"""Two runs compared: their settings, steps, counts and rows."""
+"""Compares two runs: their settings, steps, counts and rows."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ _events, _calls = routing_events_table.c, calls_table.c
 
 
 def compare_settings(first: RecordedRun, second: RecordedRun) -> list[Difference]:
-    """Return where the recorded settings differ."""
+    """Return the differences of the recorded settings."""
     return list(find_differences(recorded_settings(*first), recorded_settings(*second)))
 
 
 def compare_steps(first: RecordedRun, second: RecordedRun) -> list[Difference]:
-    """Return the steps that have another plugin or version.
+    """Return the steps whose plugin or version differs.
 
-    The path is the type and the name of the step.
+    The path of a difference is the type and the name of the step.
     """
     before, after = (_plugins(*run) for run in (first, second))
     names = sorted(before.keys() | after.keys())
@@ -75,7 +75,7 @@ def _plugins(connection: Connection, run_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountDifference:
-    """Numbers of tokens by outcome, and by sink if any."""
+    """The numbers of tokens with one outcome in both runs."""
 
     outcome: str
     sink: str | None
@@ -108,10 +108,10 @@ def _count_outcomes(connection: Connection, run_id: str) -> Counter[tuple[str, s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowJourney:
-    """Where the tokens of a row went, and ended.
+    """The ways and ends of the tokens of a row.
 
-    `outcomes` are outcomes with the sink, `route` the labels of decisions with the step that made them, `failed_at` the
-    steps that refused a token. All are sorted.
+    `outcomes` are the outcomes with their sinks, `route` the labels of decisions with the steps that made them, and
+    `failed_at` the steps that refused a token. All are sorted.
     """
 
     outcomes: tuple[tuple[str, str | None], ...]
@@ -121,9 +121,9 @@ class RowJourney:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDifference:
-    """What a step that calls made of the same row.
+    """The differing results of a step for one row.
 
-    `first` and `second` are the hashes of the rows that the step handed on, None where it failed.
+    `first` and `second` are the hashes of the rows that the step passed on, or None if it failed.
     """
 
     step: str
@@ -136,8 +136,8 @@ class AnswerDifference:
 class DifferingRow:
     """A source row that two runs read or treated differently.
 
-    `differs` names what: `presence`, `content`, `outcomes`, `route`, `failed_at`, `answers`. A journey is None if the
-    run has no such row.
+    `differs` names the differences: `presence`, `content`, `outcomes`, `route`, `failed_at`, `answers`. A journey is
+    None if the run has no such row.
     """
 
     row: int
@@ -192,7 +192,7 @@ def _compare(index: int, before: _Facts | None, after: _Facts | None) -> Differi
 
 
 def _differing_answers(before: _Facts, after: _Facts) -> Iterator[AnswerDifference]:
-    """Yield the answers that differ where the same was asked."""
+    """Yield the differing answers to the same request."""
     for step, input_hash in sorted(before.answers.keys() & after.answers.keys()):
         pair = before.answers[step, input_hash], after.answers[step, input_hash]
         if pair[0] != pair[1]:
@@ -231,7 +231,7 @@ def _collect(facts: Iterator[Any], names: Mapping[str, str]) -> _Facts:
 
 
 def _select_facts(run_id: str) -> Select[*tuple[Any, ...]]:
-    """Select what is compared of each row, in order."""
+    """Select the compared facts of each row, in order."""
     of_token = and_(_tokens.run_id == _states.run_id, _tokens.token_id == _states.token_id)
     of_row = and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id)
     visits = select(_rows.row_index).join_from(node_states_table, tokens_table, of_token).join(rows_table, of_row)

@@ -1,4 +1,4 @@
-"""How the tokens of a run ended, and why."""
+"""Reads how the tokens of a run ended, and why."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _states, _outcomes = node_states_table.c, token_outcomes_table.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedToken:
-    """How one token ended.
+    """The end of one token.
 
-    `row` is the index of its source row, `sink` the sink that took it. Of a token that failed or was quarantined,
-    `step` is the step that refused it, `kind` the type of the error and `reason` its message. Of one that was dropped,
-    they are the step that did that, `RowDrop` and the reason. They are None for others.
+    `row` is the index of its source row, `sink` the sink that took it. If the token failed or was quarantined, `step`
+    is the step that refused it, `kind` the type of the error and `reason` its message. If it was dropped, they are the
+    step that dropped it, `RowDrop` and the reason. For other tokens they are None.
     """
 
     row: int
@@ -47,7 +47,7 @@ class EndedToken:
     def has_reason(self, text: str) -> bool:
         """Return whether the reason contains a text.
 
-        The text may be from a summary, in which N stands for numbers.
+        The text may come from a summary, in which N stands for numbers.
         """
         if self.reason is None:
             return False
@@ -58,8 +58,8 @@ class EndedToken:
 def step_names(connection: Connection, run_id: str, node_type: NodeType | None = None) -> dict[str, str]:
     """Return the names of steps by node id.
 
-    Those of one type, or of all. A node id is the type of the node, its name and a digest; one of another form is its
-    own name.
+    `node_type` selects the steps of one type. A node id consists of the type of the node, its name and a digest; a node
+    id in another form is used as the name itself.
     """
     statement = select(_nodes.node_id, _nodes.node_type).where(_nodes.run_id == run_id)
     if node_type is not None:
@@ -83,8 +83,8 @@ def ended_tokens(
 ) -> Iterator[EndedToken]:
     """Yield how tokens ended, in the order of source rows.
 
-    They are those with one of the outcomes, if any are given, that the sink took, that the step refused, and whose
-    reason contains the text. Memory does not grow with their number.
+    The arguments select tokens: those with one of the outcomes, those that the sink took, those that the step refused,
+    and those whose reason contains the text. Memory does not grow with the number of tokens.
     """
     names = step_names(connection, run_id)
     statement = _select(run_id, outcomes, sink).execution_options(yield_per=1000)
@@ -94,7 +94,7 @@ def ended_tokens(
             if last is not None and last.token_id != token_id:
                 yield from _wanted(last, step, reason)
             kind, why = _reason(error_json, success_json)
-            last = EndedToken(  # the last visit has the last word: a sink may refuse what had failed before
+            last = EndedToken(  # the last visit decides: a sink may refuse a row that had failed before
                 row=row,
                 token_id=token_id,
                 outcome=outcome,

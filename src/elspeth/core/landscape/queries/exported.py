@@ -1,4 +1,4 @@
-"""The records of an export as tables, for queries."""
+"""Reads the records of an export into tables, for queries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from elspeth_schema.tables import metadata
 __all__ = ["RecordedRun", "open_exported"]
 
 _ROWS = 1000
-"""Rows inserted at once; bounds memory."""
+"""The number of rows inserted at a time, which limits memory."""
 
 
 class RecordedRun(NamedTuple):
@@ -43,9 +43,10 @@ def open_exported(
 ) -> Iterator[RecordedRun]:
     """Read an export into tables of a temporary database.
 
-    It has the records of the given types, whatever the form and the epoch of the export, which is verified on the way;
-    an older one is migrated as a whole. The files are removed when the block ends. `progress` is called with the number
-    of records read so far, `on_record` with each record as it is stored, the manifest last.
+    The tables hold the records of the given types, whatever the form and the epoch of the export. The export is
+    verified while it is read; an older one is migrated as a whole. The files are removed when the block ends.
+    `progress` is called with the number of records read so far, and `on_record` with each record as it is stored, with
+    the manifest last.
 
     Raises ExportError if the export is incomplete or was changed.
     """
@@ -55,7 +56,7 @@ def open_exported(
             yield RecordedRun(connection, export.summary.run_id)
         return
     with TemporaryDirectory(prefix="elspeth-") as directory:
-        # Nothing is synced and no reference is enforced: a crash leaves a file that nobody reads.
+        # Nothing is synced and no reference is enforced, because a crash leaves a file that nobody reads.
         engine = create_engine(URL.create("sqlite", database=str(Path(directory) / "export.db")))
         try:
             with engine.begin() as connection:

@@ -39,7 +39,7 @@ def explain(
 ) -> LineageResult | None:
     """Return the lineage of a token or row.
 
-    The token of a row is the one with a terminal outcome. Returns None if there is no such token.
+    A row stands for its token with a terminal outcome. Returns None if there is no such token.
 
     Raises ValueError if neither a token nor a row is given, or if the row has several such tokens.
     """
@@ -75,7 +75,7 @@ def _only_token(recorder: LandscapeRecorder, run_id: str, row_id: str) -> Token 
     outcomes = recorder.get_token_outcomes_for_row(run_id, row_id)
     ended = [tokens[outcome.token_id] for outcome in outcomes if outcome.is_terminal]
     if len(ended) > 1:
-        # A fork or an expansion ends a token too; the row's story goes on in its children.
+        # A fork or an expansion ends a token, too, but the row goes on in its children.
         parted = {outcome.token_id for outcome in outcomes if outcome.fork_group_id or outcome.expand_group_id}
         ended = [token for token in ended if token.token_id not in parted] or ended
     if len(ended) > 1:

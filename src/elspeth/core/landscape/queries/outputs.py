@@ -1,4 +1,4 @@
-"""The published outputs of runs, compared with files."""
+"""Compares the published outputs of runs with files."""
 
 from __future__ import annotations
 
@@ -35,27 +35,28 @@ OUTPUT_RECORDS = (RUN, NODE, ARTIFACT, OPERATION)
 """The record types that these queries read."""
 
 _DATABASE = "database"
-"""The type of artifacts that are no files."""
+"""The type of artifacts that are not files."""
 
 _artifacts, _operations, _nodes, _runs = artifacts_table.c, operations_table.c, nodes_table.c, runs_table.c
 
 
 class FileState(StrEnum):
-    """How a file compares with the output that was recorded."""
+    """The state of a file, compared with the recorded output."""
 
     UNCHANGED = "unchanged"
     CHANGED = "changed"
     MISSING = "missing"
     NOT_CHECKED = "not checked"
-    """Not a file, but the table of a database."""
+    """The output is not a file, but the table of a database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedOutput:
-    """What a sink of a run published.
+    """An output that a sink of a run published.
 
-    An output without rows has neither hash nor size of its own: its `summary_hash` is the hash of what its operation
-    recorded, which the file alone can tell. `object_version` is what an object store called the output.
+    The trail holds neither hash nor size of an output without rows. Its `summary_hash` is then the hash of the summary
+    that its operation recorded, which can be computed again from the file. `object_version` is the version that an
+    object store gave to the output.
     """
 
     run_id: str
@@ -102,7 +103,7 @@ def _without_rows(
 ) -> Iterator[RecordedOutput]:
     """Yield the files without rows, which have no artifact.
 
-    An artifact names the visit of a row. The path is that of the sink's options.
+    They have none because an artifact names the visit of a row. Their path is taken from the sink's options.
     """
     statement = (
         mapper(OPERATION)
@@ -147,7 +148,7 @@ def _path_in(config: object) -> str | None:
 def outputs_json(outputs: Iterable[RecordedOutput]) -> str:
     """Return the outputs of a run as JSON.
 
-    `find_writers` and the check of outputs read it when the run was pruned.
+    `find_writers` and the check of outputs read it after the run was pruned.
     """
     named = [{name: value for name, value in asdict(each).items() if name != "run_id"} for each in outputs]
     return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
@@ -156,7 +157,7 @@ def outputs_json(outputs: Iterable[RecordedOutput]) -> str:
 def check_output(output: RecordedOutput) -> FileState:
     """Compare an output with the file at its path.
 
-    A relative path begins in the working directory. Raises OSError if the file cannot be read.
+    A relative path is resolved against the working directory. Raises OSError if the file cannot be read.
     """
     if output.kind == _DATABASE:
         return FileState.NOT_CHECKED
@@ -175,9 +176,8 @@ def check_output(output: RecordedOutput) -> FileState:
 def find_writers(connection: Connection, file: Place) -> list[RecordedOutput]:
     """Return the outputs that equal a file, oldest first.
 
-    Those of pruned runs are among them.
-
-    The name of the file does not matter, unless the output had no rows. Raises OSError if the file cannot be read.
+    They include outputs of pruned runs. The name of the file does not matter, unless the output had no rows. Raises
+    OSError if the file cannot be read.
     """
     size, content_hash = size_and_hash(file)
     same = select(_artifacts.run_id).where(_artifacts.content_hash == content_hash, _artifacts.size_bytes == size)

@@ -1,6 +1,6 @@
-"""Problems of a run: failed rows, and answers that differ.
+"""Reads a run's failed rows and differing answers.
 
-Both are counted from the records, so that a resumed run counts the same.
+Both are counted from the records, so that a resumed run gives the same counts.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ ANSWER_RECORDS = (RUN, ROW, TOKEN, NODE_STATE, TRANSFORM_ERROR)
 """The record types that `differing_answers` reads."""
 
 DIFFERS_FROM = "differs_from"
-"""Key of the recorded answer's hash in the reason or error of a visit; null if none was recorded."""
+"""The key of the recorded answer's hash in the reason or error of a visit; it is null if none was recorded."""
 
-# Canonical JSON has no space after a colon, and a backslash before each quote in a text.
+# Canonical JSON has no space after a colon, and escapes each quote in a text, so this matches only a key.
 _PATTERN = f'%"{DIFFERS_FROM}":%'
 
 _SHOWN = 5
@@ -57,7 +57,7 @@ _SHOWN = 5
 OTHER_REASONS = "other reasons"
 
 _MAX_REASONS = 10_000
-"""Number of reasons counted, which bounds memory; further ones count as `OTHER_REASONS` of their node and kind."""
+"""The number of different reasons, which limits memory; others count as `OTHER_REASONS` of their node and kind."""
 
 _POSITION = re.compile(r"\A(?:(?:line|row|element) [\d,]+(?: of .+?)?(?:, |: ))+")
 _COUNTED = re.compile(r"\b[\d,]+ (character|field|item|row)s?\b")
@@ -73,8 +73,8 @@ _Key = tuple[str, str, str]
 class FailureReason:
     """Visits to one node that failed for the same reason.
 
-    `kind` is the type of the error. In `message`, N stands for numbers that differ from row to row. `row_index` is that
-    of the first such row.
+    `kind` is the type of the error. In `message`, N stands for numbers that differ from row to row. `row_index` is the
+    index of the first such row.
     """
 
     node_id: str
@@ -86,9 +86,10 @@ class FailureReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRows:
-    """How many rows of a run failed, and why.
+    """The number of a run's failed rows, with reasons.
 
-    `reasons` has the most frequent of `all_reasons` first; `visits_by_node` counts failed visits.
+    `reasons` holds the most frequent of the `all_reasons` reasons, in descending order; `visits_by_node` counts failed
+    visits.
     """
 
     count: int = 0
@@ -109,7 +110,7 @@ def read_failed_rows(connection: Connection, run_id: str, *, most: int = _SHOWN)
 
 
 class VisitCount(NamedTuple):
-    """Numbers of visits to a node, and of failed ones."""
+    """The numbers of visits and failed visits to a node."""
 
     visits: int
     failed: int
@@ -157,7 +158,7 @@ def _find_reasons(connection: Connection, run_id: str, rows: int, most: int) -> 
     counts: Counter[_Key] = Counter()
     first: dict[_Key, int] = {}
     visits: Counter[str] = Counter()
-    # Options of the connection would stay with it, for whoever uses it next.
+    # Options of the connection itself would also apply to its later statements.
     with connection.execute(statement.execution_options(yield_per=1000)) as found:
         for node_id, error_json, count, row_index in found:
             visits[node_id] += count
@@ -175,7 +176,7 @@ def _find_reasons(connection: Connection, run_id: str, rows: int, most: int) -> 
 
 
 def _reason_key(node_id: str, error_json: str | None) -> _Key:
-    """Return the node, type and general message of an error."""
+    """Return the node, type and generalized message of an error."""
     kind, message = read_error(error_json)
     return node_id, kind or "", generalize_message(message or "")
 
@@ -183,7 +184,7 @@ def _reason_key(node_id: str, error_json: str | None) -> _Key:
 def read_error(error_json: str | None) -> tuple[str | None, str | None]:
     """Return the type and the message of a recorded error.
 
-    What is recorded by other programs may be any JSON: what is no message in an object is shown as it is.
+    Other programs may have recorded any JSON. If it is not an object with a message, its text is returned as it is.
     """
     error = json.loads(error_json) if error_json else {}
     if not isinstance(error, dict):
@@ -193,16 +194,16 @@ def read_error(error_json: str | None) -> tuple[str | None, str | None]:
 
 
 def generalize_message(message: str) -> str:
-    """Return a message without positions, and N for numbers."""
+    """Return a message without positions, and with N for numbers."""
     message = _POSITION.sub("", message)
     return _PLACE.sub("at line N, column N", _COUNTED.sub(r"N \1s", message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferingAnswer:
-    """One answer that is not the recorded one.
+    """An answer that differs from the recorded one.
 
-    `recorded_hash` is None if none was recorded; `failed` is true if the row failed there.
+    `recorded_hash` is None if no answer was recorded; `failed` tells whether the row failed because of it.
     """
 
     row_index: int
@@ -213,7 +214,7 @@ class DifferingAnswer:
 
 
 def count_differing_answers(db: LandscapeDB, run_id: str) -> int:
-    """Return how many answers differ from the verified run."""
+    """Count the answers that differ from the verified run."""
     with db.connection() as connection:
         return connection.execute(select(func.count()).select_from(_differing_visits(run_id))).scalar_one()
 

@@ -1,4 +1,4 @@
-"""What a pipeline asks about earlier records: progress, answers, outputs."""
+"""Queries of pipelines about recorded rows, answers and outputs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _CHUNK = 10_000
 """Number of rows read at once."""
 
 _IDS = 1000
-"""Number of ids in one statement."""
+"""The number of ids in one statement."""
 
 _WHAT_TO_DO = "move it away, or use --force"
 _UNKNOWN = f"is not an output that the audit database names: {_WHAT_TO_DO}"
@@ -62,7 +62,7 @@ _artifacts, _operations = artifacts_table.c, operations_table.c
 
 
 class CallCount(NamedTuple):
-    """How many calls were attempted, and how many again."""
+    """The number of attempted calls, and of repeated attempts."""
 
     calls: int = 0
     retries: int = 0
@@ -79,7 +79,7 @@ def count_calls(connection: Connection, run_id: str) -> CallCount:
 def repeats_a_call() -> ColumnElement[bool]:
     """Return the condition that a call is another attempt.
 
-    All calls of a visit ask the same; an operation may ask for several things.
+    All calls of a visit have the same request; an operation may make different requests.
     """
     columns, earlier = calls_table.c, calls_table.alias("earlier").c
     asked_before = exists().where(
@@ -117,9 +117,9 @@ def count_rows_by_source(db: LandscapeDB, run_id: str) -> dict[str, int]:
 
 
 def row_hashes(db: LandscapeDB, run_id: str, source_node_id: str) -> Iterator[tuple[int, str]]:
-    """Yield the index and hash of a source's rows.
+    """Yield index and hash of each row of a source.
 
-    Reads a chunk at a time.
+    They are read in chunks.
     """
     last = -1
     while True:
@@ -140,9 +140,8 @@ def row_hashes(db: LandscapeDB, run_id: str, source_node_id: str) -> Iterator[tu
 def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, Call]]:
     """Return the calls made for source rows, with row indexes.
 
-    They are in the order of rows, of node states, and of the calls of a state. One table is read after another:
-    PostgreSQL, without statistics of tables that were filled a moment ago, joins them in a time that grows with the
-    fourth power of the number of rows.
+    They are sorted by row, node state, and call index. One table is read after another, because without statistics of
+    recently filled tables, PostgreSQL joins them in a time that grows with the fourth power of the number of rows.
     """
     columns = rows_table.c
     within = columns.row_index.between(rows.start, rows.stop - 1)
@@ -163,7 +162,7 @@ def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, 
 def calls_of_sources(db: LandscapeDB, run_id: str, node_id: str | None = None) -> list[Call]:
     """Return the calls made while sources were read, in order.
 
-    With `node_id`, those of one source.
+    `node_id` selects the calls of one source.
     """
     columns = calls_table.c
     loads = select(_operations.operation_id, _operations.started_at).where(
@@ -185,7 +184,7 @@ def _referring(
 ) -> dict[str, int]:
     """Return the row indexes of records by their key.
 
-    `names` are the columns of the key and of the reference; `referred` has row indexes by what is referred to.
+    `names` are the columns of the key and of the reference; `referred` maps the values of the reference to row indexes.
     """
     key, reference = (table.c[name] for name in names)
     found: dict[str, int] = {}
@@ -196,14 +195,15 @@ def _referring(
 
 
 def output_summary(*, rows: int, path: str, content_hash: str, size_bytes: int) -> dict[str, object]:
-    """Return what an operation records of its published output."""
+    """Return the summary that an operation records of its output."""
     return {"rows": rows, "path": path, "content_hash": content_hash, "size_bytes": size_bytes}
 
 
 def objection_by_url(url: str, path: Place) -> str | None:
     """Return why no sink may replace the file, or None.
 
-    See `objection_in`. Also returns None if the database cannot be read: the run itself reports that and asks again.
+    See `objection_in`. It also returns None if the database cannot be read, because the run itself reports that and
+    checks again.
     """
     try:
         parsed = parse_url(url)
@@ -218,15 +218,15 @@ def objection_by_url(url: str, path: Place) -> str | None:
 def objection_in(db: LandscapeDB, path: Place) -> str | None:
     """Return why no sink may replace the file, or None.
 
-    It may if the database names the file as an output with the SHA-256 that the file has now. A file that was changed
-    since is somebody's work.
+    A sink may replace it if the database names the file as an output with the SHA-256 that the file has now. A file
+    that was changed since may hold somebody's work.
     """
     with db.connection() as connection:
         return _objection(connection, path)
 
 
 def objection_without_database(path: Place) -> str:  # noqa: ARG001  the same for every file
-    """Return why no sink may replace a file without database."""
+    """Return the objection to a file without any database."""
     return f"is there already, and no audit database says that it is an earlier output: {_WHAT_TO_DO}"
 
 
@@ -256,9 +256,9 @@ def _objection(connection: Connection, path: Place) -> str | None:
 
 
 def _pruned_outputs(connection: Connection, path: Place, *hashes: str) -> list[dict[str, object]]:
-    """Return what pruned runs published at a path, oldest first.
+    """Return pruned runs' outputs at a path, oldest first.
 
-    `hashes` are those that an output could have.
+    `hashes` are the hashes that the wanted output may have.
     """
     if not has_pruned_runs(connection):
         return []

@@ -1,4 +1,4 @@
-"""The runs of an audit database, listed or found."""
+"""Lists and finds the runs of an audit database."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ __all__ = [
 ]
 
 LATEST = "latest"
-"""Stands for the run that began last."""
+"""The name for the run that began last."""
 
 _LISTED = 5
 
 
 class AmbiguousRunError(LandscapeError):
-    """The prefix of an id fits several runs."""
+    """The prefix of an id matches several runs."""
 
 
 def resolve_run(db: LandscapeDB, name: str) -> str:
@@ -51,7 +51,8 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
 
     `name` is an id, the prefix of one id, or `latest` for the run that began last.
 
-    Raises RunNotFoundError if no run fits, PrunedRunError if a pruned one does, AmbiguousRunError if several do.
+    Raises RunNotFoundError if no run matches, PrunedRunError if a pruned run does, and AmbiguousRunError if several
+    runs match.
     """
     columns = runs_table.c
     statement = select(columns.run_id, columns.status, cast(columns.started_at, String).label("started_at"))
@@ -97,9 +98,9 @@ def _no_latest(db: LandscapeDB) -> str:
 
 
 def _refuse_pruned(connection: Connection, name: str, *, others: int) -> None:
-    """Raise PrunedRunError if a name stands for a pruned run.
+    """Raise PrunedRunError if a name identifies a pruned run.
 
-    The beginning of an id does if it fits no run that is there.
+    The prefix of an id identifies a pruned run only if no run in the database matches.
     """
     fitting = [run for run in read_pruned_runs(connection) if name and run.run_id.startswith(name)]
     exact = [run for run in fitting if run.run_id == name]
@@ -110,7 +111,7 @@ def _refuse_pruned(connection: Connection, name: str, *, others: int) -> None:
 def recorded_settings(connection: Connection, run_id: str) -> dict[str, object]:
     """Return the settings that a run recorded.
 
-    Those of other programs may be any JSON: what is no object comes below an empty key.
+    Other programs may have recorded any JSON. A value that is not an object is returned under an empty key.
     """
     statement = select(runs_table.c.settings_json).where(runs_table.c.run_id == run_id)
     settings: object = json.loads(connection.execute(statement).scalar_one())
@@ -118,7 +119,7 @@ def recorded_settings(connection: Connection, run_id: str) -> dict[str, object]:
 
 
 def matches_run(name: str, run_id: str) -> bool:
-    """Return whether a name fits a run, others aside."""
+    """Return whether a name matches a run, whatever others do."""
     return name == LATEST or (name != "" and run_id.startswith(name))
 
 
@@ -133,11 +134,11 @@ def _describe_runs(runs: Sequence[Row[*tuple[Any, ...]]]) -> str:
 class ListedRun:
     """A run as lists show it.
 
-    `started_at` is a time in canonical form; anything else, which somebody stored, is as the database has it.
-    `export_status` is None for a run that was never exported. `user_name` and `host_name` are those of the process that
-    began the run, `labels_json` holds its labels; each is None where it is not recorded. `at_work` says whether a
-    process is recording a running run; it is None for other runs, and for those of the predecessor, where it cannot be
-    known. `pruned_at` and `bag` say when the records of a run left the database, and for which file.
+    `started_at` is a time in canonical form; a stored value that is not a time is returned as it is. `export_status` is
+    None for a run that was never exported. `user_name` and `host_name` describe the process that began the run, and
+    `labels_json` holds its labels; each is None if it is not recorded. `at_work` says whether a process is recording a
+    running run; it is None for other runs, and for runs of the predecessor, where it cannot be known. `pruned_at` and
+    `bag` are the time at which a run was pruned, and the file that its records were moved to.
     """
 
     run_id: str
@@ -154,11 +155,10 @@ class ListedRun:
 
 
 def list_runs(url: str) -> list[ListedRun]:
-    """Return all runs, oldest first, pruned ones included.
+    """Return all runs, oldest first, including pruned runs.
 
-    Reads a database of this or an earlier epoch without changing it.
-
-    Raises the error of the database's state if its epoch is not known.
+    The database may be of this or an earlier epoch, and is not changed. Raises the error for the database's state if
+    its epoch is not known.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -169,7 +169,7 @@ def list_runs(url: str) -> list[ListedRun]:
     else:
         require_current(state, mask_url(parsed))
         raise AssertionError(state)
-    # These columns exist in every epoch; the oldest databases of the predecessor lack the last.
+    # These columns exist in every epoch, except that the oldest databases of the predecessor lack the last one.
     runs, rows = tables["runs"].c, tables["rows"].c
     export_status = runs.get("export_status", null().label("export_status"))
     count = select(func.count()).where(rows.run_id == runs.run_id).scalar_subquery()
@@ -212,9 +212,9 @@ def list_runs(url: str) -> list[ListedRun]:
 
 
 def _read_origins(connection: Connection, tables: Mapping[str, Table]) -> dict[str, dict[str, str | None]]:
-    """Return by run what the process that began it recorded."""
+    """Return the facts about the process that began each run."""
     processes = tables.get("run_processes")
-    if processes is None:  # of an earlier epoch
+    if processes is None:  # the database is of an earlier epoch
         return {}
     columns = processes.c
     names = ("user_name", "host_name", "labels_json")

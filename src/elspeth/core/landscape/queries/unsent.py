@@ -1,4 +1,4 @@
-"""Lineage events that runs could not send."""
+"""Finds lineage events that runs could not send."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_EVENTS = (Happening.NOT_SENT, Happening.SENT)
 class UnsentEvents:
     """Events of a run that were not sent, and why.
 
-    `noted_at` is when that was recorded, as text in ISO 8601.
+    `noted_at` is the time at which that was recorded, as text in ISO 8601.
     """
 
     run_id: str
@@ -32,9 +32,9 @@ class UnsentEvents:
 
 
 def read_unsent_events(connection: Connection) -> Sequence[UnsentEvents]:
-    """Return the runs whose events were never sent completely.
+    """Return the unsent events of runs, in log order.
 
-    They are in the order of the log. Runs that were pruned are left out: their events are made from their bags.
+    Pruned runs are left out, because their events are made from their bags.
     """
     text = run_log_table.c.entry_json
     wanted = or_(*(text.contains(f'"entry":"{each}"', autoescape=True) for each in _OF_EVENTS))
@@ -50,9 +50,9 @@ def read_unsent_events(connection: Connection) -> Sequence[UnsentEvents]:
 
 
 def _parse(entry_json: str) -> object:
-    """Return an entry, or None for one that was altered.
+    """Return a parsed entry, or None for an altered one.
 
-    `landscape check` reports those.
+    `landscape check` reports altered entries.
     """
     try:
         return json.loads(entry_json)

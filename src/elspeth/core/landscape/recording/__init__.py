@@ -1,1 +1,1 @@
-"""The recorder, with one module per concept."""
+"""Records runs, with one module per concept."""

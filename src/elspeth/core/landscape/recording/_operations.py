@@ -1,4 +1,4 @@
-"""Work of sources and sinks: operations, artifacts and checkpoints."""
+"""Records the work of sources and sinks, and checkpoints."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class OperationRecording(RecorderPart):
         artifact_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Artifact:
-        """Record what a sink wrote, with its SHA-256."""
+        """Record an output of a sink, with its SHA-256."""
         artifact = Artifact(
             run_id=run_id,
             artifact_id=artifact_id or new_id(),
@@ -134,9 +134,9 @@ class OperationRecording(RecorderPart):
         sink_state: Mapping[str, Any] | None = None,
         checkpoint_id: str | None = None,
     ) -> Checkpoint:
-        """Record a checkpoint: everything up to this visit is done.
+        """Record that everything up to this visit is done.
 
-        `resume` does not repeat it.
+        `resume` continues after this checkpoint.
         """
         checkpoint = Checkpoint(
             run_id=run_id,

@@ -1,4 +1,4 @@
-"""Origins of a run: its processes and its inputs."""
+"""Records the origins of a run: processes and inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OriginRecording(RecorderPart):
     def record_run_process(self, process: RunProcess) -> RunProcess:
         """Record a process that begins or resumes a run.
 
-        Its `attempt` becomes the number of those before it.
+        Its `attempt` is set to the number of the run's earlier processes.
         """
         columns = run_processes_table.c
         ((earlier,),) = self._store.rows(select(func.count()).where(columns.run_id == process.run_id))
@@ -61,7 +61,7 @@ class OriginRecording(RecorderPart):
         return source_input
 
     def get_run_processes(self, run_id: str) -> list[RunProcess]:
-        """Return the processes of the run, the first one first."""
+        """Return the processes of the run, oldest first."""
         found = self._store.select(records.RUN_PROCESS, run_processes_table.c.run_id == run_id)
         return sorted(found, key=lambda process: process.attempt)
 

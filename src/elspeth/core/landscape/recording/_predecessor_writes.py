@@ -1,6 +1,6 @@
 """The predecessor's recording calls; nothing in `src` uses them.
 
-They belong to its public API, which programs outside still call: see tests/test_public_api.py.
+They belong to its public API, which other programs still call: see tests/test_public_api.py.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["PredecessorWrites"]
 _Parent = Literal["state_id", "operation_id"]
 
 _TRACKED_PARENTS = 65_536
-"""How many visits and operations keep their call index in memory; others are looked up."""
+"""The number of visits and operations whose call index is kept in memory; for others it is looked up."""
 
 
 class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
@@ -98,7 +98,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
     ) -> NodeStateOpen:
         """Record the arrival of a token at a node.
 
-        Only a quarantined row may hold what canonical JSON cannot express.
+        Only a quarantined row may hold values that canonical JSON cannot express.
         """
         state = NodeStateOpen(
             run_id=run_id or self._store.require(records.TOKEN, token_id).run_id,

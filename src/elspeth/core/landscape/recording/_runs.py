@@ -1,4 +1,4 @@
-"""Runs and their graphs: begin, nodes, edges, end, export."""
+"""Records runs and their graphs: begin, nodes, edges, end, export."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class RunRecording(RecorderPart):
     ) -> Run:
         """Record the start of a run.
 
-        It starts now unless `started_at` is given. `config` is the resolved settings, and must not hold secrets. Raises
-        PrunedRunError for the id of a pruned run.
+        It starts now unless `started_at` is given. `config` holds the resolved settings, and must not contain secrets.
+        Raises PrunedRunError for the id of a pruned run.
         """
         run = Run(
             run_id=run_id or new_id(),
@@ -91,8 +91,8 @@ class RunRecording(RecorderPart):
     ) -> Run:
         """Record the end of a run and seal its records.
 
-        Nothing can be recorded in it afterwards. `progress` is called, and `readers` are used, as by `seal_run`. Raises
-        LandscapeError if the seal cannot be signed; the run stays open.
+        Nothing can be recorded in it afterwards. `progress` and `readers` are used as by `seal_run`. Raises
+        LandscapeError if the seal cannot be signed; the run then stays open.
         """
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         new_status = member_of(RunStatus, status, call="complete_run")
@@ -127,13 +127,13 @@ class RunRecording(RecorderPart):
     ) -> Run:
         """Record the end of a run, graded by its nodes.
 
-        `progress` is called, and `readers` are used, as by `seal_run`.
+        `progress` and `readers` are used as by `seal_run`.
         """
         grade = self.compute_reproducibility_grade(run_id)
         return self.complete_run(run_id, status, reproducibility_grade=grade, progress=progress, readers=readers)
 
     def compute_reproducibility_grade(self, run_id: str) -> ReproducibilityGrade:
-        """Return how reproducible the run is, judged by its nodes."""
+        """Return the reproducibility grade derived from the run's nodes."""
         nodes: list[Node] = self._store.select(records.NODE, nodes_table.c.run_id == run_id)
         return grade_of(node.determinism for node in nodes)
 
@@ -156,7 +156,7 @@ class RunRecording(RecorderPart):
     def record_secret_resolutions(self, run_id: str, resolutions: list[dict[str, Any]]) -> None:
         """Record where each secret of the settings came from.
 
-        Each item holds the columns of a secret resolution but its id and run: fingerprints only, never the secrets.
+        Each item holds the columns of a secret resolution except its id and run: fingerprints, never the secrets.
         """
         self._store.add(
             *(SecretResolution(run_id=run_id, resolution_id=new_id(), **resolution) for resolution in resolutions)
@@ -173,7 +173,7 @@ class RunRecording(RecorderPart):
     ) -> None:
         """Record the state of a run's export.
 
-        `error` is kept for a failed export only.
+        `error` is kept only for a failed export.
         """
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         export_status = member_of(ExportStatus, status, call="set_export_status")

@@ -1,4 +1,4 @@
-"""Rows and tokens: create, fork, expand, coalesce, and outcomes."""
+"""Records rows and tokens: create, fork, expand, coalesce, outcomes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TokenRecording(RecorderPart):
     ) -> Row:
         """Record a source row.
 
-        Only a quarantined row may hold what canonical JSON cannot express.
+        Only a quarantined row may hold values that canonical JSON cannot express.
         """
         content = describe(data) if quarantined else CanonicalText.of(data)
         row = Row(
@@ -208,9 +208,9 @@ class TokenRecording(RecorderPart):
         context: Mapping[str, Any] | None = None,
         expected_branches: object = None,
     ) -> str:
-        """Record the end of a token, or its wait.
+        """Record that a token ended, or waits in a batch.
 
-        A token has one terminal outcome; it may wait in a batch before. Returns the id of the outcome.
+        A token has one terminal outcome, and may wait in a batch before that. Returns the id of the outcome.
         """
         ending = member_of(RowOutcome, outcome, call="record_token_outcome")
         record = TokenOutcome(

@@ -1,4 +1,4 @@
-"""Visits of tokens to nodes: results, routes, calls and errors."""
+"""Records visits of tokens to nodes: results, routes, calls, errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class VisitRecording(RecorderPart):
         success_reason: Mapping[str, Any] | None = None,
         attempt: int = 0,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
-        """Record a complete visit, whose hashes are already known."""
+        """Record a visit that has ended, with known hashes."""
         state_id = new_id()
         shape, changes = resolve_ending(
             {"run_id": run_id, "state_id": state_id},
@@ -94,7 +94,7 @@ class VisitRecording(RecorderPart):
         started_at: datetime,
         success_reason: Mapping[str, Any] | CanonicalText | None = None,
     ) -> NodeStateCompleted:
-        """Record a complete visit that had an output."""
+        """Record a completed visit with an output."""
         completed_at = now()
         state = NodeStateCompleted(
             run_id=run_id,
@@ -123,7 +123,7 @@ class VisitRecording(RecorderPart):
         error: ExecutionError | Mapping[str, Any] | None = None,
         success_reason: Mapping[str, Any] | CanonicalText | None = None,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
-        """Record the end of a visit, given its record."""
+        """Record the end of a visit that was recorded before."""
         shape, changes = resolve_ending(
             {"run_id": before.run_id, "state_id": before.state_id},
             status,
@@ -323,9 +323,9 @@ def resolve_ending(
     duration_ms: float | None = None,
     call: str,
 ) -> tuple[type[_Ended], dict[str, Any]]:
-    """Return a status's record type and the columns it sets.
+    """Return a status's record type, and the columns to set.
 
-    Raises AuditIntegrityError for a status that ends no visit, and for a column that the status does not have.
+    Raises AuditIntegrityError for a status that does not end a visit, and for a column that the status does not have.
     """
     new_status = member_of(NodeStateStatus, status, call=call)
     shape = _ENDINGS.get(new_status)

@@ -37,7 +37,7 @@ E = TypeVar("E", bound=StrEnum)
 class RecorderPart:
     """A part of the recorder; outside `unit_of_work` each call commits.
 
-    With a detached store in place of a database, nothing is sent anywhere: another process takes the records.
+    With a detached store in place of a database, no record is written: another process takes the records.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RecorderPart:
     def unit_of_work(self) -> AbstractContextManager[None]:
         """Commit everything recorded in the block together.
 
-        If the block raises, nothing of it is committed. Units nest.
+        If the block raises, none of it is committed. Units nest.
         """
         return self._store.unit()
 
@@ -72,15 +72,16 @@ class RecorderPart:
     def claimed(self, run_id: str) -> AbstractContextManager[Claim]:
         """Claim a run for this process while the block lasts.
 
-        Records of the block are committed only while the claim holds: otherwise a call or unit of work raises
-        ClaimLostError. Raises RunClaimedError if another process has the run.
+        Records are committed only while the claim is held; after that, a call or unit of work raises ClaimLostError.
+        Raises RunClaimedError if another process has claimed the run.
         """
         return self._store.claim_run(run_id)
 
     def _keep(self, content: object, reference: str | None) -> str | None:
-        """Return where the content is kept, storing it if needed.
+        """Return the reference of a content, storing it if needed.
 
-        It is durable before the record that names it is committed: a crash in between leaves an unused payload.
+        The content is durable before the record that refers to it is committed: a crash in between leaves an unused
+        payload.
         """
         if reference is not None or self._payloads is None or content is None:
             return reference
@@ -121,9 +122,9 @@ def make_storable(text: str) -> str:
 
 
 def describe(data: object) -> CanonicalText:
-    """Return the data's canonical JSON.
+    """Return the canonical JSON of data, or of a description.
 
-    If it has none, return that of a description.
+    The description stands for data that canonical JSON cannot express.
     """
     try:
         return CanonicalText.of(data)
@@ -132,7 +133,7 @@ def describe(data: object) -> CanonicalText:
 
 
 def make_recordable(data: Mapping[str, object] | Sequence[object] | object) -> object:
-    """Return the data, or a description without canonical JSON."""
+    """Return the data, or a description that JSON can express."""
     try:
         canonical_bytes(data)
     except CanonicalError as error:

@@ -1,4 +1,4 @@
-"""Batches, and items that wait while a run goes on."""
+"""Records batches, and the items that wait at steps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["BatchRecording", "HeldItem"]
 
 
 FIRST_ROW = "first_row"
-"""The index of the row that came first with a key, in the state of a remembered key and in reasons of drops."""
+"""The field for the index of the first row with a key, in the state of a kept key and in reasons of drops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldItem:
-    """A waiting item: its node, name, order and JSON state."""
+    """A waiting item, with its state in JSON."""
 
     node_id: str
     item: str
@@ -127,7 +127,7 @@ class BatchRecording(RecorderPart):
     def hold(self, run_id: str, items: Iterable[HeldItem], gone: Iterable[tuple[str, str]] = ()) -> None:
         """Keep waiting items, replacing those of the same name.
 
-        `gone` names items to forget, by node and item.
+        `gone` names the items to delete, by node and name.
         """
         columns = held_items_table.c
         kept: list[dict[str, object]] = [

@@ -1,4 +1,4 @@
-"""Ids of runs and records: short, and sorted by time."""
+"""Makes ids, which are short and sorted by time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from elspeth.core.landscape.database.errors import LandscapeError
 __all__ = ["DIGITS", "ID_LENGTH", "IdMaker", "new_id", "other_tag", "tagged_ids"]
 
 ID_LENGTH = 13
-"""Characters of a new id."""
+"""The number of characters of a new id."""
 
 DIGITS = "0123456789abcdfghjkmnpqrstuvwxyz"
 """Digits of base 32, in the order of their code points.
 
-Without i, l and o, which look like digits, and without e, so that no spreadsheet takes an id for a number.
+They exclude i, l and o, which look like digits, and e, so that no spreadsheet mistakes an id for a number.
 """
 
 _PAIRS = [high + low for high in DIGITS for low in DIGITS]
 
 _UNIT = 12
-"""Time is counted in units of 2^12 ns, of which ids take every fourth: one every 16 microseconds."""
+"""Time is counted in units of 2^12 ns. Ids are four units apart, which is one id every 16 microseconds."""
 
 _STEP = 4
 
@@ -34,14 +34,14 @@ _AFTER = 1 << 50
 """The first time that an id cannot hold, in 2116."""
 
 _TAG_COUNT = 10 * (1 << 12)
-"""Twelve bits, and one of ten digits as the last character."""
+"""The number of tags in one period: twelve bits, and one of ten digits as the last character."""
 
 
 class IdMaker:
     """Makes ids: 48 bits of time, 17 of this maker.
 
-    Each id is larger than the one before, even if the clock stands still or is set back. The last character is one of
-    the digits 0 to 9, and the first one, since 2016, a letter: a word or a number never looks like an id.
+    Each id is larger than the one before, even if the clock stands still or is set back. The first character is a
+    letter, since 2016, and the last one of the digits 0 to 9, so that no word and no number looks like an id.
     """
 
     def __init__(self, tag: int | None = None, *, clock: Callable[[], int] = time.time_ns) -> None:
@@ -58,7 +58,7 @@ class IdMaker:
     def make(self) -> str:
         """Return a new id.
 
-        Raises LandscapeError if the clock is before 1970 or after 2115, which an id cannot say.
+        Raises LandscapeError if the clock is before 1970 or after 2115, which an id cannot express.
         """
         with self._lock:
             moment = self._clock() >> _UNIT & -_STEP | self._tag
@@ -79,17 +79,17 @@ class IdMaker:
 def new_id() -> str:
     """Return a new id of this process.
 
-    Later ids sort later, so inserts stay at the end of an index. Ids are unique within a run; those of two processes
-    that record at the same time are equal only if both drew the same of 40,960 tags. Raises LandscapeError as
-    `IdMaker.make` does.
+    Later ids sort later, so that rows are inserted at the end of an index. Ids are unique within a run. The ids of two
+    processes that record at the same time can be equal only if both drew the same of 40,960 tags. Raises LandscapeError
+    as `IdMaker.make` does.
     """
     return _maker.make()
 
 
 def other_tag(number: int) -> int:
-    """Return a tag for other processes than this one.
+    """Return the numbered tag for another process.
 
-    The tags of 40,959 consecutive numbers differ.
+    The tags of 40,959 consecutive numbers differ from each other.
     """
     own = (_maker.tag >> 5) * 10 + (_maker.tag & 31)
     return _tag((own + 1 + number % (_TAG_COUNT - 1)) % _TAG_COUNT)
@@ -97,7 +97,7 @@ def other_tag(number: int) -> int:
 
 @contextmanager
 def tagged_ids(tag: int) -> Iterator[None]:
-    """Make the ids of the block with a tag."""
+    """Make the ids in the block with a given tag."""
     global _maker  # noqa: PLW0603  one per process
     before, _maker = _maker, IdMaker(tag)
     try:

@@ -1,6 +1,6 @@
 """The predecessor's reading calls; only `queries.lineage` uses them.
 
-They belong to its public API, which programs outside still call: see tests/test_public_api.py.
+They belong to its public API, which other programs still call: see tests/test_public_api.py.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RowDataState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowDataResult:
-    """The content of a row exactly if it is available."""
+    """The content of a row, None unless it is available."""
 
     state: RowDataState
     data: dict[str, object] | None
@@ -102,7 +102,7 @@ class PredecessorReads(RecorderPart):
     def get_node(self, node_id: str, run_id: str | None = None) -> Node | None:
         """Return the node, or None.
 
-        Give `run_id`: runs of one pipeline use the same node ids.
+        Pass `run_id`, because all runs of a pipeline use the same node ids.
         """
         return self._store.get(records.NODE, node_id, run_id=run_id)
 
@@ -240,14 +240,14 @@ class PredecessorReads(RecorderPart):
                 columns.call_type == member_of(CallType, call_type, call="find_call_by_request_hash"),
                 columns.request_hash == request_hash,
             )
-            # Ordered by the key, SQLite would read all calls of the run.
+            # If ordered by the key, SQLite would read all calls of the run.
             .order_by(columns.created_at, columns.call_id)
             .limit(1)
         )
         return next((convert.from_row(row) for row in self._store.rows(statement)), None)
 
     def get_call_response_data(self, call_id: str, *, run_id: str | None = None) -> dict[str, Any] | None:
-        """Return the answer to a call; None if not kept."""
+        """Return the answer to a call, None if not kept."""
         call = self._store.get(records.CALL, call_id, run_id=run_id)
         if call is None or call.response_ref is None or self._payloads is None:
             return None
@@ -298,7 +298,7 @@ class PredecessorReads(RecorderPart):
         return sorted(found, key=lambda member: member.ordinal)
 
     def get_batch_outputs(self, batch_id: str, *, run_id: str | None = None) -> list[BatchOutput]:
-        """Return what a batch produced."""
+        """Return the outputs of a batch."""
         batch = self.get_batch(batch_id, run_id=run_id)
         if batch is None:
             return []

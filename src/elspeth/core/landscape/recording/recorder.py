@@ -14,9 +14,9 @@ __all__ = ["LandscapeRecorder"]
 class LandscapeRecorder(RunRecording, OriginRecording, TokenRecording, OperationRecording, PredecessorWrites):
     """Records what happens to every row of a run.
 
-    Each call returns the record that it made and commits it. Inside `unit_of_work` all calls are committed together.
-    Raises AuditIntegrityError for a record that the schema forbids: at once if the record alone shows it, at the end of
-    the unit if the database has to (references, keys).
+    Each call commits the record that it made, and returns it. Inside `unit_of_work` all calls are committed together.
+    Raises AuditIntegrityError for a record that the schema forbids: at once if the record alone shows it, and at the
+    end of the unit if only the database can tell (references, keys).
 
-    Calls that take `run_id` look it up if it is not given; giving it saves a query.
+    Calls that accept `run_id` look it up if it is not given; passing it saves a query.
     """

@@ -1,4 +1,4 @@
-"""Reproducibility grades of runs, and purging of payloads."""
+"""Grades the reproducibility of runs, and purges payloads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REPEATABLE = frozenset({Determinism.DETERMINISTIC, Determinism.SEEDED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgePlan:
-    """Payloads last used before `cutoff`, and their possible runs.
+    """Payloads last used before `cutoff`, with the runs affected.
 
     `size_bytes` is the total size of the payloads.
     """
@@ -76,9 +76,9 @@ def update_grade_after_purge(db: LandscapeDB, run_id: str) -> None:
 
 
 def plan_purge(db: LandscapeDB, payloads: ManagedPayloadStore, *, days: int, now: datetime) -> PurgePlan:
-    """Return what a purge would delete.
+    """Return the payloads that a purge would delete.
 
-    Payloads are kept for `days`; a run that has not ended keeps all of its own.
+    Payloads are kept for `days`; all payloads of a run that has not ended are kept.
     """
     runs = sorted(RecordStore(db).select(records.RUN), key=lambda run: (run.started_at, run.run_id), reverse=True)
     cutoff = min(
@@ -96,8 +96,8 @@ def plan_purge(db: LandscapeDB, payloads: ManagedPayloadStore, *, days: int, now
 def purge(db: LandscapeDB, payloads: ManagedPayloadStore, plan: PurgePlan) -> None:
     """Carry out a plan, except for payloads used since.
 
-    The records keep the hashes, so that content kept elsewhere can still be proved. A crash leaves runs graded as less
-    reproducible than they are, never as more.
+    The records keep the hashes, which can still prove content that was kept elsewhere. After a crash, runs may be
+    graded as less reproducible than they are, but never as more.
     """
     if plan.payloads:
         with db.write_transaction() as connection:

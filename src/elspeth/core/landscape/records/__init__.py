@@ -1,1 +1,1 @@
-"""Records: converted between rows, contracts and exports, and stored."""
+"""Converts records between rows, contracts and exports, and stores them."""

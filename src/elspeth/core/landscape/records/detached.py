@@ -10,17 +10,17 @@ __all__ = ["DetachedStore"]
 class DetachedStore(RecordStore):
     """A store without a database.
 
-    Its records are taken, for a process that has the database. They can be changed before that, and nothing can be
-    read. `dialect` is that of the database.
+    Another process, which has the database, takes its records. Until then they can be changed. Nothing can be read.
+    `dialect` is the dialect of the database.
     """
 
     def __init__(self, dialect: str) -> None:
         self._prepare(dialect)
 
     def take_rows(self) -> WaitingRows:
-        """Return the rows that wait, and forget them.
+        """Return the waiting rows, and remove them.
 
-        Call it inside a unit, which then has nothing to send.
+        Call it inside a unit, which then has no rows to send.
         """
         with self._lock:
             rows, self._inserts = self._inserts, {}

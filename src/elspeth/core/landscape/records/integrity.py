@@ -1,7 +1,7 @@
 """Rules among records: what may change, references and unique values.
 
-The schema declares them, and the database enforces them. The databases' own messages differ, name no value, and
-SQLite's does not even name the reference at fault: so the rule that was broken is found from the schema.
+The schema declares them, and the database enforces them. The messages of databases differ and name no values, and
+SQLite does not even name the broken reference. So this module finds the broken rule from the schema.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def explain_refusal(
 ) -> AuditIntegrityError:
     """Return the error for a row that the database refused.
 
-    `new` tells whether the row was to be inserted. The broken rule is found from what the connection sees.
+    `new` tells whether the row was to be inserted. The broken rule is found from the rows that the connection sees.
     """
     if not new and (finished := _forbidden_change(connection, record_type, row)):
         return finished
@@ -96,7 +96,7 @@ def explain_refusal(
 def _forbidden_change(
     connection: Connection, record_type: RecordType[AuditRecord], row: Mapping[str, object]
 ) -> AuditIntegrityError | None:
-    """Return the error for a record that others have changed."""
+    """Return the error if another process has changed the record."""
     convert, columns = mapper(record_type), record_type.table.c
     own = convert.select().where(*(columns[name] == row[name] for name in record_type.key))
     try:

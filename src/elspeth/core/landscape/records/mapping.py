@@ -1,8 +1,8 @@
-"""Conversion of records between table rows, contracts and exports.
+"""Converts records between table rows, contracts and exports.
 
-A row holds database values in column order, a contract Python values by field, an exported record JSON values by column
-name. Generated code converts records, one expression per column; this module makes the errors for values that fit no
-shape.
+A row holds database values in column order, a contract holds Python values by field, and an exported record holds JSON
+values by column name. Generated code converts records, with one expression per column; this module makes the errors for
+values that fit no shape.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RecordMapper(Generic[R]):
     def select(self) -> Select[*tuple[Any, ...]]:
         """Return a query for rows.
 
-        Times come as the database keeps them: SQLAlchemy would fail on a text that is not a time.
+        Times are selected as the database stores them, because SQLAlchemy would fail on a text that is not a time.
         """
         columns = zip(self.record_type.columns, self.record_type.table.columns, strict=True)
         return select(*(type_coerce(each, String) if kept.kind is Kind.TIMESTAMP else each for kept, each in columns))
@@ -60,7 +60,7 @@ class RecordMapper(Generic[R]):
         return dict(zip(self._names, ROWS[type(record)](record, _unchanged), strict=True))
 
     def named(self, row: Sequence[object]) -> dict[str, object]:
-        """Return a row by column name, with Python's times."""
+        """Return a row by column name, with times as datetime."""
         return self.to_row(self.from_row(row))
 
     def from_row(self, row: Sequence[object]) -> R:
@@ -105,7 +105,7 @@ class RecordMapper(Generic[R]):
     def to_record(self, row: Sequence[object], *, withheld: bool = False) -> dict[str, object]:
         """Return the exported form of a row.
 
-        `record_type` comes first, then every exported column; `withheld` adds those that exports leave out.
+        `record_type` comes first, then every exported column; `withheld` adds the columns that exports leave out.
         """
         record: dict[str, object] = {"record_type": self.record_type.name}
         for position, name, convert in self._all if withheld else self._exported:

@@ -1,4 +1,4 @@
-"""Rows of records that wait to be written, and changes."""
+"""Rows of records that wait to be inserted or updated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ROW_FORMS", "RowForm", "update_records"]
 
 
 class RowForm(NamedTuple):
-    """What makes the row of a contract, and its key."""
+    """Functions for the row of a contract, and its key."""
 
     record_type: RecordType[AuditRecord]
     row_of: Callable[[Any, Callable[[datetime], object]], Row]
@@ -26,10 +26,10 @@ class RowForm(NamedTuple):
 
 
 def update_records(connection: Connection, record_type: RecordType[AuditRecord], rows: Iterable[Row]) -> None:
-    """Write changed rows.
+    """Update rows.
 
-    Every column that may change is set, so that one statement serves all rows. Raises IntegrityError if the database
-    refuses one of them.
+    All columns that may change are set, so that the same statement serves all rows. Raises IntegrityError if the
+    database refuses one of them.
     """
     names = [column.name for column in record_type.columns]
     columns = sorted(record_type.lifecycle.while_open | record_type.lifecycle.afterwards)
@@ -50,4 +50,4 @@ ROW_FORMS: Mapping[type[AuditRecord], RowForm] = {
     for record_type in RECORD_TYPES.values()
     for shape in record_type.shapes.values()
 }
-"""By contract."""
+"""The row forms by contract."""

@@ -1,8 +1,8 @@
-"""Storage of records in units of work.
+"""Stores records in units of work.
 
-A *unit* is one transaction: everything recorded inside it is committed together at its end, or not at all. Units nest;
-the outermost decides. Records wait in memory until the unit ends or something is read that they could change. Then they
-are sent to the database with one statement per table and kind of change. Reads see the records that wait.
+A *unit* is one transaction: everything recorded inside it is committed together at its end, or not at all. Units nest,
+and the outermost one decides. Records wait in memory until the unit ends, or until a read might see them. Then they are
+sent to the database with one statement per table and kind of change. So reads include the waiting records.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _Key = tuple[object, ...]
 _Rows = dict[_Key, Row]
 
 WaitingRows = Mapping[str, Mapping[_Key, Row]]
-"""Rows to be inserted, by record type and key."""
+"""The rows to be inserted, by record type and key."""
 
 
 class RecordStore:
     """The records of one database, for one recorder.
 
-    Calls from several threads take turns; a unit belongs to one thread. What `commit_after` names is durable before
-    the records of a unit are committed.
+    Calls from several threads take turns; a unit belongs to one thread. The payloads given to `commit_after` are
+    durable before the records of a unit are committed.
     """
 
     def __init__(self, db: LandscapeDB) -> None:
@@ -80,7 +80,7 @@ class RecordStore:
     def unit(self) -> Iterator[None]:
         """Commit everything recorded in the block at its end.
 
-        An exception or a crash inside the block discards all of it; a crash after it leaves all of it.
+        An exception or a crash inside the block discards all of its records; a crash after the block loses none.
         """
         with self._lock:
             self._depth += 1
@@ -130,8 +130,8 @@ class RecordStore:
             self._analyze()
 
     def _analyze(self) -> None:
-        """Analyze tables that have grown since the server last did."""
-        # The records are committed: if the server fails now, the next statement reports it.
+        """Analyze tables that have grown since the last analysis."""
+        # The records are committed already. If the server fails now, the next statement reports it.
         with suppress(DBAPIError), self._db.connection() as connection:
             analyze_grown_tables(connection, (record_type.table for record_type in RECORD_TYPES.values()))
 
@@ -159,8 +159,8 @@ class RecordStore:
     def add(self, *new: AuditRecord) -> None:
         """Add new records.
 
-        Raises AuditIntegrityError at once for a key that is used twice in the unit; for a record that the database
-        refuses, the unit raises it when it sends the record.
+        Raises AuditIntegrityError at once for a key that is used twice in the unit. For a record that the database
+        refuses, the error is raised when the record is sent.
         """
         with self._lock:
             if not self._depth:
@@ -236,7 +236,7 @@ class RecordStore:
             raise self._refusal(connection, error) from error
         savepoint.commit()
         if _RUN in self._updates:
-            self._open_runs.clear()  # one of them may have ended with it
+            self._open_runs.clear()  # one of them may have ended with the rolled-back changes
         self._changed.update(self._inserts, self._updates)
         self._inserts.clear()
         self._updates.clear()
@@ -293,7 +293,7 @@ class RecordStore:
 
     @property
     def changed(self) -> frozenset[str]:
-        """Name the record types that the open unit changes."""
+        """Return the record types that the open unit changes."""
         return frozenset(self._changed)
 
     def flushed_connection(self) -> Connection:
@@ -317,7 +317,7 @@ class RecordStore:
         if run_id is not None:
             return self.get_by_key(record_type, run_id, key)
         *_, name = record_type.key
-        # Each primary key begins with the run: probing it once per run beats reading the whole index.
+        # Each primary key begins with the run, so a look-up per run is faster than reading the whole index.
         runs = select(tables.runs_table.c.run_id)
         within = record_type.table.c.run_id.in_(runs)
         found = self.select(record_type, within, record_type.table.c[name] == key)
@@ -357,7 +357,7 @@ class RecordStore:
         return [convert.from_row(row) for row in self.rows(statement)]
 
     def rows(self, statement: Select[*tuple[object, ...]]) -> list[tuple[object, ...]]:
-        """Return the rows of a statement, waiting records included."""
+        """Return the rows of a statement, including waiting records."""
         with self._lock:
             if self._inserts or self._updates:
                 self._flush()
@@ -368,7 +368,7 @@ class RecordStore:
 
 
 def _try(connection: Connection, write: Callable[[], None]) -> IntegrityError | None:
-    """Return the error if the database refuses what is written."""
+    """Return the error if the database refuses to write."""
     try:
         with connection.begin_nested():
             write()

@@ -1,1 +1,1 @@
-"""Runs that leave the database for bags."""
+"""Moves runs out of the database into bags."""

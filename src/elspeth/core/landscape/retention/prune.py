@@ -1,4 +1,4 @@
-"""Pruning: a finished run leaves the database for a bag.
+"""Prunes runs: moves them from the database into bags.
 
 The bag is written, synced and verified first. One transaction then compares the run with the bag, records that it is
 pruned, and deletes its records. A crash before the commit leaves the run in the database, and perhaps a bag, which the
@@ -55,15 +55,15 @@ class BagRefusedError(LandscapeError):
 
 
 REFUSALS = (BagRefusedError, AlteredRunError, AuditIntegrityError, OutputRefusedError, RunClaimedError)
-"""What keeps one run in the database, and says nothing of others."""
+"""The errors that keep one run in the database, but do not concern others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunableRun:
     """A run that can be pruned, and its bag.
 
-    `rows` counts the rows that it read. `withheld` counts the values that no export holds, such as the content of
-    rejected rows: they are gone with the run.
+    `rows` counts the rows that the run read. `withheld` counts the values that no export holds, such as the content of
+    rejected rows: they are lost when the run is pruned.
     """
 
     run_id: str
@@ -93,7 +93,7 @@ def find_prunable(db: LandscapeDB, before: datetime, archive: Path) -> list[Prun
                 completed_at=_in_utc(completed_at),
                 rows=number,
                 withheld=withheld,
-                # The ids of other programs may hold any character.
+                # Ids of runs that other programs recorded may contain any character.
                 bag=archive.absolute() / f"{quote(run_id, safe='')}.zip",
             )
             for run_id, status, started_at, completed_at, number, withheld in connection.execute(statement)
@@ -105,11 +105,11 @@ def prune_run(
 ) -> PrunedRun:
     """Write and verify a run's bag, and delete the run.
 
-    A bag that is there already is verified and used. With a signer the bag must be signed by it. `progress` is called
+    A bag that exists already is verified and used. With a signer, the bag must be signed by it. `progress` is called
     with the number of records written so far.
 
-    Raises BagRefusedError for a bag that does not verify or does not hold the run as it is; RunClaimedError while
-    another process works on the run; what `write_export` raises. The database is then as it was.
+    Raises BagRefusedError for a bag that is not sound or does not hold the present records of the run, RunClaimedError
+    while another process works on the run, and the errors of `write_export`. After an error, the database is unchanged.
     """
     with claim_run(db, run.run_id) as claim:
         if not run.bag.exists():
@@ -150,9 +150,9 @@ def prune_run(
 
 
 def vacuum(db: LandscapeDB) -> None:
-    """Give back the space of deleted records.
+    """Release the space of deleted records.
 
-    SQLite writes the database anew, which needs as much free space as its content takes.
+    SQLite rewrites the database, which needs as much free space as its content takes.
     """
     with db.engine.connect() as connection:
         connection.connection.cursor().execute("VACUUM")
@@ -176,7 +176,7 @@ def _withheld_counts() -> ColumnElement[int]:
 def _sync_and_hash(path: Path) -> str:
     """Make a bag durable, and return its SHA-256.
 
-    Whoever wrote one that is there already may have been killed before it was.
+    The process that wrote an existing bag may have been killed before it was durable.
     """
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -189,7 +189,7 @@ def _sync_and_hash(path: Path) -> str:
 def _verify(run: PrunableRun, signer: Signer | None) -> Statement:
     """Verify the bag of a run, and return its statement.
 
-    Raises BagRefusedError if a step fails, or if it is the bag of something else.
+    Raises BagRefusedError if a step fails, or if the bag is not of this run.
     """
     from elspeth.evidence.verifier.procedure import Verdict  # noqa: PLC0415  loads cryptography
     from elspeth.evidence.verifier.reader import open_bag  # noqa: PLC0415
@@ -208,13 +208,13 @@ def _verify(run: PrunableRun, signer: Signer | None) -> Statement:
 
 
 def _require_same_records(connection: Connection, run: PrunableRun, statement: Statement) -> None:
-    """Raise BagRefusedError unless the bag holds today's run.
+    """Raise BagRefusedError unless the bag holds the present records.
 
-    On PostgreSQL the record of the run is locked, as other transactions do that change the run.
+    On PostgreSQL the record of the run is locked, as by all transactions that change the run.
     """
     connection.execute(select(_runs.run_id).where(_runs.run_id == run.run_id).with_for_update())
     digest = hashlib.sha256()
-    # Close the query whatever happens: PostgreSQL takes no other statement until then.
+    # Close the query even after an error: until then, PostgreSQL accepts no other statement on the connection.
     with closing(read_lines(connection, run.run_id, unchanged)) as chunks:
         for _, _, lines in chunks:
             digest.update(lines)
@@ -225,7 +225,7 @@ def _require_same_records(connection: Connection, run: PrunableRun, statement: S
 def _delete_records(connection: Connection, run: PrunableRun, expected: int) -> None:
     """Delete the records of a run, and its bookkeeping.
 
-    Raises LandscapeError unless as many records were deleted as the bag holds.
+    Raises LandscapeError if the number of deleted records differs from that in the bag.
     """
     deleted = 0
     for table in reversed([record_type.table for record_type in RECORD_TYPES.values()]):

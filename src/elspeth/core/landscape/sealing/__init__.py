@@ -1,1 +1,1 @@
-"""Seals of finished runs: made and checked."""
+"""Seals finished runs, and checks their seals."""

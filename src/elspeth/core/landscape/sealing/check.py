@@ -1,4 +1,4 @@
-"""Checking sealed runs for later changes."""
+"""Checks sealed runs for later changes."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ _UNREADABLE_SEAL = "was altered: it cannot be read"
 
 
 class AlteredRunError(LandscapeError):
-    """A run is not what was sealed."""
+    """A run differs from its seal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealReport:
     """The result of checking all seals of a database.
 
-    `sealed` counts the sealed runs, `unchanged` those of them that are as they were sealed; `faults` holds the first
-    fault of each of the others. `signers` counts the seals by the fingerprint that they claim, None for unsigned ones.
-    `unsealed` are finished runs that never had a seal: imported, or recorded before there were seals. `unfinished` maps
-    runs that have not ended to their status: nothing shows whether their records were changed. `pruned` counts the
-    seals whose records are in bags; only their signatures are checked.
+    `sealed` counts the sealed runs, and `unchanged` those that agree with their seals; `faults` holds the first fault
+    of each of the others. `signers` counts the seals by the fingerprint that they claim, None for unsigned seals.
+    `unsealed` are finished runs that never had a seal, because they were imported or recorded before seals existed.
+    `unfinished` maps runs that have not ended to their status: nothing shows whether their records were changed.
+    `pruned` counts the seals whose records are in bags; only their signatures are checked.
     """
 
     sealed: int
@@ -75,7 +75,7 @@ class SealReport:
 
     @property
     def verdict(self) -> str:
-        """Say how many of the sealed runs are unchanged."""
+        """Return in one line how many sealed runs are unchanged."""
         elsewhere = f"; the records of {self.pruned} more are in bags" if self.pruned else ""
         return f"{self.unchanged} of {self.sealed} sealed runs unchanged{elsewhere}"
 
@@ -98,7 +98,7 @@ def check_seals(
 def with_undecodable_text(connection: Connection, check: Callable[[Connection], T]) -> T:
     """Run a check that may meet undecodable text.
 
-    It is run again, with such text as hex, if that happens.
+    If it meets such text, it is run again with that text as hex.
     """
     try:
         return check(connection)
@@ -185,8 +185,8 @@ def check_seal(
 ) -> SealFault | None:
     """Check a seal, and return the first fault.
 
-    None if the run is as it was sealed. `progress` is called with the number of records read so far. `readers` share
-    the work; unless they find the run unchanged, this process checks it alone, so that the words are the same.
+    Returns None if the run agrees with its seal. `progress` is called with the number of records read so far. `readers`
+    share the work. Unless they find the run unchanged, this process checks it alone, so that the fault is the same.
     """
     if readers is not None and _is_unchanged(connection, seal, progress, readers):
         return None
@@ -206,7 +206,8 @@ def check_seal(
 def _is_unchanged(connection: Connection, seal: Seal, progress: Callable[[int], None] | None, readers: Readers) -> bool:
     """Return whether several processes find a run unchanged.
 
-    They read what is committed now, not the snapshot of the connection; a run that has ended changes no more.
+    They read the committed records, not the snapshot of the connection. That is sound, because a run that has ended
+    does not change any more.
     """
     try:
         found = SealComparison(connection, seal, progress)
@@ -224,14 +225,14 @@ def _is_unchanged(connection: Connection, seal: Seal, progress: Callable[[int], 
 def sealed_lines_of_run(
     connection: Connection, run_id: str, url: str, lines: Generator[TypedChunk[SealedLines[T]], None, None]
 ) -> Generator[T, None, None]:
-    """Yield what was made of an unaltered run's lines.
+    """Yield a run's transformed lines, and check its seal.
 
-    `lines` are those of all records in export order; nothing of them is read before this generator begins. Whether
-    they are what was sealed is known only after the last: whoever takes them must not use them before. `url` names the
-    database in messages.
+    `lines` are those of all records in export order; none is read before this generator begins. Only after the last
+    line is it known whether they agree with the seal: the caller must not use them before. `url` names the database in
+    messages.
 
-    Raises AlteredRunError if the run is not as it was sealed, or if its seal was removed. Runs that were imported, or
-    recorded before there were seals, pass; so do runs that have not ended, of which evidence says so.
+    Raises AlteredRunError if the run differs from its seal, or if the seal was removed. Runs that were imported, or
+    recorded before seals existed, pass. So do runs that have not ended; evidence of them says so.
     """
     with closing(lines):
         seals = read_seals(connection, run_id)
@@ -255,7 +256,7 @@ def sealed_lines_of_run(
             fault = found.result()
         except AuditIntegrityError as error:
             fault = found.fault_of(error)
-    # Ranges do not name the record that was altered.
+    # The comparison of ranges does not name the altered record, so the run is checked record by record.
     _refuse(fault and (check_seal(connection, seals[0]) or fault), url)
 
 
@@ -296,7 +297,7 @@ def _payload(seal: Seal) -> bytes | None:
 def _removed_seals(connection: Connection) -> Iterator[SealFault]:
     """Yield a fault for each seal that was removed.
 
-    Every run that is recorded with a secret is sealed at its end.
+    Every run that was recorded with a secret was sealed at its end.
     """
     has_secret = exists().where(run_secrets_table.c.run_id == runs_table.c.run_id)
     for run_id in connection.scalars(_finished_without_seal().where(has_secret)):

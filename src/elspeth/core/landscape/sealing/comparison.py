@@ -35,7 +35,7 @@ __all__ = ["UNREADABLE", "SealComparison", "SealFault", "seal_fault"]
 T = TypeVar("T")
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, LandscapeError)
-"""What reading a seal may raise if somebody has tampered with it."""
+"""The errors that reading a seal may raise if somebody has tampered with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +56,10 @@ class SealFault:
 
 
 class SealComparison:
-    """Takes the sealed lines of a run, and compares them.
+    """Compares the sealed lines of a run with its seal.
 
-    `scope` holds the sealed types in sealed order. Raises one of UNREADABLE for a seal that cannot be read.
+    `scope` holds the sealed types in sealed order. The constructor raises one of UNREADABLE for a seal that cannot be
+    read.
     """
 
     def __init__(self, connection: Connection, seal: Seal, progress: Callable[[int], None] | None = None) -> None:
@@ -77,16 +78,17 @@ class SealComparison:
 
     @property
     def is_over_lines_of_today(self) -> bool:
-        """Whether the sealed lines are those of an export.
+        """Whether the sealed lines are the lines of an export.
 
-        But for the few types whose records may change after the run, whose sealed lines leave that out.
+        They differ from these only for the few types whose records may change after the run: their sealed lines leave
+        out the columns that may change.
         """
         return [located.sealed.record_type for located in self.scope] == list(RECORD_TYPES) and all(
             seals_whole_lines(located) or located.record_type.lifecycle.afterwards for located in self.scope
         )
 
     def follow(self, lines: Iterator[TypedChunk[SealedLines[T]]]) -> Iterator[T]:
-        """Yield what was made of lines while comparing them."""
+        """Compare sealed lines, and yield their transformed lines."""
         # Read now, because PostgreSQL accepts no other statement while it sends records.
         others = {
             located.sealed.record_type: list(sealed_chunks(self._connection, located, self._seal.run_id))
@@ -111,18 +113,18 @@ class SealComparison:
 
     @property
     def has_fault(self) -> bool:
-        """Return whether some record is not what was sealed."""
+        """Return whether a record differs from its seal."""
         return bool(self._faults)
 
     @property
     def size(self) -> int:
-        """Return how many records were taken."""
+        """Return the number of records compared so far."""
         return self._tree.size
 
     def take(self, located: LocatedType, found: SealedRange, lines: Sequence[bytes] | None = None) -> None:
         """Compare the next records of a type.
 
-        A fault names the record if `lines` holds the sealed lines.
+        If `lines` holds the sealed lines, a fault names the record.
         """
         name = located.sealed.record_type
         self._tree.extend(found.subtrees)
@@ -140,7 +142,7 @@ class SealComparison:
             self._progress(self._tree.size)
 
     def result(self) -> SealFault | None:
-        """Return the first fault when all lines were taken."""
+        """Return the first fault, after all lines were compared."""
         seal = self._seal
         try:
             check_withheld_content(self._connection, seal.run_id)
@@ -156,7 +158,7 @@ class SealComparison:
     def fault_of(self, error: AuditIntegrityError) -> SealFault:
         """Return the first fault if a record breaks the schema.
 
-        No sealed record did. Lines of its type, and of later ones, are not taken any more.
+        Such a record cannot have been sealed. The lines of its type and of later types are not compared any more.
         """
         tables = [located.record_type.table.name for located in self.scope]
         read = self.scope[: tables.index(error.table)] if error.table in tables else self.scope
@@ -168,7 +170,7 @@ class SealComparison:
         return SealFault(run_id=self._seal.run_id, table=error.table, key=key, problem=problem)
 
     def _first_fault(self, read: Sequence[LocatedType]) -> SealFault | None:
-        """Return the first fault of types that were read."""
+        """Return the first fault of the types that were read."""
         for located in read:
             name = located.sealed.record_type
             if name in self._faults:
@@ -208,8 +210,8 @@ def _format_key(located: LocatedType, line: bytes) -> str:
 def _read_leaf_prefixes(connection: Connection, run_id: str, record_type: str) -> bytes:
     """Return the leaf prefixes of a type, in sealed order.
 
-    All are fetched at once, because PostgreSQL accepts no other statement while it sends the records. A text that is
-    not one of prefixes fits no record.
+    All are fetched at once, because PostgreSQL accepts no other statement while it sends the records. A text that does
+    not hold prefixes matches no record.
     """
     columns = seal_leaves_table.c
     statement = (

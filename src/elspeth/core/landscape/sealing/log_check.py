@@ -1,4 +1,4 @@
-"""Checking the log against runs, seals and kept checkpoints."""
+"""Checks the log against runs, seals and kept checkpoints."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _ENTRIES: Mapping[Happening, frozenset[str]] = {
     Happening.NOT_SENT: frozenset({"run_id", "what", "problem"}),
     Happening.SENT: frozenset({"run_id", "what"}),
 }
-"""The members of entries, besides `entry` and `time`.
+"""The members of entries by kind, in addition to `entry` and `time`.
 
-A migration has those of LOST if the log begins with it.
+An entry about a migration has the members of LOST if it begins the log.
 """
 
 _LATER_MIGRATION = frozenset({"epoch", "from_epoch"})
@@ -50,7 +50,7 @@ _TERMINAL = frozenset(status.value for status in RunStatus if status.is_terminal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFault:
-    """What does not fit together, and where."""
+    """A contradiction in the log, and its place."""
 
     place: str
     problem: str
@@ -72,7 +72,7 @@ class LogReport:
 
     @property
     def verdict(self) -> str:
-        """Say how much is in the log, and is wrong."""
+        """Return sizes and number of faults in one line."""
         wrong = f", {format_count(len(self.faults), 'fault')}" if self.faults else ""
         entries = format_count(self.size, "entry", "entries")
         return f"{format_count(self.runs, 'run')} in the log of runs, {entries}{wrong}"
@@ -80,9 +80,9 @@ class LogReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptCheckpoint:
-    """A checkpoint that somebody kept, and where it is.
+    """A checkpoint that somebody kept, with its place.
 
-    `entry` is an entry that was proved to be in it, with its position.
+    `entry` is an entry, with its position, that was proved to be in the checkpoint.
     """
 
     place: str
@@ -92,22 +92,22 @@ class KeptCheckpoint:
 
 @dataclass(slots=True)
 class _LoggedRun:
-    """What the log says about a run."""
+    """The statements of the log about a run."""
 
     position: int
     begun: tuple[str, str] | None = None
-    """The hash of its settings and the time of its start."""
+    """The hash of the run's settings, and the time of its start."""
     status: str | None = None
     root: str | None = None
     pruned: tuple[int, str, str] | None = None
-    """The position of the entry that says so, and the SHA-256 and the root of the bag."""
+    """The position of the entry, with the SHA-256 and the root of the bag."""
 
 
 def check_log(connection: Connection) -> LogReport:
     """Check log, runs and seals against each other.
 
-    Every run must be in the log, as it is recorded, with the root of its seal; and every run of the log must be there.
-    The checkpoints that were left with others must hold.
+    Every run must be in the log, as it is recorded, with the root of its seal, and every run in the log must be in the
+    database. The checkpoints that were delivered to others must hold.
     """
     return with_undecodable_text(connection, _check_log)
 
@@ -144,7 +144,7 @@ class _History:
             self._fault(f"entry {position}", problem)
 
     def _take(self, position: int, entry: dict[str, object]) -> str | None:
-        """Take an entry, and return what is wrong with it."""
+        """Read an entry, and return its problem or None."""
         happening = Happening(str(entry["entry"]))
         if happening is Happening.LOST:
             return "the log was removed when runs had been recorded: it was begun anew here"
@@ -182,7 +182,7 @@ class _History:
 def _parse(text: str, position: int) -> dict[str, object]:
     """Return the members of an entry.
 
-    Raises ValueError, TypeError, AttributeError or KeyError for anything else than an entry that may be there.
+    Raises ValueError, TypeError, AttributeError or KeyError for anything but a valid entry at this position.
     """
     entry: dict[str, object] = json.loads(text)
     happening = Happening(str(entry["entry"]))
@@ -210,7 +210,7 @@ def _optional(value: object) -> str | None:
 
 
 def _differences(connection: Connection, history: _History) -> Iterator[LogFault]:
-    """Yield what differs between the log and the runs."""
+    """Yield the differences between the log and the runs."""
     if not history.size:
         yield LogFault(place=_PLACE, problem=_empty_log(connection))
         return
@@ -235,7 +235,7 @@ def _differences(connection: Connection, history: _History) -> Iterator[LogFault
 
 
 def _pruned_differences(connection: Connection, logged: Mapping[str, _LoggedRun]) -> Iterator[LogFault]:
-    """Yield what differs between the log and pruned runs."""
+    """Yield the differences between the log and pruned runs."""
     rest = {run_id: run.pruned for run_id, run in logged.items() if run.pruned is not None}
     roots = dict(connection.execute(select(seals_table.c.run_id, seals_table.c.root)).all())
     for run in read_pruned_runs(connection):
@@ -331,9 +331,9 @@ def compare_with_kept(connection: Connection, kept: Sequence[KeptCheckpoint]) ->
 
 
 def _differences_from_left(connection: Connection) -> Iterator[LogFault]:
-    """Yield the checkpoints left with others that the log contradicts.
+    """Yield the delivered checkpoints that the log contradicts.
 
-    The database has copies of them. Whoever changes it can change these as well, but may forget to.
+    The database has copies of them. A person who changes the database can change these, too, but may forget to.
     """
     kept = []
     for name, text in left_notes(connection).items():

@@ -1,6 +1,6 @@
-"""Leaving checkpoints of the log with files and witnesses.
+"""Delivers checkpoints of the log to files and witnesses.
 
-It is done after the end of a run, outside of its transaction: whatever fails here is recorded, and loses nothing.
+This happens after the end of a run, outside of its transaction: a failure is recorded, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from elspeth.outputs.writing import Output, hold
 __all__ = ["TIMESTAMP_SUFFIX", "CheckpointPlan", "FilePlace", "MissedCheckpoint", "WitnessPlace", "leave_checkpoint"]
 
 TIMESTAMP_SUFFIX = ".tsr"
-"""What the name of a checkpoint's time-stamp ends with, after that of the checkpoint."""
+"""The suffix of a checkpoint's time-stamp, which follows the name of the checkpoint."""
 
 _FAILURES = (EvidenceError, LandscapeError, SQLAlchemyError, OSError, KeyboardInterrupt)
 _LOCK_WAIT_S = 10.0
-"""How long another run may take to write the same file."""
+"""How long to wait while another run writes the same file, in seconds."""
 _LOCK_POLL_S = 0.05
 _ATTEMPTS = 20
-"""How often another run may be faster to write the same object."""
+"""How often to try again when another run wrote the same object first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePlace:
-    """Where the newest checkpoint goes, or a run's.
+    """A file or object that receives a checkpoint.
 
-    It is a file or an object. `name` is the path as settings give it, with its placeholders.
+    `name` is the path as settings give it, with its placeholders.
     """
 
     name: str
@@ -66,9 +66,10 @@ class WitnessPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPlan:
-    """Who signs checkpoints, and where they are left.
+    """The signer of checkpoints, and the places for them.
 
-    `authority` is the URL of a time-stamp authority, None for no time-stamps; `protected` is what no file may touch.
+    `authority` is the URL of a time-stamp authority, or None for no time-stamps. `protected` lists what no file may
+    replace.
     """
 
     signer: Signer
@@ -85,7 +86,7 @@ class CheckpointPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedCheckpoint:
-    """Where no checkpoint could be left, and why."""
+    """A place where no checkpoint could be left, and why."""
 
     place: str
     problem: str
@@ -97,7 +98,7 @@ class MissedCheckpoint:
 def leave_checkpoint(db: LandscapeDB, plan: CheckpointPlan) -> list[MissedCheckpoint]:
     """Leave a checkpoint everywhere, and return what failed.
 
-    Witnesses come first, so that files have their cosignatures. What became of each place is recorded.
+    Witnesses come first, so that files have their cosignatures. The result for each place is recorded.
     """
     attempts: list[tuple[str, Note | None, str | None]] = []
     try:
@@ -128,7 +129,7 @@ def _record(db: LandscapeDB, attempts: Sequence[tuple[str, Note | None, str | No
         try:
             record_attempt(db, place, note, problem)
         except _FAILURES as error:
-            # The place stays overdue in the database, which is the safe side.
+            # The place stays overdue in the database, so that it is tried again.
             missed = f"{f'{problem}; ' if problem else ''}this could not be recorded: {_problem_of(error)}"
         if missed is not None:
             yield MissedCheckpoint(place=place, problem=missed)
@@ -141,7 +142,7 @@ def _problem_of(error: BaseException) -> str:
 def _leave_at(
     db: LandscapeDB, plan: CheckpointPlan, place: Place, state: LogState, note: Note
 ) -> tuple[Note | None, str | None]:
-    """Write a place; return its content and what failed."""
+    """Write to a place, returning its content and any problem."""
     if isinstance(place, ObjectPath):
         return _leave_object(db, plan, place, state, note)
     return _leave_file(db, plan, place, state, note)
@@ -153,13 +154,13 @@ def _leave_at(
 def _leave_object(
     db: LandscapeDB, plan: CheckpointPlan, path: ObjectPath, state: LogState, note: Note
 ) -> tuple[Note | None, str | None]:
-    """Write an object; return its content and what failed."""
+    """Write an object, and return its content and any problem."""
     left: Note | None = None
     try:
         store = store_of(path)
         left = _replace_object(db, store, path, state, note)
         if left is note:
-            # A crash here leaves a checkpoint with the time-stamp of the one before, which does not fit it.
+            # A crash here leaves a checkpoint with the time-stamp of the previous one, which does not belong to it.
             _stamp_object(store, plan.authority, path, note)
     except _FAILURES as error:
         return left, _problem_of(error)
@@ -227,7 +228,7 @@ def _leave_file(
             with output.file() as file:
                 file.write(note.to_bytes())
             left = note
-            # A crash here leaves a checkpoint with the time-stamp of the one before, which does not fit it.
+            # A crash here leaves a checkpoint with the time-stamp of the previous one, which does not belong to it.
             _leave_timestamp(plan.authority, path, protected, note)
     except _FAILURES as error:
         return left, _problem_of(error)

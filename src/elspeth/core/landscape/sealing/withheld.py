@@ -19,7 +19,7 @@ _DESCRIPTION = {"__repr__", "__type__", "__canonical_error__"}
 """The keys of the description that is stored for a row without canonical JSON."""
 
 _FETCH = 1000
-"""Rows fetched at once; bounds memory."""
+"""The number of rows fetched at a time, which limits memory."""
 
 
 def check_withheld_content(connection: Connection, run_id: str) -> None:

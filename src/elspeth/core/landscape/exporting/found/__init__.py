@@ -1,1 +1,1 @@
-"""Databases exported as found, known to this program or not."""
+"""Exports databases as found, whatever program wrote them."""

@@ -1,7 +1,7 @@
 """Rows of a database as found, as CSV (RFC 4180).
 
-Text is always quoted, and nothing else is: null is an empty field, numbers and booleans are JSON, and values that JSON
-lacks are `NAME:VALUE`, as in `blob:AAEC`. With signatures, the last column is theirs.
+Text is always quoted, and nothing else is: null is an empty field, numbers and booleans are written as in JSON, and
+values that JSON lacks are `NAME:VALUE`, as in `blob:AAEC`. In a signed export, the last column holds the signatures.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Databases as found in several files.
 
-`tables.jsonl` holds the lines of the database and its tables, `table-N.csv` or `table-N.parquet` the rows of the Nth
-table, unless they are not read, and `manifest.json` the manifest, whose hash covers the lines that all of them stand
-for. Files have numbers, since names of tables may be anything.
+`tables.jsonl` holds the lines of the database and its tables. `table-N.csv` or `table-N.parquet` holds the rows of the
+Nth table, if they are exported. `manifest.json` holds the manifest, whose hash covers the lines of all these records.
+Files are numbered, because a table may have any name.
 """
 
 from __future__ import annotations
@@ -42,12 +42,10 @@ def write_directory(directory: Path, export: FoundExport, form: ExportFormat) ->
 
 
 def read_directory(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the lines that the files stand for.
+    """Yield the lines of the records in the files.
 
-    Each has its place.
-
-    Check each line before asking for the next. Raises EvidenceError for files that are not such an
-    export.
+    Each comes with its place. Check each line before requesting the next. Raises EvidenceError for files that are not
+    such an export.
     """
     try:
         yield from _lines(path)

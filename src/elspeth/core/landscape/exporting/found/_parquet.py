@@ -1,8 +1,8 @@
 """Rows of a database as found, as Parquet.
 
-A column has the type of its values. Those of a column with several types, or with text that is not UTF-8, are written
-as text in JSON, which the metadata of the column says. With signatures, the last column is theirs. Needs pyarrow (extra
-`parquet`).
+A column has the type of its values. If the values are of several types, or include text that is not UTF-8, they are
+written as JSON text, and the metadata of the column says so. In a signed export, the last column holds the signatures.
+Needs pyarrow (extra `parquet`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ except ModuleNotFoundError as error:
 __all__ = ["read_parquet_rows", "write_parquet_rows"]
 
 _ROWS = 1000
-"""Rows read at once; bounds memory."""
+"""The number of rows read at a time, which limits memory."""
 
 _JSON = {b"elspeth": b"json"}
 """The metadata of a column whose values are written as JSON."""
@@ -51,16 +51,16 @@ _FORMS: Mapping[Form, type] = {
     Form.BOOLEAN: bool,
     Form.TEXT: str,
 }
-"""The types of columns without values."""
+"""The types of columns without values, by form."""
 
 _NUMBER = "number"
-"""The column of a table without columns: without it, a file would not have rows."""
+"""The column that is written for a table without columns, because otherwise the file could not have rows."""
 
 
 def write_parquet_rows(path: Path, export: FoundExport, table: FoundTable) -> None:
     """Write the rows of a table.
 
-    They are read twice, first for their types.
+    The rows are read twice, first to find their types.
     """
     fields = [_field(column, kinds) for column, kinds in zip(table.columns, export.kinds(table), strict=True)]
     extra = [] if fields else [pa.field(_NUMBER, pa.int64())]

@@ -1,7 +1,7 @@
 """PostgreSQL databases as found.
 
-Integers, floating-point numbers, booleans and bytea have forms of their own. A value of any other type is the text that
-the server writes for it, which the server reads back as the same value.
+Integers, floating-point numbers, booleans and bytea have forms of their own. A value of any other type is exported as
+the server's text for it, which the server reads back as the same value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SETTINGS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
-"""Settings on which the text of values depends; rows must not be left out by policies, nor the reading be cut short."""
+"""Settings for the text of values; they also keep policies from hiding rows, and timeouts from ending the export."""
 
 _KINDS = {
     "r": "table",
@@ -58,20 +58,20 @@ ORDER BY a.attnum
 """
 
 _FETCH = 100
-"""Rows fetched at once; bounds memory."""
+"""The number of rows fetched at a time, which limits memory."""
 
 _Decode = Callable[[bytes], Value]
 
 
 class _RawLoader(Loader):
-    """Returns the text of a value in bytes."""
+    """Returns the server's text of a value as bytes."""
 
     def load(self, data: Buffer) -> bytes:
         return bytes(data)
 
 
 class PostgresqlDatabase:
-    """A snapshot of the database that a connection has open."""
+    """A snapshot of the database of an open connection."""
 
     engine = "postgresql"
 
@@ -159,7 +159,7 @@ def _order(columns: Sequence[str], key: Sequence[str], collated: Container[str])
     """Return the order of rows, with its SQL."""
     if key:
         return BY_KEY, [f'{quoted(name)} COLLATE "C"' if name in collated else quoted(name) for name in key]
-    # Values that are equal can differ in their text, and some types have no order.
+    # Rows are ordered by text, because equal values may have different texts, and some types have no order.
     return BY_ALL_COLUMNS, [f'{quoted(name)}::text COLLATE "C"' for name in columns]
 
 

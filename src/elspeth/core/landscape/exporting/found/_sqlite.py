@@ -1,7 +1,7 @@
 """SQLite databases as found.
 
-A column may hold values of every type, whatever it declares. Only numbers depend on it: a column of REAL affinity has
-floating-point numbers (https://sqlite.org/datatype3.html, section 3.1).
+A column may hold values of every type, whatever type it declares. The declared type affects only numbers: in a column
+of REAL affinity they are floating-point numbers (https://sqlite.org/datatype3.html, section 3.1).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SCHEMA = "main"
 _COMPUTED = frozenset({"view", "virtual"})
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
-"""The names of the rowid; a column of the same name hides it."""
+"""The names of the rowid. A column with one of these names hides it."""
 
 _HIDDEN = 1
 """Marks a hidden column of a virtual table in `table_xinfo`."""
@@ -30,18 +30,18 @@ _HIDDEN = 1
 class _ColumnInfo:
     column: Column
     key_position: int
-    """The position in the primary key, from 1; 0 outside of it."""
+    """The position in the primary key from 1, or 0 if the column is not part of it."""
 
 
 class SqliteDatabase:
-    """A snapshot of the file that a connection has open."""
+    """A snapshot of the file of an open connection."""
 
     engine = "sqlite"
     version = sqlite3.sqlite_version
 
     def __init__(self, connection: sqlite3.Connection, name: str) -> None:
         connection.text_factory = _text
-        # The driver would begin only before a write, so that each query would see a state of its own.
+        # The driver would begin a transaction only before a write, so that each query could see another state.
         connection.execute("BEGIN")
         self.name = name
         ((self.encoding,),) = connection.execute("PRAGMA encoding")
@@ -65,7 +65,7 @@ class SqliteDatabase:
         (definition,) = self._connection.execute(
             "SELECT sql FROM main.sqlite_schema WHERE name = ? AND type IN ('table', 'view')", (name,)
         ).fetchone() or (None,)
-        # Columns of what is computed depend on modules and tables that may be missing.
+        # The columns of views and virtual tables depend on tables and modules that may be missing.
         found = [] if kind in _COMPUTED else self._columns(name)
         columns = [each.column.name for each in found]
         in_key = sorted((each for each in found if each.key_position), key=lambda each: each.key_position)
@@ -104,11 +104,11 @@ def _order(columns: Sequence[str], key: Sequence[str], *, has_rowid: bool) -> tu
     taken = {column.lower() for column in columns}
     rowid = [name for name in _ROWID_NAMES if name not in taken][:1] if has_rowid else []
     if key:
-        # A key may hold several nulls: there the rowid decides.
+        # Several rows may have null in their key: the rowid orders these.
         return BY_KEY, [*(f"{quoted(name)} COLLATE BINARY" for name in key), *rowid]
     if rowid:
         return BY_ROWID, rowid
-    # Numbers of different types can be equal.
+    # An integer and a floating-point number can be equal, so the type orders them.
     terms = [(f"{quoted(name)} COLLATE BINARY", f"typeof({quoted(name)})") for name in columns]
     return BY_ALL_COLUMNS, [term for pair in terms for term in pair]
 
@@ -124,7 +124,7 @@ def _form(declared: str) -> Form:
 def _require_text(name: str | UndecodableText) -> str:
     """Return a name in UTF-8.
 
-    Raises LandscapeError for another, which no driver takes.
+    Raises LandscapeError for any other name, which no driver accepts in a statement.
     """
     if isinstance(name, str):
         return name

@@ -1,4 +1,4 @@
-"""Exports of databases as found, in every form."""
+"""Exports databases as found, in every form."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSummary:
-    """What was exported."""
+    """A summary of an export."""
 
     name: str
     tables: int
@@ -59,11 +59,11 @@ def export_found(
     protected: Sequence[Protected] = (),
     force: bool = False,
 ) -> FoundSummary:
-    """Export every record of any database, which is not changed.
+    """Export every record of any database, without changing it.
 
-    The options are those of `write_export`, but csv is not compressed. Raises LandscapeError if the database cannot be
-    read, OutputRefusedError for a path that the export may not have, what `write_bag` raises, and OSError; the path
-    then keeps its content.
+    The options are those of `write_export`, except that csv is not compressed. Raises LandscapeError if the database
+    cannot be read, OutputRefusedError for a path that the export may not use, the errors of `write_bag`, and OSError.
+    After an error, the path keeps its content.
     """
     require_compression(format, compression)
     if format is ExportFormat.NT:

@@ -1,7 +1,7 @@
 """The lines of a database as found.
 
-There is one for the database, and for each table one, followed by its rows. They end in a manifest in every form but a
-bag, which has a statement.
+The first describes the database. For each table a line describes the table, and a line for each of its rows follows. In
+every form except a bag, which has a statement, the last line is the manifest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PROGRESS_EVERY = 1000
 
 _LINES = 1000
 _BYTES = 1 << 20
-"""How many lines a batch has at most, and the size from which no line is added to it; both bound memory."""
+"""The largest number of lines in a batch, and the size at which it ends; both limit memory."""
 
 _CUT_SHORT = frozenset({sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY})
 _JOURNAL = (
@@ -61,7 +61,7 @@ class Line(NamedTuple):
 
 
 def bounded(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Yield lines in lists of bounded length and size."""
+    """Yield lines in lists of limited length and size."""
     batch: list[Line] = []
     size = 0
     for line in lines:
@@ -75,9 +75,9 @@ def bounded(lines: Iterable[Line]) -> Iterator[list[Line]]:
 
 
 class FoundExport:
-    """The lines of one snapshot.
+    """The lines of one snapshot of a database.
 
-    Each is made once, in order. With a `key` records have HMAC signatures.
+    Each line is made once, in order. With a `key`, records have HMAC signatures.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class FoundExport:
             name=database.name, engine=database.engine, read_at=timestamp_text(datetime.now(UTC))
         )
         self.place = "its schema"
-        """What is being read, for messages."""
+        """The part of the database that is being read, for messages."""
         self._database = database
         self._end = end
         self._key = key
@@ -128,9 +128,9 @@ class FoundExport:
             yield self._line(ROW, {**of, "number": number, "values": values})
 
     def kinds(self, table: FoundTable) -> list[set[type]]:
-        """Return the types that occur in each column.
+        """Return the types of the values in each column.
 
-        Nulls do not count. This reads the whole table.
+        Nulls do not count. The whole table is read.
         """
         self.place = f"table {table.name!r} of schema {table.schema!r}"
         found: list[set[type]] = [set() for _ in table.columns]
@@ -191,9 +191,9 @@ def open_found(
     key: bytes | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[FoundExport]:
-    """Open any database to be exported, in one snapshot.
+    """Open any database for export, in one snapshot.
 
-    Nothing is written to it. Raises LandscapeError if it cannot be opened or read.
+    The database is not written to. Raises LandscapeError if it cannot be opened or read.
     """
     with read_only_connection(url, recover=False, what="database") as connection, connection.begin() as transaction:
         error_type, open_database = _driver(url)
@@ -212,7 +212,7 @@ def open_found(
 
 
 def _driver(url: URL) -> tuple[type[Exception], Callable[[Any], FoundDatabase]]:
-    """Return a driver's error type, and what reads with it."""
+    """Return a driver's error type, and its database class."""
     if url.get_backend_name() == "sqlite":
         from elspeth.core.landscape.exporting.found._sqlite import SqliteDatabase  # noqa: PLC0415  start time
 

@@ -15,7 +15,7 @@ from elspeth.evidence.format.export_lines import read_lines
 __all__ = ["find_found_lines", "is_found_export"]
 
 _START = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"database"')
-"""The beginning of an export in text; no text contains it, as its quotes would be escaped."""
+"""The beginning of an export. It cannot match inside a JSON text, where the quotes would be escaped."""
 
 _MANIFEST = re.compile(rb'\A\{[^\n]{0,65536}?"kind":"')
 
@@ -23,7 +23,7 @@ _LONGEST = 1 << 20
 
 
 def is_found_export(path: Path) -> bool:
-    """Return whether a database as found is there.
+    """Return whether a path holds a database as found.
 
     Bags are not examined. Raises OSError if the path cannot be read.
     """
@@ -35,7 +35,7 @@ def is_found_export(path: Path) -> bool:
             return _MANIFEST.match(file.read(_LONGEST)) is not None
     try:
         with open_decompressed(path) as file:
-            # Read no more than needed: damage further on is reported to whoever reads the lines.
+            # Read no more than needed: reading the lines will report any damage after this.
             start = file.readline(_LONGEST)
             if start == b"[\n":
                 start += file.readline(_LONGEST)
@@ -47,7 +47,7 @@ def is_found_export(path: Path) -> bool:
 def find_found_lines(path: Path) -> Iterator[tuple[str, bytes]] | None:
     """Return the lines of a database as found.
 
-    Each has its place, the manifest is last. Check each line before asking for the next. None if the
+    Each comes with its place; the manifest is the last. Check each line before requesting the next. Returns None if the
     path holds something else. Raises EvidenceError if it cannot be read or is a part of a bag.
     """
     try:

@@ -1,6 +1,7 @@
 """The tables and views of a database as found.
 
-Tables that store rows are read. What computes rows is only listed: views, and virtual, partitioned and foreign tables.
+Tables that store rows are read. Views, and virtual, partitioned and foreign tables, whose rows come from elsewhere, are
+only listed.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ __all__ = ["BY_ALL_COLUMNS", "BY_KEY", "BY_ROWID", "FoundDatabase", "FoundTable"
 Row = Sequence[Value]
 
 BY_KEY, BY_ROWID, BY_ALL_COLUMNS = "primary key", "rowid", "all columns"
-"""What orders the rows of a table. Rows with the same values in all columns are equal."""
+"""The possible orders of a table's rows. Rows with the same values in all columns are equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTable:
     """A table or a view.
 
-    `key` names the columns of the primary key. `query` selects the rows in `order`; both are None if they are not read.
+    `key` names the columns of the primary key. `query` selects the rows in `order`; both are None if the rows are not
+    read.
     """
 
     schema: str
@@ -49,7 +51,7 @@ class FoundDatabase(Protocol):
 
     @property
     def version(self) -> str:
-        """The version of the product that reads."""
+        """The version of the product that reads the database."""
 
     @property
     def encoding(self) -> str:

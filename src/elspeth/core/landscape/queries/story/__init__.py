@@ -1,1 +1,1 @@
-"""The story of a row, from database or export."""
+"""Reads the story of a row, from database or export."""

@@ -1,10 +1,10 @@
-"""The index of an export: where records are, by value.
+"""The index of an export: places of records by value.
 
-It is made once, while the export is read and verified. After that a question is answered from the few lines that it
-needs. The file is a cache and can be deleted at any time.
+It is made once, while the export is read and verified. After that, a query reads only the few lines that it needs. The
+file is a cache and can be deleted at any time.
 
-Records are looked up by the columns that name or refer to records: those that follow the run in keys, unique rules and
-indexes of the generated schema, and the references.
+Records are looked up by the columns that identify or refer to records: those that follow the run in the keys, unique
+rules and indexes of the generated schema, and the references.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from elspeth_schema.records import BATCH_OUTPUT, RECORD_TYPES, RUN_PROCESS, Reco
 __all__ = ["LOOKUPS", "ExportIndex", "IndexedLine", "is_index"]
 
 _UNSTATED = {BATCH_OUTPUT.name: {"output_id"}, RUN_PROCESS.name: {"run_id"}}
-"""Record type -> further columns: references to records of several types, and the run where all records are wanted."""
+"""Further columns by record type: references to records of several types, and the run if all records are wanted."""
 
 
 def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:
         *([*each.columns.keys()] for each in table.constraints if isinstance(each, UniqueConstraint)),
         *([*each.columns.keys()] for each in table.indexes),
     ]
-    # Each begins with the run's id, which alone is the key of a run.
+    # Each rule begins with the run's id, which by itself is the key of a run.
     named = {names[1] if len(names) > 1 else names[0] for names in rules}
     referring = {each.columns[-1] for each in record_type.references if len(each.columns) > 1}
     wanted = named | referring | _UNSTATED.get(record_type.name, set())
@@ -44,17 +44,17 @@ def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:
 
 
 LOOKUPS: Mapping[str, tuple[str, ...]] = {name: _lookups(each) for name, each in RECORD_TYPES.items()}
-"""Record type -> the columns by which its records are looked up, in column order."""
+"""The columns by which records are looked up, in column order, by record type."""
 
 
 _APPLICATION_ID = 0x656C7378
 """Marks a SQLite file as an index: "elsx"."""
 
 _BLOCK = 256
-"""Number of lines that are compressed together."""
+"""The number of lines that are compressed together."""
 
 _BATCH = 20_000
-"""Number of entries written at once, which bounds memory."""
+"""The number of entries written at a time, which limits memory."""
 
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
@@ -65,13 +65,13 @@ CREATE TABLE entry (hash INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KE
 CREATE TABLE block (number INTEGER PRIMARY KEY, lines BLOB NOT NULL);
 CREATE TEMP TABLE staged (hash INTEGER NOT NULL, position INTEGER NOT NULL);
 """
-"""Nothing is synced: a crash may leave half an index, under a name that nobody reads."""
+"""Nothing is synced: a crash may leave a part of an index, under a name that nobody reads."""
 
 
 class IndexedLine(NamedTuple):
-    """One record of an export with its line.
+    """A record of an export, with its line.
 
-    `position` is the offset in bytes of the line in the export's file of lines, None if the export has no such file.
+    `position` is the offset of the line in the export's file of lines, in bytes, or None if there is no such file.
     """
 
     record_type: str
@@ -140,7 +140,7 @@ class ExportIndex:
                     progress(number)
         _stage(connection, staged)
         keep.close()
-        # In order the table is written page after page and takes half the space.
+        # In this order, the table is written page after page, and takes half the space.
         connection.execute("INSERT INTO entry SELECT DISTINCT hash, position FROM staged ORDER BY hash, position")
         connection.execute("DROP TABLE staged")
         connection.commit()
@@ -166,7 +166,7 @@ class ExportIndex:
 def is_index(path: Path) -> bool:
     """Return whether the file is an index.
 
-    Never opens a FIFO, which would wait for a writer.
+    A FIFO is never opened, because that would wait for a writer.
     """
     if not path.is_file():
         return False
@@ -180,7 +180,7 @@ def is_index(path: Path) -> bool:
 class _LinesInFile:
     """Lines in the export's own file.
 
-    Each ends with a line feed; in a JSON array, a comma comes before it.
+    Each ends with a line feed, which a comma precedes in a JSON array.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Where indexes are kept, and when to trust one.
+"""Keeps indexes of exports, and decides which to trust.
 
-An index is kept beside the export, or else in the user's cache directory. A small export has none: reading it takes no
-longer.
+An index is kept beside the export, or else in the user's cache directory. A small export has none, because reading it
+is as fast.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _FORMAT = 1
 """Version of the file format."""
 
 _SMALL_BYTES = 4 << 20
-"""Indexes of exports up to this size are not kept."""
+"""The size of an export, in bytes, up to which its index is not kept."""
 
 _FACTOR = 8
-"""How much larger the content of a compressed export is, roughly."""
+"""The approximate ratio of the content of a compressed export to its size."""
 
 _TAIL_BYTES = 1 << 16
-"""Size of the end of a file that is hashed; it contains the manifest."""
+"""The number of bytes at the end of a file that are hashed; they contain the manifest."""
 
 _POLICY = OutputPolicy(kind=Kind.FILE, objection=lambda path: None if is_index(path) else "is not an index")
 """An index replaces only an index."""
@@ -86,8 +86,8 @@ def _candidates(path: Path) -> list[Path]:
 def _identity(export: ExportPlace) -> str:
     """Return a text that changes whenever the export does.
 
-    It includes times and inode numbers, which nobody can choose for files on another machine: an index that came with
-    an export is not trusted.
+    It includes times and inode numbers, which nobody can choose for files on another machine. So an index that somebody
+    supplied with an export is not trusted.
     """
     stats = [(file.name, file.stat()) for file in export.files()]
     files = [[name, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino, each.st_dev] for name, each in stats]
@@ -108,7 +108,7 @@ def _closing_hash(export: ExportPlace) -> str:
 def _open_kept(place: Path, identity: str) -> sqlite3.Connection | None:
     """Open the index at a path.
 
-    Returns None if there is no index, or only that of another state of the export.
+    Returns None if there is no index, or only one of another state of the export.
     """
     if not place.is_file():
         return None
@@ -126,7 +126,7 @@ def _open_kept(place: Path, identity: str) -> sqlite3.Connection | None:
 def _build(
     source: ExportSource, identity: str, places: list[Path], progress: Callable[[int], None] | None
 ) -> Iterator[sqlite3.Connection]:
-    """Make the index; keep it at the first writable path.
+    """Make the index at the first writable path.
 
     A crash leaves a hidden `.unfinished` directory beside the path, which the next index removes.
     """
@@ -150,8 +150,8 @@ def _build(
 def _fill(
     source: ExportSource, identity: str, file: Path, progress: Callable[[int], None] | None
 ) -> Iterator[sqlite3.Connection]:
-    """Write the index into a new file of its owner."""
-    file.touch(0o600)  # an index holds what the export holds, and others may not read that
+    """Write the index into a new private file."""
+    file.touch(0o600)  # an index holds the content of the export, which others may not be allowed to read
     with closing(sqlite3.connect(file)) as connection:
         export = ExportReader(source, signing_key=None)
         try:

@@ -1,4 +1,4 @@
-"""The contents that the records of a story name."""
+"""Reads the contents that a story's records refer to."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from elspeth.objects.address import Place
 __all__ = ["Contents", "contents_in_bag", "contents_in_store"]
 
 Contents = dict[str, object]
-"""Contents by their references: JSON values, other texts as they are, None for what is not there."""
+"""Contents by reference: values of JSON, other texts as they are, and None for missing contents."""
 
 
 def contents_in_bag(story: RowStory, path: Path) -> Contents:
     """Return the contents of a story from its bag.
 
-    An export of another form has none. Raises LandscapeError for a content that was altered.
+    Other forms of exports hold no contents. Raises LandscapeError for a content that was altered.
     """
     if not looks_like_bag(path) or (path.is_dir() and not (path / bag.BAGIT).is_file()):
         return dict.fromkeys(_references(story))
@@ -45,7 +45,7 @@ def contents_in_bag(story: RowStory, path: Path) -> Contents:
 def contents_in_store(story: RowStory, db: LandscapeDB, place: Place | None) -> Contents:
     """Return the contents of a story from the payload store.
 
-    It is at the place, or where the run kept it. Raises LandscapeError for a content that was altered.
+    Without a place, the store is the one that the run used. Raises LandscapeError for a content that was altered.
     """
     store = find_payload_store(place or payload_place(db, story.run_id))
     if store is None:

@@ -1,4 +1,4 @@
-"""The story of one source row as a value."""
+"""The story of a source row, as classes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationStory:
-    """Work of a whole source or sink, with its calls."""
+    """An operation of a source or sink, with its calls."""
 
     operation: Operation
     calls: tuple[Call, ...]
@@ -69,8 +69,9 @@ class RouteStory:
 class StepStory:
     """One visit of a token to a node.
 
-    At a sink, `operations` are all operations of the sink in the run. `artifacts` are those that this visit made; if it
-    made none and was completed, all that the sink made, because a sink need not record which artifact holds which row.
+    At a sink, `operations` are all operations of the sink in the run. `artifacts` are the artifacts of this visit. If a
+    completed visit has none, they are all artifacts of the sink, because a sink need not record which artifact holds
+    which row.
     """
 
     node: Node
@@ -83,7 +84,7 @@ class StepStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MentionedToken:
-    """A token from another story: its row and its outcome."""
+    """A token of another story, with its row and outcome."""
 
     token: Token
     row_index: int
@@ -102,7 +103,7 @@ class MemberStory:
 class OutputStory:
     """An output of a batch: a token or an artifact.
 
-    It is neither if the output names no record of the run.
+    Both are None if the output names no record of the run.
     """
 
     output: BatchOutput
@@ -124,8 +125,8 @@ class BatchStory:
 class TokenStory:
     """The journey of one token.
 
-    A token that was merged from several is told once, among the `children` of its first parent; the other parents list
-    it in `merged_into`. `made_by` are the batches that it came out of, `batches` those that it went into.
+    A token that was merged from several appears once, among the `children` of its first parent; the other parents list
+    it in `merged_into`. `made_by` are the batches that it came out of, and `batches` those that it went into.
     """
 
     token: Token
@@ -141,13 +142,13 @@ class TokenStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowStory:
-    """A source row and what happened to it.
+    """A source row, with everything that happened to it.
 
-    `processes` are those that carried out the run, `source_inputs` what the source of the row read: both are empty for
-    runs that did not record them. `validation_errors` are those of all rows with the same content, because an error
-    names the content and not the row.
-    `adopted_values` are, by table and key, what a database of the predecessor held of the run, of the records in the
-    story and of its tokens, beyond what the records hold.
+    `processes` are the processes that carried out the run, and `source_inputs` the inputs that the source of the row
+    read; both are empty for runs that did not record them. `validation_errors` are those of all rows with the same
+    content, because an error names the content and not the row. `adopted_values` are the values, by table and key, that
+    a database of the predecessor held about the run, the records of the story and its tokens, and that have no place in
+    today's records.
     """
 
     run_id: str
@@ -175,7 +176,7 @@ def records_in(value: object) -> Iterator[AuditRecord]:
 
 
 def exported_record(record: AuditRecord) -> dict[str, object]:
-    """Return a record as the object that exports have."""
+    """Return a record as the object that exports contain."""
     convert = mapper(record_type_of(record))
     return convert.to_record(list(convert.to_row(record).values()))
 
@@ -183,7 +184,7 @@ def exported_record(record: AuditRecord) -> dict[str, object]:
 def story_json(story: RowStory, contents: Mapping[str, object] | None = None) -> str:
     """Return the story as canonical JSON.
 
-    Each record in it is an object as in exports. `contents` become a further field.
+    Each record in it is an object as in exports. `contents` are added as a field.
     """
     told = _as_json(story)
     return canonical_json(told if contents is None else {**cast("dict[str, object]", told), "contents": contents})

@@ -1,7 +1,7 @@
-"""Read the story of a row or token.
+"""Reads the story of a row or token.
 
-Records are fetched by type for all tokens of the story at once. The number of queries depends on how often tokens were
-made from tokens, not on the number of tokens.
+Records of a type are fetched for all tokens of the story at once. The number of queries depends on the number of
+generations of tokens, not on the number of tokens.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from elspeth_schema.contracts import (
 __all__ = ["NotRecordedError", "records_of_rows", "row_story", "token_story"]
 
 _Links = Mapping[str, tuple[TokenParent, ...]]
-"""Token -> links to its parents within the story, the first parent first."""
+"""The links of each token to its parents within the story, in the order of parents."""
 
 
 class NotRecordedError(LandscapeError):
@@ -82,7 +82,7 @@ def token_story(trail: Trail, token_id: str) -> RowStory:
 def records_of_rows(trail: Trail, row_indexes: Collection[int]) -> Iterator[AuditRecord]:
     """Yield the records in the stories of rows.
 
-    Some come more than once; the run does not. Rows that do not exist are passed over.
+    Some are yielded more than once; the run is left out. Rows that do not exist are skipped.
     """
     rows = trail.records(records.ROW, "row_index", row_indexes)
     sources = fetch_referred(trail, records.NODE, rows, "source_node_id")
@@ -127,7 +127,7 @@ def _read_adopted_values(
 ) -> tuple[AdoptedValue, ...]:
     """Return the parts of old rows that no record holds.
 
-    Rows that name one of the tokens and did not become records are among them.
+    They include rows that name one of the tokens and did not become records.
     """
     wanted = {
         (record_type_of(record).table.name, canonical_json(key)) for record in known for key in _source_keys(record)
@@ -140,9 +140,9 @@ def _read_adopted_values(
 
 
 def _source_keys(record: AuditRecord) -> Iterator[list[object]]:
-    """Yield the keys that a record may have had there.
+    """Yield the keys that a record may have had before.
 
-    The run was in none of them, or behind the others.
+    They had no run, or had the run as the last part.
     """
     run, *others = (getattr(record, name) for name in record_type_of(record).key)
     if others:
@@ -166,12 +166,12 @@ def _with_descendants(trail: Trail, start: Iterable[Token]) -> dict[str, Token]:
 def _token_stories(trail: Trail, tokens: Mapping[str, Token]) -> tuple[TokenStory, ...]:
     """Return the stories of tokens without a parent among them.
 
-    Each other token is told within the story of its first parent.
+    Every other token is part of the story of its first parent.
     """
     parents = fetch_grouped(trail, records.TOKEN_PARENT, "token_id", tokens, "ordinal", "parent_token_id")
     links = {
         token_id: tuple(link for link in parents.get(token_id, ()) if link.parent_token_id in tokens)
-        for token_id in sorted(tokens)  # sorted, so that of several false links both kinds of trails report the same
+        for token_id in sorted(tokens)  # sorted, so that both kinds of trails report the same false link
     }
     steps = _read_steps(trail, tokens)
     batches = _read_batches(trail, tokens)
@@ -197,9 +197,9 @@ def _token_stories(trail: Trail, tokens: Mapping[str, Token]) -> tuple[TokenStor
 
 
 def _in_order_made(tokens: Mapping[str, Token], links: _Links) -> list[Token]:
-    """Return the tokens in the order they were made.
+    """Return the tokens in order of creation.
 
-    Those made at the same time are in the order of their ordinals.
+    Tokens of the same time are sorted by their ordinals.
     """
     return sorted(
         tokens.values(),
@@ -290,7 +290,7 @@ def _read_routes(trail: Trail, state_ids: Collection[str]) -> dict[str, tuple[Ro
 def _artifacts_of_states(trail: Trail, states: Collection[NodeState]) -> dict[str, tuple[Artifact, ...]]:
     """Return the artifacts that each visit made.
 
-    A completed visit that made none gets those of its node.
+    A completed visit without artifacts gets all artifacts of its node.
     """
     order = ("created_at", "artifact_id")
     made = fetch_grouped(trail, records.ARTIFACT, "produced_by_state_id", [state.state_id for state in states], *order)
@@ -308,7 +308,7 @@ class _TokenBatches:
 
 
 def _read_batches(trail: Trail, token_ids: Collection[str]) -> _TokenBatches:
-    """Return the batches of each token in the order opened."""
+    """Return the batches of each token, in order of creation."""
     memberships = trail.records(records.BATCH_MEMBER, "token_id", token_ids)
     outputs = [
         output

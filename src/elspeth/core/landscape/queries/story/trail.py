@@ -1,4 +1,4 @@
-"""The records of one run, from database or export."""
+"""Reads the records of one run, from database or export."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VALUES_PER_QUERY = 1000
 class Trail(Protocol):
     """The records of one run.
 
-    Both kinds give equal answers: columns that the schema withholds from exports are null in either.
+    Both implementations return equal records: columns that the schema withholds from exports are null in both.
     """
 
     @property
@@ -40,9 +40,7 @@ class Trail(Protocol):
     def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
         """Return the records whose column has one of the values.
 
-        They are in no particular order.
-
-        Raises AuditIntegrityError for a record that breaks the schema.
+        They are in no particular order. Raises AuditIntegrityError for a record that breaks the schema.
         """
 
 
@@ -59,7 +57,7 @@ class DatabaseTrail:
     def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
         """Return the records whose column has one of the values.
 
-        Runs one statement for every thousand values.
+        One statement is executed for every thousand values.
         """
         columns = record_type.table.c
         convert = mapper(record_type)
@@ -74,7 +72,7 @@ class DatabaseTrail:
 class ExportTrail:
     """The trail of a run in an export.
 
-    Only the lines that a question needs are read.
+    Only the lines that a query needs are read.
     """
 
     def __init__(self, index: ExportIndex) -> None:
@@ -91,7 +89,7 @@ class ExportTrail:
         found: list[R] = []
         for line in self._index.lines(record_type.name, column, wanted):
             record = orjson.loads(line)
-            record.pop("salt", None)  # of a bag
+            record.pop("salt", None)  # records of earlier bags have salts
             if record["record_type"] == record_type.name and record[column] in wanted:
                 found.append(_without_withheld(record_type, convert.from_record(record)))
         return found
@@ -114,7 +112,7 @@ def fetch_grouped(
 ) -> dict[str, tuple[R, ...]]:
     """Return the records with these values, grouped by value.
 
-    Each group is in the order of the named columns.
+    Each group is sorted by the columns `order`.
     """
     groups: dict[str, list[R]] = defaultdict(list)
     for record in sorted(trail.records(record_type, column, values), key=attrgetter(*order)):
@@ -125,11 +123,9 @@ def fetch_grouped(
 def fetch_referred(
     trail: Trail, record_type: RecordType[R], sources: Iterable[AuditRecord], column: str
 ) -> dict[str, R]:
-    """Return the records that a column of the sources names.
+    """Return the records that a column of `sources` names.
 
-    The key is their id.
-
-    Raises AuditIntegrityError if one is missing.
+    They are returned by id. Raises AuditIntegrityError if one is missing.
     """
     *_, key = record_type.key
     wanted: dict[str, AuditRecord] = {getattr(source, column): source for source in sources}
