@@ -88,6 +88,13 @@ def test_the_name_of_a_payload_is_durable_whoever_wrote_it(
         assert synced.pop() == base / CONTENT_HASH[:2]
 
 
+def test_content_is_complete_when_it_is_synced(store: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    store.store(CONTENT)
+    assert len(CONTENT) in sizes
+
+
 def test_content_is_stored_where_there_are_no_locks(
     store: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,13 @@ def require_every_value(source: dict[str, list[dict[str, object]]], db: Landscap
                 assert value is None or value in places, (shape.name, table.name, name, value)
 
 
+def require_progress_to_the_end(progress: list[tuple[int, int]]) -> None:
+    """Check that counts grow to their one total."""
+    counts = [done for done, _ in progress]
+    assert counts == sorted(counts)
+    assert {total for _, total in progress} == {counts[-1]}
+
+
 EVERY_SHAPE = [
     pytest.param(name, marks=[] if number % 30 == 0 else [pytest.mark.thorough]) for number, name in enumerate(SHAPES)
 ]
@@ -98,8 +105,10 @@ def test_every_value_of_every_shape_is_found_again(tmp_path: Path, name: str) ->
     old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
     counts = create_filled(f"sqlite:///{old}", SHAPES[name])
     before = hashlib.sha256(old.read_bytes()).hexdigest()
-    done = adopt(f"sqlite:///{old}", new)
+    progress: list[tuple[int, int]] = []
+    done = adopt(f"sqlite:///{old}", new, report=lambda _, *numbers: progress.append(numbers))
     assert (done.rows, len(done.runs)) == (counts, RUNS)
+    require_progress_to_the_end(progress)
     with LandscapeDB(new, create_tables=False) as db:
         require_every_value(rows_of(old), db, SHAPES[name])
         with db.snapshot() as connection:
@@ -283,8 +292,10 @@ def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, da
         connection.execute("INSERT INTO runs SELECT * FROM more")
         connection.execute("DROP TABLE more")
         connection.commit()
-    done = adopt(f"sqlite:///{old}", database_url)
+    progress: list[tuple[int, int]] = []
+    done = adopt(f"sqlite:///{old}", database_url, report=lambda _, *numbers: progress.append(numbers))
     assert done.runs == ("another",)
+    require_progress_to_the_end(progress)
     assert [re.sub(r" at \S+:", ":", change) for change in done.changed] == [
         "table artifacts of runs that were adopted: 4 rows then, 3 now",
         "table node_states of runs that were adopted: 4 rows then, 4 now, with other values",

@@ -99,9 +99,15 @@ def test_a_new_run_can_be_recorded_into_it_and_signed_exports_are_complete(migra
 # -- the backup ------------------------------------------------------------------------------------------------------
 
 
-def test_the_backup_holds_what_the_database_held(old_database_of: OldDatabaseMaker, tmp_path: Path) -> None:
+def test_the_backup_holds_what_the_database_held(
+    old_database_of: OldDatabaseMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = old_database_of("epoch1-rich", "sqlite")
+    (tmp_path / "saved.db.partial").write_text("left by a crash")
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
     report = migrate(database.url, backup=tmp_path / "saved.db")
+    assert synced >= {path.stat().st_ino for path in (tmp_path, tmp_path / "saved.db")}
     assert report.backup == tmp_path / "saved.db"
     assert rows_of(tmp_path / "saved.db") == rows_of(database.source)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.db", "saved.db"]

@@ -38,9 +38,11 @@ def example(old_database_of: OldDatabaseMaker, engine_name: str) -> OldDatabase:
 
 
 def test_the_copy_goes_at_the_end(example: OldDatabase, temporary: Path) -> None:
-    with open_for_reading(example.url):
+    progress: list[tuple[int, int]] = []
+    with open_for_reading(example.url, lambda _, *numbers: progress.append(numbers)):
         assert len(list(temporary.iterdir())) == 1
     assert list(temporary.iterdir()) == []
+    assert progress[-1] == (progress[0][1],) * 2
 
 
 def test_messages_name_the_original(example: OldDatabase) -> None:
@@ -51,13 +53,17 @@ def test_messages_name_the_original(example: OldDatabase) -> None:
 
 def require_hidden_secret(url: str) -> None:
     original = make_url(url).update_query_dict({"sslpassword": "HUNTER2"})
+    progress: list[tuple[int, int]] = []
     with (
-        open_for_reading(original.render_as_string(hide_password=False)) as database,
+        open_for_reading(
+            original.render_as_string(hide_password=False), lambda _, *numbers: progress.append(numbers)
+        ) as database,
         pytest.raises(RunNotFoundError) as caught,
     ):
         list(LandscapeExporter(database).export_run("nothing"))
     assert str(caught.value) == f"run 'nothing' is not in the audit database {mask_url(original)}"
     assert "HUNTER2" not in str(caught.value)
+    assert progress[-1] == (progress[0][1],) * 2
 
 
 @pytest.mark.postgres
@@ -104,7 +110,9 @@ def test_a_rehearsal_reports_what_would_happen(example: OldDatabase) -> None:
         unfinished={"run-running": "running"},
     )
     assert rehearse(example.url) == MigrationReport(from_epoch=4, backup=None, rows=rows, seals=seals)
-    assert rehearse(example.url).from_epoch == 4
+    progress: list[tuple[int, int]] = []
+    assert rehearse(example.url, lambda _, *numbers: progress.append(numbers)).from_epoch == 4
+    assert progress[-1] == (progress[0][1],) * 2
 
 
 def test_a_rehearsal_of_nothing_to_do_says_so(database_url: str) -> None:
@@ -128,6 +136,22 @@ def test_a_copy_that_finds_no_place_is_an_error(
         f"audit database {mask_url(make_url(example.url))} cannot be copied to {directory} to be read:"
         f" {said[example.engine]}. For another directory, set TMPDIR. It was not changed."
     )
+
+
+def test_a_directory_without_room_for_a_copy_is_named(
+    old_database_of: OldDatabaseMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "copy_database", fail)
+    with (
+        pytest.raises(
+            LandscapeError, match=r"cannot be copied to .*: \[Errno 28\] No space left on device\. For another"
+        ),
+        open_for_reading(old_database_of("epoch4-rich", "sqlite").url),
+    ):
+        pass
 
 
 def test_a_database_that_cannot_be_migrated_cannot_be_read(old_database_of: OldDatabaseMaker) -> None:

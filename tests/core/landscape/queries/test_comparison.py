@@ -20,6 +20,8 @@ from elspeth.core.landscape.queries.comparison import (
     compare_settings,
     compare_steps,
 )
+from elspeth.core.landscape.queries.comparison import _collect as collect
+from elspeth.core.landscape.queries.comparison import _compare as compare_facts
 from elspeth.core.landscape.queries.exported import RecordedRun
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.contracts import RowOutcome, Token
@@ -106,6 +108,7 @@ def test_rows_settings_and_steps_that_one_run_lacks_are_found(new_landscape: New
     assert settings == [("limit", None, 2), ("pipeline", "told", "other")]
     assert ("source source", "source 1.0.0", "source 2.0.0") in steps
     assert ("sink output", "output 1.0.0", None) in steps
+    assert steps == sorted(steps, key=str)
     assert CountDifference(outcome="routed", sink="high", first=1, second=0) in counts
     found = [each for each in rows if isinstance(each, DifferingRow)]
     assert [(each.row, each.differs) for each in found[:3]] == [
@@ -114,3 +117,27 @@ def test_rows_settings_and_steps_that_one_run_lacks_are_found(new_landscape: New
         (2, ("presence",)),
     ]
     assert [each.second for each in found[2:]] == [None] * (told_run.ROWS - 2)
+
+
+def test_what_happened_to_a_row_is_compared_whatever_was_recorded_first() -> None:
+    facts = [
+        (0, "row", "hash", None, None),
+        *((0, "outcome", *end, None) for end in (("completed", "b"), ("completed", "a"), ("dropped", None))),
+        *((0, "route", gate, label, None) for gate, label in (("g2", "true"), ("g1", "true"), ("g1", "false"))),
+        *((0, "failed", step, None, None) for step in ("s2", "s1")),
+        *(
+            (0, "answer", step, asked, said)
+            for step in "dcba"
+            for asked, said in (("q", None), ("q", "r"), ("p", step))
+        ),
+    ]
+    one, other = (collect(iter(some), {}) for some in (facts, facts[::-1]))
+    assert compare_facts(0, one, other) is None
+    assert one == other
+    assert one.journey.outcomes == (("completed", "a"), ("completed", "b"), ("dropped", None))
+    changed = collect(((*fact[:4], "s") if fact[1] == "answer" and fact[3] == "p" else fact for fact in facts), {})
+    found = compare_facts(0, one, changed)
+    assert found is not None
+    assert [(each.step, each.input_hash, each.first) for each in found.answers] == [
+        (step, "p", (step,)) for step in "abcd"
+    ]

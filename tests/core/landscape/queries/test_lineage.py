@@ -67,6 +67,20 @@ def test_a_row_that_was_forked_is_explained_by_the_child_that_ended(recorder: La
     )
 
 
+def test_a_row_whose_tokens_only_parted_has_no_one_token(recorder: LandscapeRecorder) -> None:
+    record_graph(recorder)
+    recorder.create_row("run", "source", 0, {}, row_id="row")
+    parent = recorder.create_token("row").token_id
+    (child,) = recorder.expand_token(parent, "row", 1, record_parent_outcome=True)
+    (last,) = recorder.fork_token(child.token_id, "row", ["a"], record_parent_outcome=True)
+    with pytest.raises(ValueError, match=f"^row row has several tokens with .* {child.token_id}"):
+        explain(recorder, "run", row_id="row")
+    recorder.record_token_outcome("run", last.token_id, RowOutcome.COMPLETED)
+    story = explain(recorder, "run", row_id="row")
+    assert story is not None
+    assert story.token == last
+
+
 def test_a_row_whose_journey_has_not_ended_is_explained_by_its_first_token(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     recorder.create_row("run", "source", 0, {}, row_id="row")

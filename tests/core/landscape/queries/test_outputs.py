@@ -109,7 +109,7 @@ def test_the_runs_that_wrote_a_file_are_found_oldest_first(landscape: LandscapeD
 
 
 def test_the_newest_run_that_wrote_a_changed_file_is_named(landscape: LandscapeDB, tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
+    path = tmp_path / "é.csv"
     path.write_bytes(b"changed")
     for day, run_id in enumerate(("b", "a"), start=1):
         prune(landscape, run_id, str(path), day)
@@ -123,3 +123,10 @@ def test_the_newest_run_that_wrote_a_changed_file_is_named(landscape: LandscapeD
 
 def test_a_directory_in_the_place_of_an_output_is_no_file(tmp_path: Path) -> None:
     assert check_output(replace(OUTPUT, path=str(tmp_path))) is FileState.MISSING
+
+
+def test_an_output_whose_size_was_recorded_otherwise_is_not_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(CONTENT)
+    output = replace(OUTPUT, path=str(tmp_path / "x.csv"))
+    assert check_output(output) is FileState.UNCHANGED
+    assert check_output(replace(output, size_bytes=len(CONTENT) + 1)) is FileState.CHANGED

@@ -6,7 +6,13 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries import problems
-from elspeth.core.landscape.queries.problems import FailedRows, FailureReason, failed_rows, read_failed_rows
+from elspeth.core.landscape.queries.problems import (
+    FailedRows,
+    FailureReason,
+    failed_rows,
+    read_error,
+    read_failed_rows,
+)
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from tests.fixtures.records import record_graph
 
@@ -112,3 +118,18 @@ def test_reasons_beyond_the_limit_count_as_one(
         ("transform", "E", "a", 1, 0),
         ("transform", "E", "b", 1, 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (None, (None, None)),
+        ('{"exception":"no","reason":"other","type":"E"}', ("E", "no")),
+        ('{"reason":""}', (None, "")),
+        ('{"type":0,"exception":0}', ("0", "0")),
+        ('{"exception":null}', (None, None)),
+        ('["no"]', (None, '["no"]')),
+    ],
+)
+def test_the_errors_of_other_programs_are_shown(error: str | None, found: tuple[str | None, str | None]) -> None:
+    assert read_error(error) == found

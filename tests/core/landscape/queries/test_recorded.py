@@ -58,9 +58,13 @@ def test_recorded_calls_are_in_the_order_of_rows_and_of_calls(
         record_row(recorder, row)
         for index in (1, 0):
             recorder.record_call(f"state-{row}", index, "http", "success", {})
+    token = recorder.get_tokens("row-0")[0]
+    recorder.begin_node_state(token.token_id, "gate", 9, {}, state_id="again-0")
+    for index in (1, 0):
+        recorder.record_call("again-0", index, "http", "success", {})
     found = calls_of_rows(landscape, "run", range(2))
     assert [(row, call.state_id, call.call_index) for row, call in found] == [
-        (row, f"state-{row}", index) for row in range(2) for index in range(2)
+        (int(state[-1]), state, index) for state in ("again-0", "state-0", "state-1") for index in range(2)
     ]
 
 

@@ -49,9 +49,10 @@ def test_a_full_id_that_is_the_prefix_of_another_is_found(landscape: LandscapeDB
 
 def test_the_beginning_of_an_id_is_that_of_a_pruned_run_only_if_it_fits_no_other(landscape: LandscapeDB) -> None:
     begin(landscape, "run-1", after=0)
-    prune(landscape, "run-2", "x.csv", 1)
+    for day, run_id in enumerate(("run-22", "run-2"), start=1):
+        prune(landscape, run_id, "x.csv", day)
     assert resolve_run(landscape, "run") == "run-1"
-    with pytest.raises(PrunedRunError):
+    with pytest.raises(PrunedRunError, match=r"^run run-2 was pruned"):
         resolve_run(landscape, "run-2")
 
 

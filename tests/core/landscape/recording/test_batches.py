@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -139,13 +140,14 @@ def test_what_a_run_replaces_or_forgets_still_waits_in_another_run(recorder: Lan
         HeldItem(node_id="aggregation", item=item, position=position, state={"of": item})
         for position, item in enumerate(["first", "second"])
     )
+    elsewhere = [replace(each, node_id="transform", position=each.position + 3) for each in (first, second)]
     for run_id in ("run", "other"):
         record_graph(recorder, run_id)
-        recorder.hold(run_id, [first, second])
+        recorder.hold(run_id, [first, second, *elsewhere])
     replaced = HeldItem(node_id="aggregation", item="second", position=2, state={})
     recorder.hold("run", [replaced], gone=[("aggregation", "first")])
-    assert recorder.get_held("run") == [replaced]
-    assert recorder.get_held("other") == [first, second]
+    assert recorder.get_held("run") == [replaced, *elsewhere]
+    assert recorder.get_held("other") == [first, second, *elsewhere]
 
 
 def test_waiting_items_come_back_in_the_order_of_their_positions(recorder: LandscapeRecorder) -> None:

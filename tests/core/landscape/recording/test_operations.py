@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording import _operations
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth_schema.contracts import OperationStatus, OperationType
 from tests.fixtures.records import HASH, record_graph
 
@@ -69,6 +72,19 @@ def test_an_empty_error_and_a_duration_of_zero_are_recorded(recorder: LandscapeR
     failed = recorder.get_operation(operation_id)
     assert failed is not None
     assert (failed.error_message, failed.duration_ms) == ("", 0.0)
+
+
+def test_what_an_operation_began_with_is_kept_even_if_it_is_empty(landscape: LandscapeDB, tmp_path: Path) -> None:
+    payloads = FilesystemPayloadStore(tmp_path)
+    recorder = LandscapeRecorder(landscape, payload_store=payloads)
+    record_graph(recorder)
+    operation = recorder.begin_operation("run", "source", "source_load", input_data={})
+    assert (operation.input_data_ref, operation.input_data_hash) == (sha256("{}"), sha256("{}"))
+    assert payloads.retrieve(sha256("{}")) == b"{}"
+    recorder.complete_operation(operation.operation_id, "completed", output_data={})
+    ended = recorder.get_operation(operation.operation_id)
+    assert ended is not None
+    assert (ended.output_data_ref, ended.output_data_hash) == (sha256("{}"), sha256("{}"))
 
 
 def test_an_operation_ends_even_if_the_clock_went_back(

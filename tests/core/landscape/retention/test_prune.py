@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
 
@@ -134,7 +134,9 @@ def test_seals_and_log_fit(pruned: LandscapeDB, signer: Signer) -> None:
 def test_only_runs_that_ended_before_the_moment_are_found(pruned: LandscapeDB, tmp_path: Path) -> None:
     assert [run.run_id for run in find_prunable(pruned, LATER, tmp_path)] == ["a", "bb"]
     moment = prunable(pruned, tmp_path, "bb").completed_at
-    assert [run.run_id for run in find_prunable(pruned, moment, tmp_path)] == ["a"]
+    for hours in (-12, 0, 12):
+        there = moment.astimezone(timezone(timedelta(hours=hours)))
+        assert [run.run_id for run in find_prunable(pruned, there, tmp_path)] == ["a"]
 
 
 def test_runs_are_found_in_the_order_they_began_with_bags_of_any_id(

@@ -222,7 +222,9 @@ class _Adopter:
                 for row in rows:
                     if row.run_id is None or row.run_id in self.runs:
                         content.add(canonical_bytes(row.values))
-                self._meter.advance(name, len(rows))
+                # Each row counts when it is copied and when it is found again, which those of other runs are not.
+                others = sum(row.run_id is not None and row.run_id not in self.runs for row in rows)
+                self._meter.advance(name, len(rows) + others)
             found[name] = content.content
         return found
 
@@ -236,15 +238,18 @@ class _Adopter:
         for name, rows in json.loads(self._target.execute(kept).scalar_one()).items():
             for row in rows:
                 again[name].add(canonical_bytes(row))
+            self._meter.advance(name, len(rows))
         for runs in chunks(iter(sorted(self.runs)), _ROWS):
             for name, place in self._places.items():
-                for values in self._rebuilt(self._tables[name], place, runs):
-                    again[name].add(canonical_bytes(values))
-                self._meter.advance(name, 0)
+                for some in chunks(self._rebuilt(self._tables[name], place, runs), _ROWS):
+                    for values in some:
+                        again[name].add(canonical_bytes(values))
+                    self._meter.advance(name, len(some))
             for value in self._adopted(adopted_values_table.c.run_id.in_(runs)):
                 whole = whole_row(value, self._tables[value.source_table])
                 if whole is not None:
                     again[value.source_table].add(canonical_bytes(whole))
+                    self._meter.advance(value.source_table, 1)
         return {name: content.content for name, content in again.items()}
 
     def _write(self, table: OldTable, rows: Sequence[OldRow]) -> None:
