@@ -1,9 +1,9 @@
-"""Laying out graphs in layers, without randomness.
+"""Lays out graphs in layers, without randomness.
 
-The steps are those of Sugiyama, Tagawa and Toda (1981): a node stands in the layer below the last node that leads to
-it; an edge passes every layer between its ends in a slot of its own; slots are ordered so that few edges cross; then
-each gets its place, as near to its neighbours as the order allows. Between two layers of nodes is one for the labels of
-edges, so that no label covers anything.
+The steps are those of Sugiyama, Tagawa and Toda (1981). A node is placed in the layer below the last node that leads to
+it. An edge passes every layer between its ends in a slot of its own. Slots are ordered so that few edges cross; then
+each slot is placed as near to its neighbours as the order allows. Between two layers of nodes there is a layer for the
+labels of edges, so that no label covers anything.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ __all__ = ["Layout", "LayoutEdge", "Point", "lay_out"]
 Point = tuple[float, float]
 
 _GAP = 28.0
-"""Least distance between the boxes of a layer."""
+"""The smallest distance between the boxes of a layer."""
 
 _GAP_OF_EDGES = 14.0
-"""Least distance between an edge and what is beside it."""
+"""The smallest distance between an edge and its neighbours."""
 
 _RANK_GAP = 24.0
-"""Distance between a layer of nodes and the labels below or above it."""
+"""The distance between a layer of nodes and the labels below or above it."""
 
 _ORDERINGS = 24
-"""Sweeps over the layers that look for fewer crossings."""
+"""The number of sweeps over the layers that look for fewer crossings."""
 
 _ALIGNMENTS = 40
-"""Sweeps over the layers that move slots towards their neighbours."""
+"""The number of sweeps over the layers that move slots towards their neighbours."""
 
 _PULLS = (1.0, 2.0, 8.0)
-"""How strongly two slots that an edge joins attract each other: the more of them are bends, the straighter it is."""
+"""How strongly two slots of an edge attract each other, by how many of them are bends: bends make an edge straight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,10 @@ class LayoutEdge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where everything is.
+    """The positions of nodes, edges and labels.
 
-    `nodes` maps keys to the centres of boxes. `edges` has the points that each edge passes, from the bottom of one box
-    to the top of another, and `labels` the centres of their labels. `crossings` counts the edges that cross.
+    `nodes` maps keys to the centres of boxes. `edges` holds the points that each edge passes, from the bottom of one
+    box to the top of another, and `labels` the centres of the labels. `crossings` counts the crossings of edges.
     """
 
     nodes: Mapping[str, Point]
@@ -69,9 +69,9 @@ class Layout:
 def lay_out(
     widths: Mapping[str, float], edges: Sequence[LayoutEdge], *, node_height: float, label_height: float
 ) -> Layout:
-    """Lay out a graph whose nodes have these widths.
+    """Lay out a graph, given the widths of its nodes.
 
-    Raises graphlib's CycleError if there is a cycle, KeyError for an edge of an unknown node.
+    Raises graphlib.CycleError if there is a cycle, and KeyError for an edge of an unknown node.
     """
     ranks = _Ranks(widths, edges)
     crossings = ranks.order()
@@ -88,7 +88,7 @@ def lay_out(
     for way in ranks.ways:
         between = []
         for slot in way[1:-1]:
-            if ranks.rank[slot] % 2 == 0:  # straight past the boxes of the layer
+            if ranks.rank[slot] % 2 == 0:  # the edge passes the boxes of this layer in a straight line
                 between += [(xs[slot], middles[ranks.rank[slot]] + side) for side in (-half, half)]
             elif ranks.widths[slot]:
                 between.append((xs[slot], middles[ranks.rank[slot]]))
@@ -128,7 +128,7 @@ class _Ranks:
                 self._weights[upper, lower] = self._weights[lower, upper] = edge.weight
 
     def _way(self, number: int, edge: LayoutEdge) -> list[str]:
-        """Add the bends of an edge; return all its slots."""
+        """Add the bends of an edge, returning all its slots."""
         first, last = self.rank[edge.origin], self.rank[edge.target]
         bends = []
         for rank in range(first + 1, last):
@@ -142,7 +142,7 @@ class _Ranks:
     # -- order -------------------------------------------------------------------------------------------------------
 
     def order(self) -> int:
-        """Order the layers; return the number of crossings."""
+        """Order the layers, and return the number of crossings."""
         self._order_by_depth_first()
         best, fewest = self._copy(), self._crossings()
         for sweep in range(_ORDERINGS):
@@ -175,9 +175,9 @@ class _Ranks:
             layer.sort(key=place.__getitem__)
 
     def _sort(self, layer: list[str], neighbours: Mapping[str, list[str]], *, reverse: bool) -> None:
-        """Sort a layer by the middles of neighbours in another.
+        """Sort a layer by the median of neighbours in another.
 
-        Slots without neighbours stay where they are. With `reverse`, slots with the same middle change places.
+        Slots without neighbours keep their positions. With `reverse`, slots with the same median change places.
         """
         place = {slot: number for other in self.layers for number, slot in enumerate(other)}
         middles = {
@@ -240,7 +240,7 @@ class _Ranks:
         return {slot: x - left for slot, x in xs.items()}
 
     def _packed(self, layer: Sequence[str]) -> list[float]:
-        """Return centres as close to each other as allowed."""
+        """Return centres that are as close together as allowed."""
         return list(itertools.accumulate(itertools.starmap(self._distance, itertools.pairwise(layer)), initial=0.0))
 
     def _distance(self, left: str, right: str) -> float:
@@ -250,8 +250,8 @@ class _Ranks:
     def _align_layer(self, layer: Sequence[str], xs: dict[str, float], *, above: bool, below: bool) -> None:
         """Move the slots of a layer towards their neighbours.
 
-        The squares of the distances become as small as the order and the widths allow: an isotonic regression of the
-        wishes, from which the packed places are taken off first.
+        The sum of the squared distances becomes as small as the order and the widths allow. This is an isotonic
+        regression of the wanted positions, after the packed positions are subtracted.
         """
         packed = self._packed(layer)
         wishes = []
@@ -271,10 +271,10 @@ class _Ranks:
 def _isotonic(wishes: Iterable[tuple[float, float]]) -> list[float]:
     """Return the ascending values nearest to weighted wishes.
 
-    Nearest by least squares, found by pooling adjacent violators.
+    They are nearest by least squares, and found by pooling adjacent violators.
     """
     blocks: list[tuple[float, float, int]] = []
-    """Mean, weight and number of wishes that have one value."""
+    """The mean, weight and number of the wishes that share one value."""
     for wish, weight in wishes:
         mean, total, number = wish, weight, 1
         while blocks and blocks[-1][0] >= mean:
@@ -286,10 +286,10 @@ def _isotonic(wishes: Iterable[tuple[float, float]]) -> list[float]:
 
 
 def _depths(nodes: Iterable[str], edges: Sequence[LayoutEdge]) -> dict[str, int]:
-    """Return how many layers each node is below the first."""
+    """Return the number of layers above each node."""
     before: dict[str, list[str]] = {key: [] for key in nodes}
     for edge in edges:
-        before[edge.origin]  # an unknown origin is not to become a node
+        before[edge.origin]  # raises KeyError for an unknown origin
         before[edge.target].append(edge.origin)
     found: dict[str, int] = {}
     for key in TopologicalSorter(before).static_order():

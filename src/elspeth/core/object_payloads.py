@@ -1,4 +1,4 @@
-"""Payloads as objects of a store such as Amazon S3."""
+"""Keeps payloads as objects, for example in Amazon S3."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["ObjectPayloadStore"]
 T = TypeVar("T")
 
 _REQUESTS = 10
-"""Requests under way at once: as many connections as the library of S3 keeps."""
+"""The number of simultaneous requests: as many as the connections that the S3 library keeps."""
 
 _AHEAD = 4 * _REQUESTS
-"""Results that wait for their turn."""
+"""The number of results that may wait for their turn."""
 
 _MOST_KNOWN = 1 << 16
-"""Hashes of stored payloads that are remembered; a forgotten one costs three requests more."""
+"""The number of hashes of stored payloads that are cached. A hash that was dropped costs three further requests."""
 
 _ATTEMPTS = 5
 
@@ -39,8 +39,8 @@ _ATTEMPTS = 5
 class ObjectPayloadStore:
     """Payloads as objects below an address, `ab/abcd...`.
 
-    `store` begins an upload, and `sync` waits for those under way. A payload that is there since before this store was
-    used is written again, so that its age counts from its last use.
+    `store` begins an upload, and `sync` waits for all uploads in progress. A payload that existed before this store was
+    opened is written again, so that its age counts from its last use.
     """
 
     def __init__(self, base: ObjectPath) -> None:
@@ -54,7 +54,7 @@ class ObjectPayloadStore:
     def store(self, content: bytes) -> str:
         """Begin to store the content, and return its hash.
 
-        It is durable after the next `sync`. A crash before that leaves an object that nothing names.
+        It is durable after the next `sync`. A crash before that leaves an object that no record refers to.
         """
         self._since = self._since or datetime.now(UTC)
         content_hash = hashlib.sha256(content).hexdigest()
@@ -63,9 +63,9 @@ class ObjectPayloadStore:
         return content_hash
 
     def sync(self) -> None:
-        """Wait for the uploads under way.
+        """Wait for the uploads in progress.
 
-        Raises ObjectStoreError if one failed, IntegrityError for a payload that is kept already and was altered.
+        Raises ObjectStoreError if one failed, and IntegrityError for a payload that existed already and was altered.
         """
         uploads, self._uploads = self._uploads, {}
         failures = [error for each in uploads.values() if (error := each.exception()) is not None]
@@ -76,7 +76,7 @@ class ObjectPayloadStore:
         self._known.update(uploads)
 
     def forget(self) -> None:
-        """Do not wait for the uploads begun so far."""
+        """Drop the uploads begun so far, without waiting for them."""
         uploads, self._uploads = self._uploads, {}
         for each in uploads.values():
             each.cancel()
@@ -101,7 +101,7 @@ class ObjectPayloadStore:
         return self._objects.state(self._path(content_hash)) is not None
 
     def delete(self, content_hash: str) -> bool:
-        """Delete the content; return whether it was kept."""
+        """Delete the content, and return whether it existed."""
         is_kept = self.exists(content_hash)
         if is_kept:
             self._known.discard(content_hash)
@@ -127,7 +127,7 @@ class ObjectPayloadStore:
     def delete_unused(self, hashes: Iterable[str], since: datetime) -> None:
         """Delete the payloads that were not stored since a moment.
 
-        A store has no locks: one that a run stores again between the question and the deletion is lost.
+        An object store has no locks: a payload that a run stores again between the check and the deletion is lost.
         """
         since = _whole_second(since)
 
@@ -154,7 +154,7 @@ class ObjectPayloadStore:
             except ObjectExistsError:
                 found = self._objects.state(path)
                 if found is None:
-                    continue  # it was deleted meanwhile
+                    continue  # it was deleted in the meantime
                 require_content(path, content_hash, self._objects.hash(path, found))
                 if found.modified is not None and found.modified >= since:
                     return
@@ -166,7 +166,7 @@ class ObjectPayloadStore:
         raise ObjectChangedError(path, "other programs write and delete it all the time")
 
     def _each(self, work: Callable[[str], T], hashes: Iterable[str]) -> Iterator[tuple[str, T]]:
-        """Yield each hash with what the work returns, in order."""
+        """Yield each hash with the result of `work`, in order."""
         waiting: deque[tuple[str, Future[T]]] = deque()
         try:
             for each in hashes:
@@ -183,5 +183,5 @@ class ObjectPayloadStore:
 
 
 def _whole_second(moment: datetime) -> datetime:
-    """Return a moment without fractions, as stores tell time."""
+    """Return a moment in whole seconds, the precision of stores."""
     return moment.replace(microsecond=0)

@@ -1,4 +1,4 @@
-"""Payload stores by their paths and addresses."""
+"""Opens payload stores by their paths and addresses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def open_payload_store(place: Place) -> ManagedPayloadStore:
 def find_payload_store(place: Place) -> ManagedPayloadStore | None:
     """Return the store at a place, or None.
 
-    None stands for a missing directory. Raises OSError if a library is missing.
+    Returns None if the directory is missing. Raises OSError if a library is missing.
     """
     if isinstance(place, ObjectPath):
         return _objects(place)

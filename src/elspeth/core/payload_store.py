@@ -1,4 +1,4 @@
-"""Payloads: content kept as files named by their SHA-256."""
+"""Keeps contents in files named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class IntegrityError(RecordableError):
 
 
 class PayloadStore(Protocol):
-    """Keeps bytes under their SHA-256 (64 hex digits)."""
+    """Stores contents under their SHA-256 (64 hex digits)."""
 
     def store(self, content: bytes) -> str:
         """Keep the content durably and return its hash.
@@ -63,13 +63,13 @@ class ManagedPayloadStore(PayloadStore, Protocol):
     def find(self, hashes: Iterable[str]) -> list[str]:
         """Return the hashes that are kept, in order.
 
-        Texts that are no hashes are left out.
+        Texts that are not hashes are left out.
         """
 
     def read(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield each hash with its content.
 
-        Raises KeyError for one that is not kept, IntegrityError for one that was altered.
+        Raises KeyError for a content that is not kept, and IntegrityError for one that was altered.
         """
 
     def last_used_before(self, moment: datetime) -> Iterator[tuple[str, int]]:
@@ -84,18 +84,18 @@ class ManagedPayloadStore(PayloadStore, Protocol):
 
 @runtime_checkable
 class DeferredPayloads(Protocol):
-    """A payload store that makes payloads durable by the group."""
+    """A payload store that makes payloads durable in groups."""
 
     def sync(self) -> None:
-        """Make durable what was stored since the last call.
+        """Make the payloads stored since the last call durable.
 
-        Raises OSError if it cannot be, IntegrityError for a payload that is kept already and was altered.
+        Raises OSError if that fails, and IntegrityError for a payload that existed already and was altered.
         """
 
     def forget(self) -> None:
-        """Do not wait for what was stored so far.
+        """Drop the payloads stored so far, without waiting for them.
 
-        Nothing will name it.
+        No record will refer to them.
         """
 
 
@@ -110,21 +110,21 @@ class FilesystemPayloadStore:
     def store(self, content: bytes) -> str:
         """Keep the content durably and return its hash.
 
-        Once this returns, the content survives a power cut. A crash before the rename leaves a temporary file that
-        nothing names.
+        Once this returns, the content survives a power cut. A crash before the rename leaves a temporary file that no
+        record refers to.
 
         Raises IntegrityError if the content is kept already and was altered.
         """
         content_hash = hashlib.sha256(content).hexdigest()
         path = self._path(content_hash)
         self._make(path.parent)
-        with _locked(path.parent, fcntl.LOCK_SH):  # so that nothing deletes it once it is found
+        with _locked(path.parent, fcntl.LOCK_SH):  # so that no purge deletes the file after it was found
             if path.exists():
                 self.retrieve(content_hash)
                 os.utime(path)  # its age counts from its last use
             else:
                 _write(path, content)
-        # Also for a file that exists: the process that renamed it may have died before its sync.
+        # This is also needed for an existing file: the process that renamed it may have died before its sync.
         sync_directory(path.parent)
         return content_hash
 
@@ -206,9 +206,9 @@ def is_hash(text: str) -> bool:
 
 
 def relative_path(content_hash: str) -> str:
-    """Return where a payload is in its store.
+    """Return the path of a payload in its store.
 
-    Raises ValueError for a text that is no hash.
+    Raises ValueError for a text that is not a hash.
     """
     if not is_hash(content_hash):
         raise ValueError(f"payload hash: expected 64 hex digits, got {content_hash!r}")
@@ -230,7 +230,7 @@ def _locked(directory: Path, kind: int) -> Iterator[None]:
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # without locks, as on some network file systems, only the time protects
+        with suppress(OSError):  # some network file systems have no locks: there only the time of last use protects
             fcntl.flock(descriptor, kind)
         yield
     finally:

@@ -36,7 +36,7 @@ def fill_placeholders(path: str, values: Mapping[str, str]) -> str:
 
 
 def placeholder_problem(path: str) -> str | None:
-    """Return what is wrong with the braces of a path."""
+    """Return the problem of a path's braces, or None."""
     for piece in _PIECE.finditer(path):
         if piece[0] in ("{", "}"):
             return f"has a single {piece[0]!r}: write {piece[0] * 2!r} for the character itself"

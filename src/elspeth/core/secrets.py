@@ -1,8 +1,8 @@
-"""Secrets in settings: found by key, and replaced.
+"""Finds secrets in settings by their keys, and replaces them.
 
 They are replaced before anything is stored. A fingerprint (HMAC-SHA256 with the operator's key) lets an auditor see
 that two runs used the same secret, and which of several known secrets it was, without learning it. A plain hash would
-not do: passwords are short enough to guess.
+not be enough, because passwords are short enough to guess.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 _FINGERPRINT = "hmac-sha256:"
-"""Prefix of a fingerprint that replaces a secret."""
+"""The prefix of a fingerprint that replaces a secret."""
 
 _WEB = "(?:https?|wss?|s3|gs|file)"
-"""Schemes of addresses whose parameters are data. Every other scheme may be that of a database."""
+"""The schemes of addresses that are not databases. A URL of any other scheme may name a database."""
 
 _ANY = r"[A-Za-z][\w+.-]{0,40}"
 _URL = re.compile(rf"\s*{_ANY}://[^\n]*")
@@ -43,7 +43,7 @@ _DATABASE_URL = re.compile(rf"\s*(?!{_WEB}://){_ANY}://", re.IGNORECASE)
 def _password(schemes: str, end: str, host: str) -> re.Pattern[str]:
     """Return the pattern of a password in a URL.
 
-    The password has no character of `end`, but perhaps an '@' that is not followed by the characters of `host`.
+    The password contains no character of `end`. It may contain an '@', unless the characters of `host` follow it.
     """
     password = rf"[^@{end}]{{1,4096}}+(?:@[^@\s?{host}]{{1,4096}}){{0,9}}"
     return re.compile(rf"(?<![\w+.-])({schemes}://[^/\s:@]*:)({password})(?=@)", re.IGNORECASE)
@@ -55,13 +55,13 @@ _PARAMETER_OF_URL = re.compile(r"([?&]([^=&\s]+)=)([^&#]+)")
 _PARAMETER_IN_TEXT = re.compile(r"([?&]([^=&\s]+)=)([^&#\s]+)")
 Location = tuple[str | int, ...]
 Mask = Callable[[str], str]
-"""Returns what replaces a secret."""
+"""A function that returns the replacement of a secret."""
 
 
 def secret_mask(environ: Mapping[str, str]) -> Mask | None:
-    """Return how the environment wants secrets replaced.
+    """Return the replacement of secrets that the environment selects.
 
-    Either by fingerprints or by a marker; None if it does not say.
+    It replaces them by fingerprints or by a marker. Returns None if the environment does not select either.
     """
     key = environ.get(FINGERPRINT_KEY)
     if key:
@@ -93,12 +93,12 @@ def secrets_in(tree: Mapping[str, object]) -> frozenset[str]:
 
 
 def redact(secret: str) -> str:  # noqa: ARG001  a mask that does not depend on the secret
-    """Return the mask for what is shown to people."""
+    """Return the mask for texts that people see."""
     return "[redacted]"
 
 
 def find_secrets(tree: object, location: Location = ()) -> Iterator[Location]:
-    """Yield where settings hold secrets, passwords in URLs included."""
+    """Yield the places of secrets, and of passwords in URLs."""
     match tree:
         case dict():
             for key, value in tree.items():
@@ -120,8 +120,8 @@ def mask_secrets(tree: Mapping[str, object], mask: Mask) -> dict[str, object]:
 def mask_text(text: str, mask: Mask) -> str:
     """Return a text with the secrets in its URLs replaced.
 
-    A text that is a database URL is read as one. Within other texts a URL ends at white space, but the password of a
-    database URL may contain some.
+    If the whole text is a database URL, its password may contain white space. Within other texts, a URL ends at white
+    space.
     """
     if _DATABASE_URL.match(text):
         return mask_database_url(text, mask)
@@ -137,8 +137,8 @@ def mask_text(text: str, mask: Mask) -> str:
 def without_secrets(tree: Mapping[str, object]) -> dict[str, object]:
     """Return a copy of the settings independent of their secrets.
 
-    It is the same whichever secrets they hold, masked or not. Credentials in database URLs are left out altogether:
-    other users of a database still work on the same one.
+    It is the same for all secrets, masked or not. Credentials in database URLs are left out entirely, because a
+    database stays the same whoever uses it.
     """
     masked = mask_secrets(tree, redact)
     return {key: _without_credentials(value) for key, value in masked.items()}

@@ -1,4 +1,4 @@
-"""Hints at the known word that somebody may have meant."""
+"""Suggests the known word that somebody may have meant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["did_you_mean", "nearest"]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint at the nearest known word, or nothing."""
+    """Return a hint at the nearest known word, or ""."""
     near = nearest(word, known)
     return "" if near is None else f"; did you mean {near!r}?"
 

@@ -1,4 +1,4 @@
-"""Records of CSV as text."""
+"""Formats records of CSV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["CsvFormat"]
 
 
 class CsvFormat:
-    """How one file writes its records."""
+    """Formats the records of one file."""
 
     def __init__(self, options: CsvSinkOptions) -> None:
         self._delimiter, self._quote = options.delimiter, options.quote
@@ -27,7 +27,7 @@ class CsvFormat:
     def record(self, cells: Sequence[str]) -> str:
         """Return one record (RFC 4180, section 2).
 
-        Python's own writer leaves a lone carriage return unquoted, so that readers take it for a line break. Raises
+        Python's own writer does not quote a lone carriage return, which readers then interpret as a line break. Raises
         RowRejectedError if a cell needs quotes and the dialect has none.
         """
         quote = self._quote
@@ -51,7 +51,7 @@ class CsvFormat:
         if type(value) is int:
             return repr(value)
         if type(value) is float and isfinite(value):
-            return self._number(repr(value))  # what JSON writes, too
+            return self._number(repr(value))  # the same text as in JSON
         if isinstance(value, TypedValue):
             text = canonical_text(value)
             return self._number(text) if isinstance(value, Decimal) else text

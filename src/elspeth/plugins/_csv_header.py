@@ -1,4 +1,4 @@
-"""The header of a CSV file."""
+"""Reads and checks the header of a CSV file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_header(
 ) -> list[str]:
     """Return the names of the fields.
 
-    `added` are fields that the source adds. Raises PluginError with everything that is wrong with the names.
+    `added` are the fields that the source adds. Raises PluginError with all problems of the names.
     """
     options, problems = lines.options, list[str]()
     if options.fields is not None:
@@ -65,7 +65,7 @@ def check_names(headers: Mapping[str, Sequence[str]]) -> None:
 
 
 def suspect_delimiter(cells: Sequence[str], options: CsvSourceOptions) -> str:
-    """Return a hint if a record looks like one cell."""
+    """Return a hint if the delimiter seems to be wrong."""
     return next(_delimiter_hints(cells, options), "")
 
 
@@ -99,7 +99,7 @@ def _clean(name: str, how: HeaderNames) -> str:
 
 
 def _number(names: list[str]) -> list[str]:
-    """Name empty fields by their column, repeated ones by count."""
+    """Name empty fields by their columns, and number repeated names."""
     numbered, seen = [], Counter[str]()
     for column, name in enumerate(names, start=1):
         seen[name] += 1
@@ -120,7 +120,7 @@ def _name_problems(names: list[str], added: Sequence[str]) -> Iterator[str]:
 
 
 def _spelling_hint(name: str, names: list[str]) -> str:
-    """Return a hint if the header spells a name otherwise."""
+    """Return a hint if the header spells a name differently."""
     found = next((each for each in names if each.strip() == name), None)
     if found is not None:
         return f", and {found!r} has spaces around it: see header_names"

@@ -1,4 +1,4 @@
-"""The lines of a CSV file, and their flaws."""
+"""Reads the lines of a CSV file with their flaws."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class CsvLines:
-    """The lines of a file, and flaws of the record."""
+    """The lines of a file, with the current record's flaw."""
 
     def __init__(self, text: TextIO, file: InputFile, options: CsvSourceOptions) -> None:
         self._text = text
@@ -59,8 +59,8 @@ class CsvLines:
         return line
 
     def records(self) -> Iterator[list[str]]:
-        """Return the reader of the lines, with errors of Python's."""
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_CHARACTERS))  # of the process: others may need more
+        """Return Python's reader of the records in these lines."""
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_CHARACTERS))  # process-wide: other code may need more
         options = self.options
         return csv.reader(
             self,
@@ -94,7 +94,7 @@ class CsvLines:
     def _read_line(self) -> str:
         limit = self.options.max_record_lines
         if len(self._record) == limit:
-            # A run can be resumed with a corrected file, but not with other settings.
+            # A run can be resumed with a corrected file, but not with changed settings.
             advice = "close it; if the record is longer, raise max_record_lines and run the pipeline again"
             raise self._unfinished_error(f"is not closed within {limit:,} lines: {advice}")
         line = self._text.readline(MAX_CHARACTERS + 1)
@@ -120,7 +120,7 @@ class CsvLines:
         self.begin_record()
 
     def _unfinished_error(self, problem: str) -> PluginError:
-        """Return the error of a field that would swallow rows."""
+        """Return the error for a field without an end."""
         text, position, cell = self.text(), 0, self._cell()
         while position < len(text) and (found := cell.match(text, position)):
             position = found.end()
@@ -130,7 +130,7 @@ class CsvLines:
         return PluginError(f"{self.file.name}, line {line}: {what} and {problem}")
 
     def _cell(self) -> re.Pattern[str]:
-        """Return the pattern of a cell with what ends it."""
+        """Return the pattern of a cell and of its end."""
         options = self.options
         delimiter, quote = re.escape(options.delimiter), re.escape(options.quote or "")
         escape = re.escape(options.escape or "")

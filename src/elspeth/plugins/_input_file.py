@@ -1,6 +1,6 @@
-"""A file of text, or standard input, read once.
+"""Reads a text file, or standard input, once.
 
-It is decompressed if need be, and hashed as it is read.
+The content is decompressed if necessary, and hashed while it is read.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _BEGINNINGS: Mapping[bytes, str] = {
     b"\x28\xb5\x2f\xfd": "Zstandard",
     b"PAR1\x15": "Parquet",
 }
-"""How files that are not text begin. After decompression, too: a file may have been compressed twice."""
+"""The beginnings of files that are not text. They are also looked for after decompression."""
 
 _ORDER_MARKS: Mapping[bytes, str] = {
     codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, with which it begins
+    codecs.BOM_UTF32_LE: "utf-32",  # listed before UTF-16, whose mark is its beginning
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
 _MARKED = ("UTF-16", "UTF-32")
-"""Encodings whose order of bytes is known from a mark at the beginning."""
+"""Encodings whose byte order is only known from a mark at the beginning."""
 
 _STANDARD_INPUT = "standard input"
 _PEEKED = 16  # bytes: more than any of these marks has
@@ -59,9 +59,9 @@ _BUFFER = 65_536  # bytes
 class InputFile:
     """A file that is read once.
 
-    Without a path it is standard input. `name` is its path in messages and records. `is_only` says that the source
-    names one file, so that messages about rows need not. `size` is that of a regular file or an object in bytes, else
-    0. `rows` counts the rows read from it.
+    Without a path it is standard input. `name` is its path in messages and records. `is_only` says that the source has
+    a single file, so that messages about rows need not name it. `size` is the number of bytes of a regular file or an
+    object, and 0 for anything else. `rows` counts the rows read from it.
     """
 
     def __init__(self, path: Place | None, encoding: str, *, is_only: bool) -> None:
@@ -83,7 +83,7 @@ class InputFile:
 
     @property
     def bytes_read(self) -> int:
-        """Return the bytes read, 0 without a size."""
+        """Return the number of bytes read, 0 without a size."""
         if self._raw is None or not self.is_regular:
             return 0
         return self.size if self._raw.closed else self._raw.tell()
@@ -92,8 +92,8 @@ class InputFile:
     def opened(self, *, newline: str) -> Iterator[TextIO]:
         """Open the file as text while the block lasts.
 
-        Bytes that do not fit the encoding are read as lone surrogates. Raises PluginError, also for errors of reading
-        inside the block.
+        Bytes that do not fit the encoding are read as lone surrogates. Raises PluginError if the file cannot be opened,
+        or cannot be read inside the block.
         """
         try:
             with self._open_raw() as self._raw:
@@ -102,7 +102,7 @@ class InputFile:
                 try:
                     yield text
                 finally:
-                    text.detach()  # which leaves standard input open
+                    text.detach()  # leaves standard input open
         except EOFError as error:
             raise PluginError(f"{self.name} is truncated: its compressed data have no end") from error
         except self._damage as error:
@@ -111,10 +111,10 @@ class InputFile:
             raise PluginError(f"{self.name} cannot be read: {error.strerror}") from error
 
     def finish(self) -> None:
-        """Read what follows the last row.
+        """Read the rest of the file after the last row.
 
-        Call it while the file is open. Then its hash is that of the whole file. Raises OSError if an object was
-        replaced meanwhile.
+        Call it while the file is open, so that the hash covers the whole file. Raises OSError if an object was replaced
+        in the meantime.
         """
         while self._raw is not None and self._raw.read(_BUFFER):
             pass
@@ -123,7 +123,7 @@ class InputFile:
         self._is_complete = True
 
     def describe(self) -> ReadInput:
-        """Return what has been read of the file."""
+        """Return the input to record for this file."""
         hashed = self._hashed if self._is_complete else None
         return ReadInput(
             input_type=self._type,
@@ -161,9 +161,9 @@ class InputFile:
         return raw
 
     def _decoder(self, begins: bytes) -> str:
-        """Return the decoder of a file that begins like this.
+        """Return the name of the decoder, given the first bytes.
 
-        Raises PluginError if the file is no text, or begins with the mark of another encoding.
+        Raises PluginError if the file is not text, or begins with the mark of another encoding.
         """
         form = next((form for beginning, form in _BEGINNINGS.items() if begins.startswith(beginning)), None)
         if form is not None:
@@ -180,7 +180,7 @@ class InputFile:
         return "utf-8-sig" if marked == "utf-8" else marked
 
     def place(self, line: int, element: int | None = None) -> str:
-        """Return the place of a row in its messages."""
+        """Return the place of a row for messages about it."""
         where = f"line {line}" if self.is_only else f"line {line} of {self.name}"
         return where if element is None else f"element {element}, {where}"
 
@@ -190,14 +190,14 @@ class InputFile:
 
 
 class HashedBytes(io.RawIOBase):
-    """Bytes that are hashed as they are read.
+    """Bytes that are hashed while they are read.
 
-    They are those of a file, an object, memory or standard input. Closing it closes a file, and leaves the others open.
+    They come from a file, an object, memory or standard input. Closing this closes a file, and leaves the others open.
     """
 
     def __init__(self, source: io.FileIO | ObjectReader | io.BufferedIOBase) -> None:
         self._source = source
-        # A pipe is read as it fills: `readinto` of a buffered stream would wait until there is enough.
+        # A pipe is read as it fills: `readinto` of a buffered stream would wait until the buffer is full.
         self._read_some: Callable[[memoryview], int | None] = (
             source.readinto1 if isinstance(source, io.BufferedIOBase) else source.readinto
         )
@@ -232,7 +232,7 @@ class HashedBytes(io.RawIOBase):
 def _size_of(path: Place) -> int:
     """Return the size in bytes.
 
-    It is 0 if a store does not tell. The error is reported when it is opened.
+    It is 0 if the store does not answer. The error is reported when the object is opened.
     """
     if isinstance(path, Path):
         return path.stat().st_size
@@ -250,7 +250,7 @@ def input_type(path: Place | None) -> str:
 
 
 def check_standard_input() -> None:
-    """Raise PluginError if nothing can come from it."""
+    """Raise PluginError if no input can come from standard input."""
     is_closed = sys.stdin is None or sys.stdin.closed
     if is_closed or sys.stdin.isatty():
         what = "closed" if is_closed else "a terminal"

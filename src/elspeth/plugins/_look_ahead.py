@@ -1,4 +1,4 @@
-"""Text whose beginning is looked at before it is read."""
+"""Looks at the beginning of a text before reading it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _CHUNK = 65_536
 
 
 class LookAhead:
-    """A text whose beginning can be seen first.
+    """A text whose beginning can be examined before reading.
 
-    It is read once, and need not be a file in which one can go back.
+    It is read only once, so the file need not be seekable.
     """
 
     def __init__(self, text: TextIO) -> None:
@@ -34,7 +34,7 @@ class LookAhead:
     def first_lines(self, count: int, limit: int) -> dict[int, str]:
         """Return the first lines that are not blank, by number.
 
-        They end before a line that has `limit` characters or more.
+        The result ends before a line of `limit` characters or more.
         """
         lines: dict[int, str] = {}
         number, read = 0, list[str]()

@@ -1,4 +1,4 @@
-"""The library that reads and writes Parquet, an extra."""
+"""Loads pyarrow, the library for Parquet, which is an extra."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_pyarrow", "require_pyarrow"]
 def check_pyarrow() -> None:
     """Raise ValueError if pyarrow is not installed.
 
-    For the check of settings, which does not import it.
+    This is for the check of settings, which does not import pyarrow.
     """
     problem = missing_package("pyarrow", "parquet")
     if problem is not None:
@@ -23,7 +23,7 @@ def check_pyarrow() -> None:
 def require_pyarrow(plugin: str) -> tuple[ModuleType, ModuleType]:
     """Return pyarrow and its Parquet module.
 
-    Raises PluginError, with how to install them.
+    Raises PluginError if they are missing, with the command that installs them.
     """
     try:
         import pyarrow  # noqa: ICN001, PLC0415  an extra

@@ -1,4 +1,4 @@
-"""The columns of a database table, and rows that fit."""
+"""Checks rows against the columns of a database table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elspeth.contracts.schema import SchemaConfig
 __all__ = ["TargetColumns"]
 
 _PLACEHOLDER = re.compile(r"%\(.+?\)s", re.DOTALL)
-"""SQLAlchemy takes this for a parameter even in a quoted name."""
+"""A text that SQLAlchemy reads as a parameter, even in a quoted name."""
 
 _SYSTEM_COLUMNS: Mapping[str, frozenset[str]] = {
     "postgresql": frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
@@ -27,8 +27,8 @@ _MAX_COLUMNS: Mapping[str, int] = {"postgresql": 1_600}
 class TargetColumns:
     """The columns of a table, which may not exist yet.
 
-    Every reason to refuse a row is found before anything is inserted, so that no row can spoil the transaction that
-    inserts all of them. Messages do not repeat names of fields.
+    Every reason to refuse a row is found before anything is inserted, so that no row can make the transaction fail that
+    inserts all of them. Messages do not repeat the names of fields.
     """
 
     def __init__(self, connection: Connection, table: str) -> None:
@@ -94,7 +94,7 @@ class TargetColumns:
             raise RowRejectedError("a text has a NUL character")
 
     def add(self, names: Iterable[str]) -> None:
-        """Add the names of a row that was taken."""
+        """Add the names of an accepted row."""
         self._names.update(names)
 
     def _check_names(self, names: list[str]) -> None:
@@ -118,7 +118,7 @@ class TargetColumns:
     def _probe(self, connection: Connection, inspector: Inspector) -> None:
         """Check that rows can be inserted, by inserting none.
 
-        This fails for a view, or without the right to insert. It is not done on SQLite, where it would wait for any
+        This fails for a view, and without the right to insert. It is left out on SQLite, where it would wait for any
         other process that writes to the file.
         """
         if self._columns is None:
@@ -128,7 +128,7 @@ class TargetColumns:
                 raise PluginError("is a view, expected a table")
             return
         table = Table(self._table, MetaData(), autoload_with=connection)
-        # A database refuses to be given a value for a column that makes its own, even for no row.
+        # Databases refuse values for generated columns, even if no row is inserted.
         column = next((name for name in self._columns if name not in self._generated), next(iter(self._columns)))
         connection.execute(insert(table).from_select([column], select(null()).where(false())))
         connection.rollback()
@@ -142,7 +142,7 @@ _FOLDING: Mapping[str, Callable[[str], str]] = {"sqlite": _ascii_lower}
 
 
 def _required(columns: Iterable[ReflectedColumn], dialect: str) -> Iterable[str]:
-    """Yield the columns to which inserts must give a value."""
+    """Yield the columns for which inserts must give a value."""
     for column in columns:
         makes_its_own = (
             column["default"] is not None
@@ -160,7 +160,7 @@ def _takes_no_value(column: ReflectedColumn) -> bool:
 
 
 def _column_limit(connection: Connection) -> float:
-    """Return how many columns tables and inserts may have."""
+    """Return the largest number of columns of tables and inserts."""
     raw: object = connection.connection.dbapi_connection
     if isinstance(raw, sqlite3.Connection):
         limits = (sqlite3.SQLITE_LIMIT_COLUMN, sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)

@@ -1,4 +1,4 @@
-"""The places where staged files are published: files and objects."""
+"""The targets to which staged files are published."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from elspeth.outputs.writing import mode_of, publish_file, sync_directory
 __all__ = ["Target", "target_of"]
 
 _ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
-"""The engine decides which existing files may be replaced: it knows what earlier runs wrote."""
+"""Any file may be replaced, because the engine, which knows the outputs of earlier runs, has checked that."""
 
 _STAGING = Path(".elspeth", "staging")
-"""Where the rows of objects wait, below the working directory, as those of the sink `database` do."""
+"""The directory, below the working directory, in which objects are staged, like the rows of the sink `database`."""
 
 _ADDRESS_DIGITS = 16
 
 
 class Target(Protocol):
-    """Where a staged file is published."""
+    """A place to which a staged file is published."""
 
     def beside(self) -> Path:
-        """Return the path beside which the file is staged."""
+        """Return the path beside which to stage the file."""
 
     def inspect(self) -> None:
-        """Note what is there, which alone may be replaced.
+        """Note the present content: only that may be replaced.
 
-        Raises PluginError if nothing can be put there.
+        Raises PluginError if nothing can be published there.
         """
 
     def mode(self) -> int | None:
         """Return the permissions of the file to replace, or None."""
 
     def publish(self, staging: Path, content_hash: str) -> None:
-        """Put the staged file there, if it is still staged.
+        """Publish the staged file, if it is still staged.
 
-        Raises FileExistsError if something else is there than `inspect` found; OSError.
+        Raises FileExistsError if the content has changed since `inspect`, and OSError.
         """
 
     def holds(self, staging: Path, output: StagedOutput) -> bool:
-        """Return whether the output is there.
+        """Return whether the output is published.
 
-        Removes the staged file if it is. Raises OSError.
+        If so, the staged file is removed. Raises OSError.
         """
 
     def version(self) -> str | None:
-        """Return the version of what was published, or None."""
+        """Return the version of the published object, or None."""
 
 
 def target_of(place: Place) -> Target:
@@ -62,9 +62,9 @@ def target_of(place: Place) -> Target:
 
 
 class _FileTarget:
-    """A local file, which is made by a renaming.
+    """A local file, which is published by renaming.
 
-    A symbolic link is followed, and stays.
+    A symbolic link is followed, and kept.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +77,7 @@ class _FileTarget:
         return real_path(self._path) if self._path.is_symlink() else self._path
 
     def inspect(self) -> None:
-        """Note what is at the path."""
+        """Note the file at the path."""
         problem = problem_with(self._path, _ANY_FILE)
         if problem is not None:
             raise PluginError(f"{self._path}: {problem}")
@@ -91,7 +91,7 @@ class _FileTarget:
     def publish(self, staging: Path, content_hash: str) -> None:  # noqa: ARG002  a renaming keeps the content
         """Rename the staged file.
 
-        A power cut can undo the renaming until the directory is synced, too.
+        Until the directory is synced, a power cut can undo the renaming.
         """
         if staging.exists():
             if file_state(self._real) != self._found:
@@ -109,7 +109,7 @@ class _FileTarget:
         except FileNotFoundError:
             return False
         if is_there:
-            sync_directory(real_path(self._path).parent)  # the renaming process may have stopped before its sync
+            sync_directory(real_path(self._path).parent)  # the process that renamed may have stopped before its sync
         return is_there
 
     def version(self) -> str | None:
@@ -118,10 +118,10 @@ class _FileTarget:
 
 
 class _ObjectTarget:
-    """An object, which the last request of its upload makes.
+    """An object, which the last request of its upload creates.
 
-    A crash before that leaves the staged file and the object that was there; after it, the complete new one. The staged
-    file is removed at the end.
+    A crash before that request leaves the staged file and the old object; a crash after it leaves the complete new
+    object. The staged file is removed at the end.
     """
 
     def __init__(self, path: ObjectPath) -> None:
@@ -135,7 +135,7 @@ class _ObjectTarget:
         return _STAGING / f"{digits}-{self._path.name}"
 
     def inspect(self) -> None:
-        """Note what is at the address, which must be writable."""
+        """Note the object at the address, which must be writable."""
         try:
             store = store_of(self._path)
             self._found = store.state(self._path)
@@ -144,7 +144,7 @@ class _ObjectTarget:
             raise PluginError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def mode(self) -> int | None:
-        """Return None: the staged file gets the usual permissions."""
+        """Return None, so that the file gets the usual permissions."""
         return None
 
     def publish(self, staging: Path, content_hash: str) -> None:

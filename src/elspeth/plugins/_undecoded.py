@@ -1,4 +1,4 @@
-"""Bytes that do not fit the encoding of their text."""
+"""Keeps bytes that do not fit a text's encoding."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ KEEP_UNDECODED = "elspeth.undecoded"
 
 
 def _keep_undecoded(error: UnicodeError) -> tuple[str, int]:
-    """Decode each byte without a meaning to a lone surrogate.
+    """Decode each undecodable byte to a lone surrogate.
 
-    What `surrogateescape` does, but for every byte: those of UTF-16 may be ASCII.
+    This is `surrogateescape` for every byte: undecodable bytes of UTF-16 may be in the range of ASCII.
     """
     if not isinstance(error, UnicodeDecodeError):
         raise error
@@ -28,7 +28,7 @@ codecs.register_error(KEEP_UNDECODED, _keep_undecoded)
 def escape_undecoded(text: str) -> str | None:
     """Return a text with its undecoded bytes as escapes.
 
-    None if all of it was decoded.
+    Returns None if the whole text was decoded.
     """
     if text.isascii() or _UNDECODED.search(text) is None:
         return None

@@ -71,8 +71,8 @@ class BatchStatsAggregation(Aggregation):
 def _sum_and_mean(values: list[_Number]) -> tuple[_Number, _Number]:
     """Return sum and mean of numbers.
 
-    Neither depends on the order of the numbers: decimals are added exactly, and fsum rounds once. Raises MisfitError if
-    decimals become too large.
+    Neither depends on the order of the numbers: decimals are added exactly, and fsum rounds only once. Raises
+    MisfitError if decimals become too large.
     """
     if any(isinstance(value, Decimal) for value in values):
         exact = Decimal(0)

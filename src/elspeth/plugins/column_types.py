@@ -1,4 +1,4 @@
-"""The types of the columns that rows need."""
+"""Derives the types of the columns that rows need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Column", "ColumnType", "column_types"]
 class ColumnType(StrEnum):
     """The type of a column.
 
-    Lists, mappings and values of several types are kept as JSON text.
+    Lists, mappings, and values of several types are written as JSON text.
     """
 
     INTEGER = "integer"
@@ -34,7 +34,7 @@ class ColumnType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column's type; decimals have that many places."""
+    """The type of a column, with the places of decimals."""
 
     type: ColumnType
     places: int = 0
@@ -62,7 +62,7 @@ _COMMON = {
     frozenset({ColumnType.INTEGER, ColumnType.REAL}): ColumnType.REAL,
     frozenset({ColumnType.INTEGER, ColumnType.DECIMAL}): ColumnType.DECIMAL,
 }
-"""The types of columns that hold values of two types; other pairs are JSON."""
+"""The types of columns with values of two types. All other pairs need JSON."""
 
 
 def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -> dict[str, Column]:
@@ -81,7 +81,7 @@ def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -
 
 
 def _declared_column(field: FieldDefinition) -> Column | None:
-    """Return the column of a field, None for any type."""
+    """Return a field's column, or None for any type."""
     places = decimal_places(field.field_type)
     if places is not None:
         return Column(type=ColumnType.DECIMAL, places=places)
@@ -90,7 +90,7 @@ def _declared_column(field: FieldDefinition) -> Column | None:
 
 
 def _common_column(known: Column | None, value: object) -> Column | None:
-    """Return the column that holds the value and those before."""
+    """Return the column for the value and all values before."""
     if value is None:
         return known
     new = _column_of(value)

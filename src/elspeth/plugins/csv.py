@@ -18,7 +18,7 @@ from elspeth.plugins.input_files import InputFile, TextSource
 __all__ = ["CsvSink", "CsvSinkOptions", "CsvSource", "CsvSourceOptions"]
 
 _EXTRA = "__extra__"
-"""The column for fields without a column. The source uses the same name for surplus cells."""
+"""The column that collects fields without a column. The source uses the same name for surplus cells."""
 
 
 class CsvSource(TextSource):
@@ -110,7 +110,7 @@ class CsvSink(FileSink):
         super().__init__(options)
         self._format = CsvFormat(options)
         self._encoding = options.encoding
-        self._mark = len("".encode(options.encoding))  # bytes of the byte order mark that each text begins with
+        self._mark = len("".encode(options.encoding))  # the size of the byte order mark, which every encoded text has
         self._declared = [field.name for field in options.schema_config.fields or ()]
         self._columns: list[str] | None = None
         self._known: frozenset[str] = frozenset()
@@ -144,9 +144,9 @@ class CsvSink(FileSink):
         return columns
 
     def _fit(self, row: RowData) -> RowData:
-        """Move fields without a column to the column for them.
+        """Move fields without a column to `__extra__`.
 
-        Raises RowRejectedError if the file has no such column.
+        Raises RowRejectedError if the file does not have that column.
         """
         unknown = {name: value for name, value in row.items() if name not in self._known}
         if not self._takes_any_field:
@@ -156,7 +156,7 @@ class CsvSink(FileSink):
         return {**kept, _EXTRA: unknown | ({_EXTRA: row[_EXTRA]} if _EXTRA in row else {})}
 
     def state(self) -> JsonObject:
-        """Return the columns, once there are any."""
+        """Return the columns, if they are known already."""
         return {"columns": self._columns}
 
     def restore(self, state: JsonObject) -> None:
@@ -165,13 +165,13 @@ class CsvSink(FileSink):
         self._known = frozenset(self._columns or ())
 
     def ending(self) -> bytes:
-        """Return the header if no row was written, else nothing."""
+        """Return the header if no row was written, or nothing."""
         return self._encode(self._format.record(self._declared)) if self._columns is None and self._declared else b""
 
     def _encode(self, text: str) -> bytes:
-        """Return the bytes of a text, first with a mark.
+        """Encode a text, with a byte order mark at first.
 
-        Raises RowRejectedError if the encoding does not have all characters.
+        Raises RowRejectedError if the encoding lacks a character.
         """
         try:
             content = text.encode(self._encoding)

@@ -58,10 +58,10 @@ from elspeth.plugins.row_spool import RowSpool, in_groups
 __all__ = ["PUBLICATIONS", "DatabaseSink", "DatabaseSinkOptions"]
 
 PUBLICATIONS = "elspeth_publications"
-"""The table in the target database that records each publication, in the transaction of its rows."""
+"""The table in the target database that records each publication in the same transaction as its rows."""
 
 _AUDIT_TABLES = ("token_outcomes", "runs", "nodes", "rows", "tokens")
-"""Tables that audit databases of all epochs have, and hardly any other database."""
+"""Tables that audit databases of all epochs have, and other databases hardly ever have."""
 
 _CHUNK_ROWS = 1_000
 _DECIMAL_DIGITS = 38
@@ -76,7 +76,7 @@ _TYPES: Mapping[ColumnType, TypeEngine[Any]] = {
     ColumnType.DURATION: Interval(),
 }
 _WITHOUT_OWN_TYPES = frozenset({"sqlite"})
-"""Databases that have no decimals, dates, times or durations: columns that we make there hold their canonical text."""
+"""Databases without types for decimals, dates, times and durations: new columns hold their canonical text."""
 
 
 class DatabaseSinkOptions(PluginOptions):
@@ -129,14 +129,14 @@ class DatabaseSink(Sink):
         self._spool.open(staging_name)
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Read the columns again, and go on from the position."""
+        """Read the columns again, and continue at the position."""
         columns = self._columns = self._read_columns(staging_name)
         self._spool.reopen(staging_name, position)
         for row in self._spool.read():
             columns.add(row)
 
     def position(self) -> JsonObject:
-        """Return how far the rows have come."""
+        """Return the position behind the rows so far."""
         return self._spool.position()
 
     def write(self, row: RowData) -> None:
@@ -156,13 +156,13 @@ class DatabaseSink(Sink):
         columns.add(row)
 
     def sync(self) -> None:
-        """Return when every row is on disk."""
+        """Sync all rows to disk."""
         self._spool.sync()
 
     def finish(self) -> StagedOutput | None:
-        """Take no more rows, and return the hash of all.
+        """End the rows, and return the hash over all.
 
-        The hash is that of the rows as JSON lines.
+        The hash is over the rows as JSON lines.
         """
         self._spool.finish()
         return StagedOutput(
@@ -175,7 +175,7 @@ class DatabaseSink(Sink):
     def publish(self) -> None:
         """Insert the rows, in one transaction with their publication.
 
-        A crash before its commit leaves the table without these rows; after it, with all of them.
+        A crash before the commit leaves the table without these rows; a crash after it leaves all of them.
         """
         engine = self._engine()
         try:
@@ -305,7 +305,7 @@ def _publications_table() -> Table:
 
 
 def _column_type(column: Column, dialect: str) -> TypeEngine[Any]:
-    """Return the type of a column that is made."""
+    """Return the SQL type of a new column."""
     is_typed = column.type in {ColumnType.DECIMAL, ColumnType.DATE, ColumnType.DATETIME, ColumnType.DURATION}
     if is_typed and dialect in _WITHOUT_OWN_TYPES:
         return Text()
@@ -313,9 +313,9 @@ def _column_type(column: Column, dialect: str) -> TypeEngine[Any]:
 
 
 def _convert_cell(value: object, column: Column, target: TypeEngine[Any]) -> object:
-    """Return a value as the driver takes it.
+    """Convert a value for the driver.
 
-    A decimal, date, time or duration stays what it is in a column of that type, and is text in any other.
+    A decimal, date, time or duration is kept for a column of that type, and becomes text for any other column.
     """
     if value is None:
         return None
@@ -324,7 +324,7 @@ def _convert_cell(value: object, column: Column, target: TypeEngine[Any]) -> obj
     if isinstance(value, TypedValue) and not _holds(target, value):
         return canonical_text(value)
     if isinstance(value, dt.datetime) and not getattr(target, "timezone", False):
-        return value.replace(tzinfo=None)  # in UTC: a server would convert it to its own zone
+        return value.replace(tzinfo=None)  # the value is in UTC; with a zone, a server would convert it to its own
     return value
 
 

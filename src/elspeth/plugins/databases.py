@@ -72,7 +72,7 @@ class SqlSource(Source):
     def check(self) -> None:
         """Raise PluginError if a SQLite database does not exist.
 
-        Other databases are not asked.
+        Other databases are not contacted.
         """
         if not database_exists(self._url):
             raise PluginError(f"database {mask_url(self._url)} does not exist")
@@ -80,7 +80,7 @@ class SqlSource(Source):
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield every row in the order of the query.
 
-        Raises PluginError with the database, never with its password.
+        Raises PluginError, which names the database but never its password.
         """
         shown = mask_url(self._url)
         if not database_exists(self._url):
@@ -114,7 +114,7 @@ class SqlSource(Source):
             engine.dispose()
 
     def inputs(self) -> Sequence[ReadInput]:
-        """Return the query, once it was asked."""
+        """Return the query, after it was executed."""
         if self._rows is None:
             return ()
         return (
@@ -135,7 +135,7 @@ class SqlSource(Source):
 def _find_tables(query: str) -> tuple[str, ...]:
     """Return the table of a query that plainly reads one.
 
-    None of any other query: guessing would put a wrong edge into a catalogue.
+    The result is empty for any other query, because a wrong guess would put a wrong edge into a catalogue.
     """
     found = _ONE_TABLE.fullmatch(query)
     if found is None or any(_OTHER_TABLES.search(found[part]) for part in ("columns", "rest")):
@@ -146,7 +146,7 @@ def _find_tables(query: str) -> tuple[str, ...]:
 def _accept_undecodable(connection: Connection) -> None:
     """Make SQLite return text that is not UTF-8.
 
-    By itself the driver would end the query there.
+    By default, the driver raises an error that ends the query.
     """
     raw: object = connection.connection.dbapi_connection
     if isinstance(raw, sqlite3.Connection):
@@ -170,7 +170,7 @@ DatabaseUrl = Annotated[str, AfterValidator(_check_url)]
 def database_exists(url: URL) -> bool:
     """Return False for a SQLite file that does not exist.
 
-    Opening it would create an empty file. True for other databases, which are not asked.
+    Opening it would create an empty file. Returns True for other databases, without contacting them.
     """
     path = _sqlite_path(url)
     return path is None or path.exists()
@@ -179,7 +179,7 @@ def database_exists(url: URL) -> bool:
 def make_parent_directory(url: URL) -> None:
     """Make the directory of a SQLite file, durably.
 
-    SQLite itself does not make it. Raises OSError if that is not possible.
+    SQLite itself does not make the directory. Raises OSError if it cannot be made.
     """
     path = _sqlite_path(url)
     if path is not None:
@@ -193,7 +193,7 @@ def _sqlite_path(url: URL) -> Path | None:
 
 
 def describe_database_error(error: SQLAlchemyError | ImportError, url: URL) -> str:
-    """Return what a database driver says, on one line.
+    """Return a database driver's message, on one line.
 
     Secrets of the URL and values of rows are left out.
     """

@@ -1,7 +1,7 @@
-"""Places inside rows: `line.taxes.0.rate`.
+"""Finds places inside rows, such as `line.taxes.0.rate`.
 
-A name with dots is a field of that name, if the row has one. Otherwise the parts lead into objects by their names and
-into lists by numbers from 0.
+A name with dots is the field of that name, if the row has one. Otherwise its parts select members of objects by name
+and elements of lists by number, from 0.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Slot:
 
     @property
     def value(self) -> object:
-        """Return what is there."""
+        """Return the value at the place."""
         return self.container[self.key]  # type: ignore[index]  # a key of the container
 
     def replace(self, value: object) -> None:
@@ -70,7 +70,7 @@ def _slot(container: object, part: str) -> Slot | None:
 
 
 def read_fields(paths: Sequence[FieldPath], row: RowData) -> list[object] | RowError:
-    """Return what is at the places, or an error."""
+    """Return the values at the places, or an error."""
     values: list[object] = []
     for path in paths:
         slot = path.find(row)
@@ -88,7 +88,7 @@ def missing_field_error(name: str) -> RowError:
 def taken_field_error(names: Iterable[str | None], row: RowData) -> RowError | None:
     """Return the error if a new field exists already.
 
-    None if it has none of them.
+    Returns None if the row has none of the names.
     """
     taken = next((name for name in names if name in row), None)
     return None if taken is None else RowError(message=f"field {taken!r} exists already", details={"field": taken})

@@ -1,4 +1,4 @@
-"""Files that plugins write as output."""
+"""The base classes of sinks that write files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FileSinkOptions(OutputOptions):
         return self
 
     def chosen_compression(self) -> Compression | None:
-        """Return how the file is compressed, or None."""
+        """Return the compression of the file, or None."""
         if self.compression is None:
             return guess_compression(Path(self.path))
         return None if self.compression == "none" else Compression(self.compression)
@@ -79,11 +79,11 @@ class StagedSink(Sink):
         self._file.open(staging_name)
 
     def sync(self) -> None:
-        """Return when every row is on disk."""
+        """Sync all rows to disk."""
         self._file.sync()
 
     def position(self) -> JsonObject:
-        """Return how far the rows have come."""
+        """Return the position behind the rows so far."""
         return self._file.position()
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
@@ -107,7 +107,7 @@ class StagedSink(Sink):
         return self._file.version()
 
     def close(self) -> str | None:
-        """Close the staging files; return the path of the rows."""
+        """Close the staging files, returning the path of the rows."""
         return self._file.close()
 
     def discard(self) -> None:
@@ -118,7 +118,7 @@ class StagedSink(Sink):
 class FileSink(StagedSink):
     """A sink that writes each row as bytes.
 
-    Subclasses say how.
+    Subclasses implement `render`.
     """
 
     options_model = FileSinkOptions
@@ -134,22 +134,22 @@ class FileSink(StagedSink):
 
     @abstractmethod
     def render(self, row: RowData) -> bytes:
-        """Return one row in UTF-8, and what comes before it.
+        """Return the bytes of a row, after any header.
 
-        Raises RowRejectedError if the row cannot be represented. Any other ValueError counts as one, too, but only its
-        place in the code is recorded.
+        Raises RowRejectedError if the row cannot be represented. Any other ValueError also rejects the row, but only
+        its place in the code is recorded.
         """
 
     @abstractmethod
     def ending(self) -> bytes:
-        """Return what follows the last row."""
+        """Return the bytes that follow the last row."""
 
     def state(self) -> JsonObject:
-        """Return what `render` remembers of earlier rows."""
+        """Return the state that `render` keeps between rows."""
         return {}
 
     def restore(self, state: JsonObject) -> None:
-        """Remember what `state` returned in another process."""
+        """Restore the state that another process returned."""
 
     def write(self, row: RowData) -> None:
         """Append one row.
@@ -164,7 +164,7 @@ class FileSink(StagedSink):
         self._file.write(content)
 
     def position(self) -> JsonObject:
-        """Return size, hash and what the next row depends on."""
+        """Return size, hash and state behind the rows so far."""
         return {**super().position(), **self.state()}
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:

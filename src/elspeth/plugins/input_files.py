@@ -1,6 +1,6 @@
-"""Sources that read files: options, and the base class.
+"""Options and base class of sources that read files.
 
-There may be several files, compressed or not, or standard input in place of files.
+A source may read several files, compressed or not, or standard input.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _check_encoding(name: str) -> str:
 
 
 Encoding = Annotated[str, AfterValidator(_check_encoding)]
-"""The name of an encoding of text, as Python knows it."""
+"""The name of a text encoding of Python."""
 
 
 class FileSourceOptions(SourceOptions):
@@ -100,7 +100,7 @@ class TextSourceOptions(FileSourceOptions):
 
 
 def names_one_file(paths: Sequence[str]) -> bool:
-    """Return whether the paths cannot stand for several files."""
+    """Return whether the paths can only name a single file."""
     return len(paths) == 1 and not is_pattern(paths[0])
 
 
@@ -114,7 +114,7 @@ def name_datasets(paths: Sequence[str]) -> list[Dataset]:
 def find_readable_files(paths: Sequence[str]) -> list[Place]:
     """Return the files and objects of paths, in order.
 
-    Raises PluginError with everything that is wrong with them. A pipe is not opened: that would wait for its writer.
+    Raises PluginError with all their problems. A pipe is not opened, because that would wait for its writer.
     """
     files, problems = find_all_files(paths)
     for path in files:
@@ -131,15 +131,15 @@ def find_readable_files(paths: Sequence[str]) -> list[Place]:
 
 
 class TextSource(Source):
-    """A source whose rows come from files of text.
+    """A source whose rows come from text files.
 
-    Subclasses say how the text of a file becomes rows.
+    Subclasses implement `rows`, which reads the rows of a file.
     """
 
     options_model = TextSourceOptions
     options: TextSourceOptions
     newline: ClassVar[str] = ""
-    """Which line ends are translated: see `open`."""
+    """The argument `newline` of `open`, which determines the translation of line ends."""
 
     def __init__(self, options: TextSourceOptions) -> None:
         super().__init__(options)
@@ -159,7 +159,7 @@ class TextSource(Source):
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield every row of every file, in order.
 
-        Raises PluginError with the file, and the place in it if it is known.
+        Raises PluginError, which names the file, and the place in it if that is known.
         """
         files = self._find_files()
         self.check_files(files)
@@ -178,7 +178,7 @@ class TextSource(Source):
     def fraction_read(self) -> float | None:
         """Return the fraction of the files that has been read.
 
-        None if it is not known, as of standard input.
+        Returns None if that is unknown, as for standard input.
         """
         done = self._size_before + (self._file.bytes_read if self._file is not None else 0)
         return done / self._size if self._size else None
@@ -188,13 +188,13 @@ class TextSource(Source):
         return self._read if self._file is None else [*self._read, self._file.describe()]
 
     def datasets(self) -> Sequence[Dataset]:
-        """Return the files, of which standard input is none."""
+        """Return the files, without standard input."""
         return name_datasets(self._paths)
 
     def accept(self, row: RowData, file: InputFile, line: int, element: int | None = None) -> RowData | InvalidRow:
-        """Return the row, with its place if that is wanted.
+        """Return the row, with its place if requested.
 
-        It is coerced by the schema; an invalid row if it does not fit.
+        The row is coerced by the schema. Returns an invalid row if it does not fit.
         """
         taken = [name for name in self._added if name in row]
         if taken:
@@ -209,7 +209,7 @@ class TextSource(Source):
     def check_files(self, files: Sequence[InputFile]) -> None:
         """Check the files before the first row.
 
-        Raises PluginError if one of them cannot be read as the others.
+        Raises PluginError if one of them cannot be read like the others.
         """
 
     @abstractmethod
@@ -219,7 +219,7 @@ class TextSource(Source):
     def _find_files(self) -> list[InputFile]:
         """Return the files to read.
 
-        Raises PluginError with everything that is wrong with them.
+        Raises PluginError with all their problems.
         """
         if self._paths == (STANDARD_INPUT,):
             check_standard_input()

@@ -78,7 +78,7 @@ class JsonlSource(TextSource):
     def _refuse_values_over_lines(self, text: LookAhead, file: InputFile) -> None:
         """Raise PluginError for a value over several lines.
 
-        A nested line of it might pass for a row.
+        One of its lines might otherwise be read as a row.
         """
         lines = text.first_lines(_FIRST_LINES, _FIRST_CHARACTERS)
         texts = list(lines.values())

@@ -1,6 +1,6 @@
-"""JSON text, read and written strictly.
+"""Reads and writes JSON text strictly.
 
-What is not standard JSON, or what readers of JSON interpret differently, is refused.
+Texts that are not standard JSON, or that readers of JSON interpret in different ways, are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 MAX_CHARACTERS = 16_777_216  # of one row: limits the memory it takes
 _CHUNK = 65_536
-_LONGEST_TAIL = len("e+")  # characters that a number may end in before its digits: `1e+` reads as 1
+_LONGEST_TAIL = len("e+")  # how much of a cut-off number the decoder may ignore: it reads `1e+` as 1
 _SPACE = " \t\n\r"
 _NOT_ZERO = re.compile("[^eE]*[1-9]")
 
@@ -38,7 +38,7 @@ _NOT_ZERO = re.compile("[^eE]*[1-9]")
 class JsonTextError(RecordableError, ValueError):
     """A text is not the JSON that was expected.
 
-    The message repeats nothing of the text.
+    The message does not quote the text.
     """
 
 
@@ -63,7 +63,7 @@ def _make_number(text: str) -> float:
 
 
 def _skip(_: object) -> None:
-    """Replace a value that is skipped."""
+    """Replace a skipped value by None."""
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_make_object, parse_constant=_refuse_constant, parse_float=_make_number)
@@ -106,24 +106,24 @@ def _text_of(value: object) -> str:
 
 
 def _decoding_error(error: ValueError) -> JsonTextError:
-    """Return why the decoder refused a value.
+    """Return the error for a value that the decoder refused.
 
-    Any other error than its own means that Python does not read that many digits.
+    Any error other than a JsonTextError means that Python does not read so many digits.
     """
     return error if isinstance(error, JsonTextError) else JsonTextError("an integer has too many digits to be read")
 
 
 def spans_lines(lines: Sequence[str]) -> bool:
-    """Return whether the first value goes on after its line.
+    """Return whether the first value continues on the next line.
 
     `lines` are the first lines of a JSON text that are not blank. If the next line begins with an object, the first
-    line is a row that was cut short, not the beginning of a value.
+    line is a truncated row, not the beginning of a value.
     """
     first, text = lines[0].rstrip("\r\n"), "".join(lines)
     try:
         _, end = _SKIPPER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
     except json.JSONDecodeError as error:
-        # A line break inside a string: the row was cut short there.
+        # The line ends inside a string, so the row is truncated.
         return (
             len(lines) > 1 and error.pos >= len(first) and text[error.pos : error.pos + 1] not in ("{", "[", "\r", "\n")
         )
@@ -136,7 +136,7 @@ def spans_lines(lines: Sequence[str]) -> bool:
 class Unreadable:
     """An element of an array that no row can hold.
 
-    It is JSON; `text` is the element, `problem` what is wrong with it.
+    It is valid JSON. `text` is the element, and `problem` says why it cannot be a row.
     """
 
     text: str
@@ -152,11 +152,11 @@ class Element:
 
 
 class ArrayReader:
-    """The elements of one JSON array in a file.
+    """Reads the elements of one JSON array in a file.
 
     The array is the whole file, or the value at the `path` of names in an object. Memory holds one element, or one
-    value beside the array, not the file. `is_in_array` says whether elements are being read. JsonTextError names the
-    line and column after which nothing can be read.
+    other value of the object, not the whole file. `is_in_array` says whether elements are being read. JsonTextError
+    names the line and column after which nothing can be read.
     """
 
     def __init__(self, file: LookAhead | TextIO, path: Sequence[str] = ()) -> None:
@@ -177,7 +177,7 @@ class ArrayReader:
             raise self._error(f"expected nothing after the {'object' if self._path else 'array'}")
 
     def _value_at(self, depth: int) -> Iterator[Element]:
-        """Yield the elements at the rest of the path."""
+        """Yield the elements at the remaining path."""
         if depth == len(self._path):
             yield from self._array()
             return
@@ -265,7 +265,7 @@ class ArrayReader:
             except RecursionError as error:
                 raise self._error("nested too deeply") from error
             if len(self._text) - end <= _LONGEST_TAIL and self._read_more():
-                continue  # a number may go on in the next chunk
+                continue  # the number may continue in the next chunk
             if self._has_undecoded and (escaped := escape_undecoded(self._text[self._position : end])) is not None:
                 value = Unreadable(text=escaped, problem="bytes that do not fit the encoding")
             line = self._locate(self._position)[0]
@@ -273,7 +273,7 @@ class ArrayReader:
             return Element(line=line, value=value)
 
     def _decode_element(self) -> tuple[object | Unreadable, int]:
-        """Return the value at the position, and where it ends.
+        """Return the value at the position, and its end.
 
         Raises JSONDecodeError if the text does not hold all of it.
         """
@@ -286,9 +286,9 @@ class ArrayReader:
             return Unreadable(text=self._text[self._position : end], problem=str(_decoding_error(error))), end
 
     def _read_more(self) -> bool:
-        """Read on; return False at the end of the file.
+        """Read more text, returning False at the file's end.
 
-        The text doubles each time that an element needs more of it.
+        The size of the text doubles each time that an element needs more.
         """
         rest = self._text[self._position :]
         chunk = self._file.read(max(_CHUNK, len(rest)))

@@ -1,4 +1,4 @@
-"""Find plugins: those of elspeth and of installed packages."""
+"""Finds the plugins of elspeth and of installed packages."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
         "parquet": "elspeth.plugins.parquet.ParquetSink",
     },
 }
-"""The qualified name of each class by its kind and by the name that settings give it."""
+"""The qualified names of the built-in classes, by kind and by their names in settings."""
 
 _BASES: Mapping[PluginKind, type[Plugin]] = {
     PluginKind.SOURCE: Source,
@@ -82,7 +82,7 @@ class PluginRegistrationError(Exception):
 class PluginManager:
     """The plugins that settings may name.
 
-    Implements `PluginCatalogue`. Plugins of which only the place is given are imported when they are first asked for.
+    It implements `PluginCatalogue`. Plugins in `places`, given only by qualified name, are imported on first use.
     """
 
     def __init__(self, plugins: Iterable[type[Plugin]], places: _Places = MappingProxyType({})) -> None:
@@ -124,7 +124,7 @@ class PluginManager:
         return self._load_class(kind, name).options_model
 
     def expands(self, name: str, options: Mapping[str, object]) -> bool:
-        """Return whether a transform may make several rows of one.
+        """Return whether a transform may expand a row into several.
 
         Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """

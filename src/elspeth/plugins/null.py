@@ -36,7 +36,7 @@ class NullSink(Sink):
         """Do nothing."""
 
     def write(self, row: RowData) -> None:
-        """Forget the row."""
+        """Discard the row."""
 
     def sync(self) -> None:
         """Do nothing."""
@@ -49,18 +49,18 @@ class NullSink(Sink):
         """Do nothing."""
 
     def finish(self) -> StagedOutput | None:
-        """Return None: there is no output."""
+        """Return None, as there is no output."""
         return None
 
     def publish(self) -> None:
         """Do nothing."""
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:  # noqa: ARG002  there is no output
-        """Return True: nothing is missing."""
+        """Return True, as nothing can be missing."""
         return True
 
     def close(self) -> str | None:
-        """Return None: nothing is staged."""
+        """Return None, as nothing is staged."""
         return None
 
     def discard(self) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ParquetSink", "ParquetSinkOptions"]
 
 _GROUP_ROWS = 10_000
-_DECIMAL_DIGITS = 38  # of the widest decimals that Parquet's readers know
+_DECIMAL_DIGITS = 38  # the most digits of decimals that readers of Parquet support
 
 
 class ParquetSinkOptions(OutputOptions):
@@ -109,7 +109,7 @@ def _write_table(fields: Sequence[FieldDefinition], content: Path, file: StagedF
 
 
 class _Output(io.RawIOBase):
-    """A staged file in the form that pyarrow writes to."""
+    """A staged file as a stream for pyarrow."""
 
     def __init__(self, file: StagedFile) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class _Output(io.RawIOBase):
         return len(data)
 
     def tell(self) -> int:
-        """Return how many bytes were written."""
+        """Return the number of bytes written."""
         return self._size
 
 

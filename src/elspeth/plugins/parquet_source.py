@@ -71,7 +71,7 @@ class ParquetSource(Source):
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield every row of every file, in order.
 
-        Raises PluginError with the file.
+        Raises PluginError, which names the file.
         """
         paths = find_readable_files(self._paths)
         self._files, self._inputs = len(paths), []
@@ -116,9 +116,9 @@ class ParquetSource(Source):
             raise PluginError(f"{path} cannot be read: {reason}") from error
 
     def _describe(self, path: Place, raw: BufferedReader) -> ReadInput:
-        """Return what was read of a file.
+        """Return the record of what was read of a file.
 
-        Parquet is not read from its beginning to its end, so its bytes are read once more to hash them.
+        A Parquet file is not read from beginning to end, so its bytes are read once more to hash them.
         """
         raw.seek(0)
         content_hash = hashlib.file_digest(raw, "sha256").hexdigest()
@@ -148,7 +148,7 @@ class ParquetSource(Source):
         return InvalidRow(data=data, error=f"{place}: column {unreadable!r}: the value cannot be read", file=str(path))
 
     def fraction_read(self) -> float | None:
-        """Return the fraction read; each file counts the same."""
+        """Return the fraction read, counting all files equally."""
         done = self._read_files + (self._read_rows / self._rows if self._rows else 0)
         return done / self._files if self._files else None
 
@@ -160,22 +160,22 @@ def _read_rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
 
 
 def _values_of(column: Array) -> Sequence[object]:
-    """Return the values of a column; unreadable ones are marked.
+    """Return a column's values, with marks for unreadable ones.
 
-    Nanoseconds are read here: what Arrow makes of them depends on whether pandas is installed.
+    Nanoseconds are converted here, because Arrow converts them differently if pandas is installed.
     """
     if _NANOSECONDS not in str(column.type):
         try:
             values: list[object] = column.to_pylist()
         except (ValueError, OverflowError):
-            pass  # one value is the reason
+            pass  # a single value is unreadable: convert them one by one
         else:
             return values
     return [_as_python(scalar) for scalar in column]
 
 
 def _as_python(scalar: Scalar) -> object:
-    """Return a value as Python's, or a marker if impossible."""
+    """Return a Python value, or a marker without one."""
     try:
         return _value_of(scalar)
     except (ValueError, OverflowError):
@@ -183,9 +183,9 @@ def _as_python(scalar: Scalar) -> object:
 
 
 def _value_of(scalar: Scalar) -> object:
-    """Return a value as Python's.
+    """Return a Python value.
 
-    Raises ValueError or OverflowError for one that Python does not have.
+    Raises ValueError or OverflowError if Python has no such value.
     """
     pyarrow, _ = require_pyarrow("parquet")
     kind = str(scalar.type)

@@ -1,4 +1,4 @@
-"""Steps whose work is a function of Python."""
+"""The steps that call a Python function."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PythonFunctionOptions(TransformOptions):
 
     @property
     def determinism(self) -> Determinism:
-        """Return what is recorded of the function."""
+        """Return the determinism to record for the function."""
         return Determinism.DETERMINISTIC if self.deterministic else Determinism.NON_DETERMINISTIC
 
 
@@ -67,7 +67,7 @@ class PythonTransformOptions(PythonFunctionOptions):
     def load(self) -> RowFunction:
         """Return the function.
 
-        Raises FunctionError if it does not fit.
+        Raises FunctionError if it cannot be used for the step.
         """
         found = row_function(self.function, self.directory)
         if self.result is None:
@@ -102,7 +102,7 @@ class PythonTransform(Transform):
     def field_origins(self) -> FieldOrigins | None:
         """Return the parameters as the origins of the result.
 
-        None for a function that takes or returns rows: it may do anything to their fields.
+        Returns None for a function that takes or returns rows, because it may do anything to their fields.
         """
         parameters = self._function.parameters
         if self._result is None or parameters is None:
@@ -110,7 +110,7 @@ class PythonTransform(Transform):
         return FieldOrigins(derived={self._result: [each.name for each in parameters]})
 
     def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
-        """Return what the function makes of the row."""
+        """Return the result of the function for the row."""
         try:
             found = self._function.evaluate(row)
         except EvaluationError as error:
@@ -155,5 +155,5 @@ class PythonAggregation(Aggregation):
         return self._function.loaded.describe()
 
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
-        """Return what the function makes of the batch."""
+        """Return the result of the function for the batch."""
         return cast(list[RowData], self._function.evaluate(rows))  # the engine refuses anything else

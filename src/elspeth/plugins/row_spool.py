@@ -1,4 +1,4 @@
-"""Rows that wait on disk as JSON lines."""
+"""Keeps rows on disk as JSON lines until written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def row_line(row: RowData) -> bytes:
 
 
 def read_rows(path: Path) -> Iterator[RowData]:
-    """Yield the rows of a file of such lines."""
+    """Yield the rows of a file that `row_line` made."""
     with path.open("rb") as file:
         for line in file:
             yield decode_row(json.loads(line))
@@ -54,7 +54,7 @@ class RowSpool:
     def open(self, staging_name: str) -> None:
         """Create the file.
 
-        Raises PluginError if that is not possible.
+        Raises PluginError if it cannot be created.
         """
         self._file.open(staging_name)
 
@@ -67,23 +67,23 @@ class RowSpool:
         self.rows += 1
 
     def sync(self) -> None:
-        """Return when every row is on disk."""
+        """Sync all rows to disk."""
         self._file.sync()
 
     def position(self) -> JsonObject:
-        """Return bytes, hash and number of rows so far."""
+        """Return size, hash and number of the rows so far."""
         return {**self._file.position(), "rows": self.rows}
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on from a position.
+        """Continue at a position.
 
-        Raises PluginError if what was before it is gone or was changed.
+        Raises PluginError if the rows before it are missing or were changed.
         """
         self._file.reopen(staging_name, position)
         self.rows = cast("int", position["rows"])
 
     def finish(self) -> None:
-        """Take no more rows."""
+        """End the rows."""
         output = self._file.finish("spool")
         self.content_hash, self.size_bytes = output.content_hash, output.size_bytes
 
@@ -92,7 +92,7 @@ class RowSpool:
         return read_rows(self._file.staging)
 
     def close(self) -> str | None:
-        """Close the file, leave it, and return its path."""
+        """Close the file without removing it, and return its path."""
         return self._file.close()
 
     def remove(self, staging_name: str) -> None:

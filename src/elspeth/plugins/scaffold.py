@@ -1,4 +1,4 @@
-"""A new package with a plugin and its tests."""
+"""Writes a new package with a plugin and its tests."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def package_files(kind: PluginKind, name: str) -> dict[Path, str]:
 def write_package(made: Mapping[Path, str], directory: Path) -> None:
     """Make a directory with these files, or nothing.
 
-    A crash leaves a hidden directory beside it. Raises FileExistsError if there is anything of that name.
+    A crash leaves a hidden directory beside it. Raises FileExistsError if the name is taken.
     """
     parent = directory.absolute().parent
     make_directory(parent)

@@ -1,4 +1,4 @@
-"""Output that nobody sees until it is complete."""
+"""Stages outputs, which nobody sees until they are complete."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BLOCK = 1 << 20
 
 
 class StagedFile:
-    """A file that is written hidden, and published complete.
+    """A file that is written hidden, and published when complete.
 
-    It is written beside its final path, and renamed; the file of an object is written below `.elspeth/staging`, and
-    uploaded. What is replaced is what was there when this file was opened: if anything else came there since, it is
-    left alone. PluginError names the file.
+    It is written beside its final path, and then renamed; for an object, it is written below `.elspeth/staging`, and
+    then uploaded. It replaces only the file or object that existed when it was opened, never one that appeared or
+    changed since. PluginError names the file.
     """
 
     def __init__(self, path: Place) -> None:
@@ -40,8 +40,8 @@ class StagedFile:
     def open(self, staging_name: str) -> None:
         """Create the staging file, and the directories above it.
 
-        Refuses a final path that cannot be a file. If a staging file of that name exists, a process left it that
-        stopped before anything of it was recorded.
+        A final path that cannot be a file is refused. An existing staging file of that name was left by a process that
+        stopped before any of its content was recorded.
         """
         self._target.inspect()
         self._staging = self._staging_path(staging_name)
@@ -58,9 +58,9 @@ class StagedFile:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on after the first bytes of the staging file.
+        """Continue behind a position in the staging file.
 
-        Their hash must be that of the position.
+        The bytes before it must have the hash of the position.
         """
         self._target.inspect()
         self._staging = self._staging_path(staging_name)
@@ -85,7 +85,7 @@ class StagedFile:
             raise self._file_error("opened again", error) from error
 
     def position(self) -> JsonObject:
-        """Return size and SHA-256 of what was written so far."""
+        """Return size and SHA-256 of the content so far."""
         return {"bytes": self._size, "sha256": self._hash.hexdigest()}
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
@@ -119,7 +119,7 @@ class StagedFile:
             raise self._file_error("written", error) from error
 
     def sync(self) -> None:
-        """Return when everything written is on disk."""
+        """Sync everything written to disk."""
         file = self._require_open()
         try:
             file.flush()
@@ -141,7 +141,8 @@ class StagedFile:
     def publish(self) -> None:
         """Give the file its final name, or upload it.
 
-        A crash before that leaves the staging file and the old final file; after it, the complete new one.
+        A crash before that leaves the staging file and the old final file; a crash after it leaves the complete new
+        file.
         """
         try:
             self._target.publish(self.staging, self._hash.hexdigest())
@@ -156,20 +157,20 @@ class StagedFile:
             raise self._file_error("renamed", error) from error
 
     def close(self) -> str | None:
-        """Close the staging file, leave it, and return its path.
+        """Close the staging file without removing it.
 
-        Returns None if it was not opened.
+        Returns its path, or None if it was not opened.
         """
         if self._file is None:
             return None
-        with contextlib.suppress(OSError):  # a full disk: what was not synced was not recorded
+        with contextlib.suppress(OSError):  # on a full disk: bytes that were not synced were not recorded either
             self._file.close()
         return str(self._staging)
 
     def discard(self) -> None:
         """Remove the staging file, if there is one."""
         if self._file is not None and self._staging is not None:
-            self._staging.unlink(missing_ok=True)  # before the lock on it is released
+            self._staging.unlink(missing_ok=True)  # while this process still holds the lock on it
         self.close()
 
     def remove(self, staging_name: str) -> None:
@@ -189,10 +190,10 @@ class StagedFile:
 
 
 def _open_exclusively(path: Path, flags: int = 0, mode: int = 0o666) -> int:
-    """Open a staging file as the only process that does.
+    """Open a staging file exclusively.
 
-    It is opened for reading and writing. Raises OSError, and PluginError while another process has it: the first owner
-    of a resumed run may still be alive.
+    It is opened for reading and writing. Raises OSError, and PluginError while another process has it open: the first
+    owner of a resumed run may still be alive.
     """
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, mode)
     try:
@@ -207,9 +208,9 @@ def _open_exclusively(path: Path, flags: int = 0, mode: int = 0o666) -> int:
 
 
 class ConvertedFile:
-    """A staged file made of its content at the end.
+    """A staged file, converted from its content at the end.
 
-    Until then the content waits in a staging file of its own, so that the bytes of the file do not depend on when the
+    Until then the content is kept in a staging file of its own, so that the bytes of the file do not depend on when the
     content was synced, or on whether the run was resumed. `convert` writes the file from the path of the content. The
     methods are those of `StagedFile`.
     """
@@ -231,7 +232,7 @@ class ConvertedFile:
         self._content.open(staging_name)
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on after the first bytes of the content."""
+        """Continue behind a position in the content."""
         self._file.open(staging_name)
         self._content.reopen(staging_name, position)
 
@@ -244,11 +245,11 @@ class ConvertedFile:
         self._content.write(content)
 
     def sync(self) -> None:
-        """Return when everything written is on disk."""
+        """Sync everything written to disk."""
         self._content.sync()
 
     def finish(self, artifact_type: str) -> StagedOutput:
-        """Make the file of the content, and return its hash."""
+        """Convert the content to the file, and return its hash."""
         self._content.finish(artifact_type)
         try:
             self._convert(self.content, self._file)
@@ -257,7 +258,7 @@ class ConvertedFile:
         return self._file.finish(artifact_type)
 
     def publish(self) -> None:
-        """Publish the file; remove the content."""
+        """Publish the file, and remove the content."""
         self._file.publish()
         self._content.discard()
 
@@ -273,7 +274,7 @@ class ConvertedFile:
         return self._file.version()
 
     def close(self) -> str | None:
-        """Close the staging files; return the path of the content."""
+        """Close the staging files, returning the path of the content."""
         self._file.discard()
         return self._content.close()
 

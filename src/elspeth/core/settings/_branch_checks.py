@@ -22,7 +22,7 @@ __all__ = ["branch_problems", "coalesce_problems", "place_of_branch"]
 
 
 def branch_problems(parts: Parts) -> Iterator[Problem]:
-    """Yield branches without a fork, an end or a join."""
+    """Yield problems of branches without a fork, end or join."""
     joined = {branch for join in parts.coalesce.values() for branch in join.branches}
     for index, gate in parts.gates.items():
         yield from _fork_problems(("gates", index), gate, parts, joined)
@@ -64,7 +64,7 @@ def _fork_problems(place: Place, gate: GateSettings, parts: Parts, joined: set[s
 
 
 def coalesce_problems(parts: Parts) -> Iterator[Problem]:
-    """Yield coalesce steps that cannot work."""
+    """Yield problems of coalesce steps."""
     forks: dict[str, list[int]] = {}
     for index, gate in parts.gates.items():
         for branch in set(gate.fork_to or ()):
@@ -129,5 +129,5 @@ def _parts_on_lines(parts: Parts) -> Iterator[tuple[Place, str | None]]:
 
 
 def place_of_branch(settings: Settings, place: Place) -> Location:
-    """Return where the settings put a step on a branch."""
+    """Return the location of the key for a step's branch."""
     return (*place, "branch" if isinstance(settings, PositionalSettings) else "input")

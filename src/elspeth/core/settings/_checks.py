@@ -166,7 +166,7 @@ def _condition_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _function_problems(index: int, gate: GateSettings) -> Iterator[Problem]:
-    """Yield what is wrong with a gate without a condition."""
+    """Yield problems of a gate's function and condition."""
     place: Location = ("gates", index)
     if gate.function is None:
         yield Problem(location=(*place, "condition"), message="is required but missing: an expression, or a `function`")
@@ -230,7 +230,7 @@ def _landscape_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _log_problems(parts: Parts) -> Iterator[Problem]:
-    """Yield what is wrong with the places of checkpoints."""
+    """Yield problems of the places for checkpoints."""
     if parts.landscape is None:
         return
     log, location = parts.landscape.log, ("landscape", "log")
@@ -257,7 +257,7 @@ _SOURCE = "replay_source_run_id"
 
 
 def mode_problems(tree: Mapping[str, PlainValue], parts: Parts) -> Iterator[Problem]:
-    """Yield what the run mode needs or excludes."""
+    """Yield problems of the run mode and its keys."""
     mode, source = tree.get("run_mode") or "live", tree.get(_SOURCE)
     if mode not in ("replay", "verify"):
         if source is not None:

@@ -18,7 +18,7 @@ _RESERVED = (CONTINUE, DISCARD, FORK)
 
 
 def connection_problems(tree: Mapping[str, object], parts: Parts) -> Iterator[Problem]:
-    """Yield connections without a clear beginning and end."""
+    """Yield problems of connections without clear ends."""
     connections = Connections.of(tree)
     if not tree.get("source") and not tree.get("sources"):
         yield Problem(location=("sources",), message="is required but missing: name at least one source")
@@ -109,8 +109,8 @@ def _end_problems(
 ) -> Iterator[Problem]:
     """Yield connections without a writer or a reader.
 
-    A misspelt name makes both: then there is one problem, at the reader. What follows from another problem, because of
-    which a writer or reader may be lacking, is left out.
+    A misspelt name causes both: then one problem is reported, at the reader. Nothing is reported about a writer or
+    reader that may be missing because of another problem.
     """
     written = {use.connection for use in connections.writes}
     known = sorted(written - {*connections.sinks, *_RESERVED})

@@ -1,6 +1,6 @@
-"""Who writes to each connection, and who reads it.
+"""Finds the writers and the reader of each connection.
 
-They are read from the tree of a settings file, so that a section that is not valid hides no problem of another one.
+They are read from the tree of a settings file, so that an invalid section does not hide the problems of another one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Tree = Mapping[str, object]
 class Use:
     """A place in the settings that names a connection.
 
-    `label` and `mode` are those of the edge along which it writes, or those of nothing where it reads.
+    `label` and `mode` are those of the edge along which it writes; they mean nothing for a place that reads.
     """
 
     connection: str
@@ -38,8 +38,8 @@ class Use:
 class Connections:
     """The connections of a pipeline.
 
-    Sinks are not among those that are read. `lacks_writer` and `lacks_reader` say that some step does not name what it
-    writes to or reads.
+    The connections that are read do not include sinks. `lacks_writer` and `lacks_reader` say that some step does not
+    name the connection that it writes to or reads.
     """
 
     writes: Sequence[Use]
@@ -75,7 +75,7 @@ class Connections:
 
     @cached_property
     def readers(self) -> Mapping[str, Place]:
-        """Return who reads each connection, sinks included."""
+        """Return the reader of each connection, including sinks."""
         found = {use.connection: use.place for use in reversed(self.reads)}
         return found | {name: sink_place(name) for name in self.sinks}
 

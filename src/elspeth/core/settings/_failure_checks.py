@@ -1,4 +1,4 @@
-"""Checks of what the settings say about rows that fail."""
+"""Checks of the settings for rows that fail."""
 
 from __future__ import annotations
 

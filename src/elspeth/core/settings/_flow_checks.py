@@ -44,7 +44,7 @@ def _unreachable(settings: Settings, wiring: Wiring) -> Iterator[Problem]:
         places += [(section, index) for index in range(len(getattr(settings, section)))]
     cut_off = [place for place in places if place not in reached]
     for place in cut_off:
-        if place not in targets:  # what follows an unreachable part is unreachable because of it
+        if place not in targets:  # places behind an unreachable one are not reported
             last = _last_reached(settings, place, reached)
             why = f"no route of {last} continues" if last else "nothing leads to it"
             yield Problem(location=place, message=f"no row comes here: {why}")
@@ -81,7 +81,7 @@ _Inside = set[_Branch | None]
 class _Branches:
     """Finds the branches on which rows may be.
 
-    A row that is to be joined must stay one row, and must come to its own coalesce.
+    A row that is to be joined must stay a single row, and must reach its own coalesce.
     """
 
     def __init__(self, settings: Settings, wiring: Wiring, plugins: PluginCatalogue) -> None:
@@ -92,9 +92,9 @@ class _Branches:
         self._arriving: dict[Place, dict[str | None, _Inside]] = {}
 
     def problems(self, order: list[Place]) -> Iterator[Problem]:
-        """Yield what keeps branches from being joined.
+        """Yield the problems that keep branches from being joined.
 
-        `order` has each place after those that lead to it.
+        `order` holds each place after all places that lead to it.
         """
         for place in order:
             inside = self._inside.get(place, set())
@@ -122,7 +122,7 @@ class _Branches:
         return found or {None}
 
     def _step_problems(self, place: Place, inside: _Inside) -> Iterator[Problem]:
-        """Yield a step that multiplies or absorbs rows to join."""
+        """Yield problems of steps that multiply or absorb rows."""
         joined = sorted(branch.name for branch in inside if branch is not None)
         if not joined:
             return
@@ -147,7 +147,7 @@ class _Branches:
                 yield Problem(location=(*place, "fork_to"), message=message)
 
     def _join_problems(self, place: Place) -> Iterator[Problem]:
-        """Yield rows of a wrong branch at a coalesce."""
+        """Yield problems of a coalesce that gets other branches' rows."""
         index = place[-1]
         join = self._settings.coalesce[index] if isinstance(index, int) else None
         if not isinstance(join, WiredCoalesceSettings):

@@ -1,6 +1,6 @@
 """Checks of the objects that settings name, such as `s3://bucket/key`.
 
-Each object that is written has one owner.
+Every object that is written must have a single owner.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["object_problems"]
 
 
 def object_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield what is wrong with the objects that settings name."""
+    """Yield problems of the objects that settings name."""
     limits = parts.rate_limit
     if limits is not None and limits.persistence_path is not None and is_address(limits.persistence_path):
         message = "expected a local path, got the address of an object"
@@ -33,7 +33,7 @@ def object_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem
 
 
 def _store_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield objects in the way of the payload store."""
+    """Yield problems of objects that overlap the payload store."""
     store = None if parts.payload_store is None else place_of(parts.payload_store.base_path)
     if not isinstance(store, ObjectPath):
         return
@@ -45,7 +45,7 @@ def _store_problems(parts: Parts, values: Mapping[str, str]) -> Iterator[Problem
 
 
 def _are_same(first: NamedObject, second: NamedObject) -> bool:
-    """Return whether two addresses may name one object."""
+    """Return whether two addresses may name the same object."""
     if first.is_pattern and second.is_pattern:
         return False
     if first.is_pattern or second.is_pattern:

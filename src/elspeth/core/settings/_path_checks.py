@@ -1,6 +1,7 @@
 """Checks of the files that settings name.
 
-Each file has one owner, no output touches a file that must be kept, and every output can be created.
+Every file must have a single owner, no output may touch a file that must be kept, and it must be possible to create
+every output.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ __all__ = ["path_problems"]
 
 _SOME_RUN = "0" * 32
 _IN_BAGS = {"include_contents": "contents", "certificate": "certificates"}
-"""Settings of the export that only bags have, and what they put there."""
+"""Settings of the export that only bags support, with what they add to a bag."""
 _NAME_BYTES = 255
-"""Limit of a file's name, on almost all file systems."""
+"""The largest number of bytes of a file name on almost all file systems."""
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -69,9 +70,9 @@ def path_problems(
     objection: Objection | None = None,
     force: bool = False,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the paths of outputs.
+    """Yield problems of the paths of outputs.
 
-    With an `objection` to ask, whatever exists at these paths is checked, too.
+    With an `objection`, existing files at these paths are checked, too.
     """
     values = placeholder_values(_SOME_RUN, datetime.now(UTC))
     protected = protected_files(parts, settings_file)
@@ -120,9 +121,9 @@ def _placeholder_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
-    """Yield files with two owners.
+    """Yield problems of files with two owners.
 
-    The later one would replace what the earlier one wrote, or what is still being read.
+    The second owner would replace the output of the first, or a file that is still being read.
     """
     for first, second in combinations(named, 2):
         if (first.is_database and second.is_database) or _are_other_sources(first, second):
@@ -146,7 +147,7 @@ def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
 
 
 def _standard_input_problems(parts: Parts) -> Iterator[Problem]:
-    """Yield sources that find standard input read already."""
+    """Yield problems of several sources that read standard input."""
     readers = [
         place for place, source in parts.sources.items() if STANDARD_INPUT in path_texts(source.options.get("path"))
     ]
@@ -191,7 +192,7 @@ def _server_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _name_problems(parts: Parts) -> Iterator[Problem]:
-    """Yield what contradicts the form of the export."""
+    """Yield settings that contradict the form of the export."""
     export = parts.landscape.export if parts.landscape is not None else None
     if export is None or not export.enabled:
         return
@@ -242,7 +243,7 @@ def _length_problems(named: Iterable[NamedFile]) -> Iterator[Problem]:
 def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
     """Return whether a run keeps payloads.
 
-    Those of rows are kept if there is a section for it, those of calls always.
+    Payloads of rows are kept if the settings have a section for them; payloads of calls are always kept.
     """
     used = [(PluginKind.SOURCE, each.plugin) for each in parts.sources.values()]
     used += [(PluginKind.TRANSFORM, each.plugin) for each in parts.transforms.values()]
@@ -250,9 +251,9 @@ def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
 
 
 def _store_problems(parts: Parts, named: Iterable[NamedFile], protected: Sequence[Protected]) -> Iterator[Problem]:
-    """Yield what is in the way of the payload store.
+    """Yield paths that conflict with the payload store.
 
-    Other files may be in the store, but it must not be one of them or lie below one.
+    The store may contain other files, but it must not be one of them or lie below one.
     """
     if parts.payload_store is None or isinstance(path := place_of(parts.payload_store.base_path), ObjectPath):
         return
@@ -276,7 +277,7 @@ def _bag_objection(path: Path) -> str | None:
 
 
 def _database_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Problem]:
-    """Yield what is in the way of SQLite files.
+    """Yield problems of the paths of SQLite databases.
 
     These are the databases of sinks, of rate limits and of the audit trail.
     """
@@ -284,7 +285,7 @@ def _database_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Pro
         (each.location, each.path, _database_objection) for each in named if each.is_database and not each.is_input
     ]
     if parts.landscape is not None and parts.landscape.enabled and (audit := sqlite_file(parts.landscape.url)):
-        # What is wrong with an existing audit database is reported by the run.
+        # The run itself reports the problems of an existing audit database.
         places.append((("landscape", "url"), audit, _no_objection))
     for location, path, objection in places:
         if problem := problem_with(path, OutputPolicy(kind=Kind.FILE, objection=objection)):

@@ -1,9 +1,9 @@
 """The graph of settings in the positional form.
 
-Rows run along *lines*. The main line leads from the source to the output sink; each branch of a fork is a line of its
-own. On a line stand, in this order, its transforms, aggregations and gates, each kind in the order of the file. A
-branch ends at the coalesce that lists it, else at the sink of its name. What a coalesce merges goes on behind the gate
-that forked it.
+Rows run along *lines*. The main line leads from the source to the output sink, and each branch of a fork is a line of
+its own. A line consists of its transforms, then its aggregations, then its gates, each kind in the order of the file. A
+branch ends at the coalesce that lists it, or else at the sink of its name. The rows that a coalesce merges continue
+behind the gate that forked them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PartOnLine = PositionalTransformSettings | PositionalAggregationSettings | Posi
 class PositionalGraph:
     """The edges of a pipeline that follow from positions.
 
-    A line is a list of places, by the name of its branch; that of the main line is None. All names in the settings must
-    resolve.
+    A line is a list of places, stored by the name of its branch, or by None for the main line. All names in the
+    settings must resolve.
     """
 
     def __init__(self, settings: PositionalSettings) -> None:
@@ -98,7 +98,7 @@ class PositionalGraph:
     ) -> Wire:
         """Return an edge along a line.
 
-        One into a coalesce has the name of the branch.
+        An edge into a coalesce has the name of the branch.
         """
         return Wire(
             origin=place,

@@ -1,4 +1,4 @@
-"""Read a YAML file as plain data."""
+"""Reads a YAML file as plain data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from elspeth.core.settings.problems import Location, Problem, SettingsError
 __all__ = ["GIVEN", "PlainValue", "read_settings_file", "read_settings_mapping", "read_value", "text_problems"]
 
 GIVEN = "settings"
-"""The name of settings that are in no file."""
+"""The name of settings that do not come from a file."""
 
 PlainValue = dict[str, "PlainValue"] | list["PlainValue"] | str | int | float | bool | None
 
@@ -59,7 +59,7 @@ def read_settings_file(path: Path) -> dict[str, PlainValue]:
 
 
 def read_settings_mapping(settings: Mapping[str, object]) -> dict[str, PlainValue]:
-    """Return a mapping of Python as that of a file.
+    """Return a Python mapping as if read from a file.
 
     Paths become text. Raises SettingsError for values that no file could hold.
     """
@@ -150,7 +150,7 @@ class _StrictLoader(yaml.SafeLoader):
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Merge other mappings into this one, within limits.
 
-        PyYAML calls this before it constructs the mapping, and before it merges it into another.
+        PyYAML calls this before it constructs the mapping, and before it merges the mapping into another.
         """
         if id(node) in self._flattened:
             return
@@ -203,7 +203,7 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _StrictLoader.const
 
 
 def _merged_into(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
-    """Yield the mappings that a mapping merges, with repetitions."""
+    """Yield the mappings that a mapping merges, some repeatedly."""
     for key, value in node.value:
         if key.tag == _MERGE:
             found = value.value if isinstance(value, yaml.SequenceNode) else [value]
@@ -211,9 +211,9 @@ def _merged_into(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
 
 
 class _PlainReader:
-    """Reduces values of YAML or Python to JSON values.
+    """Converts values of YAML or Python to JSON values.
 
-    Collects problems.
+    Problems are collected.
     """
 
     def __init__(self) -> None:
@@ -255,7 +255,7 @@ class _PlainReader:
 def _key_text(key: object) -> str:
     """Return a key as text.
 
-    YAML reads an unquoted true or 1 as a value, also where it is a key such as a route's label.
+    YAML reads an unquoted true or 1 as a boolean or number, even in a key such as a route's label.
     """
     if isinstance(key, bool):
         return "true" if key else "false"

@@ -1,6 +1,6 @@
-"""Rewrite settings in the positional form in the wired one.
+"""Converts settings from the positional to the wired form.
 
-Sections that are the same in both forms keep their text, with comments.
+Sections that are the same in both forms keep their text, including comments.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Tree = dict[str, PlainValue]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """Wired settings, and how many comment lines they lack."""
+    """Wired settings, and the number of comment lines lost."""
 
     text: str
     lost_comments: int
@@ -39,7 +39,7 @@ class Conversion:
 def convert_settings(text: str, tree: Mapping[str, PlainValue], settings: PositionalSettings) -> Conversion:
     """Return settings in the wired form.
 
-    `tree` holds the settings as the text has them, before variables are replaced.
+    `tree` holds the settings of the text before variables are replaced.
     """
     wired = _Converter(tree, settings).sections()
     if any(isinstance(token, _SHARING) for token in yaml.scan(text)):
@@ -56,14 +56,14 @@ def convert_settings(text: str, tree: Mapping[str, PlainValue], settings: Positi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:
-    """The lines of a key, or before the first one."""
+    """The lines of a key, or before the first key."""
 
     key: str | None
     text: str
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
-    """Yield the beginning of a file, and each key's text.
+    """Yield a file's beginning, then the text of each key.
 
     Comments above a key belong to it.
     """
@@ -91,9 +91,9 @@ def _dump(tree: Mapping[str, PlainValue]) -> str:
 
 
 class _Converter:
-    """Names what positions imply.
+    """Names the connections that positions imply.
 
-    A step reads the connection with its name, or with the name of the branch that it begins.
+    A step reads the connection with its own name, or with the name of the branch that it begins.
     """
 
     def __init__(self, tree: Mapping[str, PlainValue], settings: PositionalSettings) -> None:
@@ -137,7 +137,7 @@ class _Converter:
             if key in self._connections:
                 name = self._connections[key]
             elif each.mode is RoutingMode.COPY:
-                # A branch with the name of its sink, and with steps before that, needs another name.
+                # A branch that has the name of its sink, and steps before the sink, needs another name.
                 is_sink = each.label in self._settings.sinks
                 name = _unique(f"{each.label}_branch", self._taken) if is_sink else each.label
             else:
@@ -198,7 +198,7 @@ class _Converter:
 
 
 def _ordered(raw: _Tree, **first: PlainValue) -> _Tree:
-    """Return a step's keys, these first, without the branch."""
+    """Return a step's keys without the branch, `first` in front."""
     return {**first, **{key: value for key, value in raw.items() if key not in first and key != "branch"}}
 
 

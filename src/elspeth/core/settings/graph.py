@@ -1,4 +1,4 @@
-"""The graph of a pipeline, from either form."""
+"""Builds the graph of a pipeline from its settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The JSON Schema of settings files and options.
 
-It is made of the models that validate settings. Draft 7 is what editors support best.
+It is derived from the models that validate settings. It uses draft 7, which editors support best.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ PLUGIN_PLACES: Mapping[str, PluginKind] = {
     "transforms": PluginKind.TRANSFORM,
     "aggregations": PluginKind.AGGREGATION,
 }
-"""The keys at the top of settings below which plugins stand."""
+"""The top-level keys of settings that contain plugins."""
 
 VARIABLE = "Variable"
-"""The name of the definition of text that the environment replaces."""
+"""The name of the definition of a text that an environment variable replaces."""
 
 _VARIABLE: JsonSchema = {
     "description": "The value of an environment variable.",
@@ -49,7 +49,7 @@ class _Generator(GenerateJsonSchema):
     """Leaves out titles, which would repeat the keys."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  as in the base class
-        """Return False: no key has a title."""
+        """Return False, because no key has a title."""
         return False
 
     def model_schema(self, schema: ModelSchema) -> JsonSchema:
@@ -62,9 +62,8 @@ class _Generator(GenerateJsonSchema):
 def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
     """Return the JSON Schema of settings files.
 
-    It refuses unknown keys and options. Numbers, truth values and texts of which only some are allowed may also come
-    from the environment. The branch `then` is about settings in the wired form, `else` about those in the positional
-    one.
+    It refuses unknown keys and options. Numbers, booleans and texts of an enumeration may also come from the
+    environment. The branch `then` describes settings in the wired form, and `else` settings in the positional form.
     """
     options = {(kind, name): plugins.options_model(kind, name) for kind in PluginKind for name in plugins.names(kind)}
     models: list[type[BaseModel]] = list(dict.fromkeys([PositionalSettings, WiredSettings, *options.values()]))
@@ -84,7 +83,7 @@ def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
         forms.append(root)
     definitions[VARIABLE] = _VARIABLE
     used = sorted(_used(forms, definitions, set()))
-    # Without them, editors would offer no keys of the wired form in a file that has none yet.
+    # Without these properties, editors would not offer keys of the wired form in a file that has none yet.
     offered: JsonSchema = {}
     for form in forms:
         offered |= {
@@ -128,7 +127,7 @@ def _allow_variables(part: Any) -> Any:  # noqa: ANN401  JSON
     if not isinstance(part, dict):
         return part
     if not part.keys().isdisjoint({"$ref", "anyOf"}) and isinstance(part.get("default"), dict):
-        part = {key: value for key, value in part.items() if key != "default"}  # they stand in the section
+        part = {key: value for key, value in part.items() if key != "default"}  # the section holds the default
     if "properties" in part:
         part = {**part, "properties": {key: _allow_variables(each) for key, each in part["properties"].items()}}
     for key in ("anyOf", "oneOf", "allOf", "items", "additionalProperties"):

@@ -41,7 +41,7 @@ def _service_url(text: str) -> str:
 
 
 def _check_directory(text: str) -> str:
-    """Return a path or address, which a slash may end."""
+    """Return a path or address, perhaps with a trailing slash."""
     check_address(f"{text}{{run_id}}" if text.endswith("/") else text)
     return text
 
@@ -64,7 +64,7 @@ PassphraseVariable = Annotated[
     str | None,
     Field(description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`."),
 ]
-"""What names a private key, besides the key itself."""
+"""The types of the settings that describe a private key, in addition to the key itself."""
 
 
 class ExportSettings(Section):

@@ -1,4 +1,4 @@
-"""Load a settings file: read, apply the environment, check."""
+"""Loads settings: reads a file, applies the environment, checks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _is_section(annotation: object) -> bool:
 
 
 def _keys_of(form: type[Settings]) -> dict[str, bool]:
-    """Return the top keys, and whether each is a section."""
+    """Return the top-level keys, and whether each is a section."""
     return {name: _is_section(form.model_fields[name].annotation) for name in keys_of(form)}
 
 
@@ -67,9 +67,9 @@ def load_settings(
 ) -> Settings:
     """Return valid settings that the engine can run.
 
-    `source` is a file, or the settings themselves. Writes nothing. `overrides` are keys with values, like
-    `sinks.out.options.path=new.csv`; they go before the file and the environment. With an `objection` to ask, whatever
-    is in the way of outputs is a problem, too; with `force`, only what must never be replaced is.
+    `source` is a file, or the settings themselves. Nothing is written. `overrides` are keys with values, like
+    `sinks.out.options.path=new.csv`, and take precedence over the file and the environment. With an `objection`,
+    existing files in the way of outputs are problems, too; with `force`, only files that must never be replaced are.
 
     Raises SettingsError with all problems.
     """
@@ -77,7 +77,7 @@ def load_settings(
     tree = read_settings_file(source) if isinstance(source, Path) else read_settings_mapping(source)
     applied = _apply_environment(tree, environ, _keys_of(form_of(tree)), overrides)
     tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
-    if "replay_from" in tree:  # what later releases of the predecessor call it
+    if "replay_from" in tree:  # the name in later releases of the predecessor
         tree.setdefault("replay_source_run_id", tree.pop("replay_from"))
     if path is not None:
         name_job(tree.get("openlineage"), path)
@@ -90,7 +90,7 @@ def load_settings(
     problems += cross_section_problems(tree, parts, plugins)
     problems += failure_problems(parts)
     problems += path_problems(parts, path, plugins, objection=objection, force=force)
-    if settings is not None and not problems:  # a misspelt route makes its target look unreachable
+    if settings is not None and not problems:  # otherwise a misspelt route would make its target look unreachable
         problems += flow_problems(settings, plugins)
         problems += limit_problems(settings)
     problems += mode_problems(tree, parts)
@@ -100,9 +100,9 @@ def load_settings(
 
 
 def load_landscape(path: Path, environ: Mapping[str, str]) -> LandscapeSettings:
-    """Return where the settings keep the audit trail.
+    """Return the section about the audit database.
 
-    The other sections need not be valid. Raises SettingsError.
+    The other sections need not be valid. Raises SettingsError if the file or this section cannot be used.
     """
     tree = read_settings_file(path)
     applied = _apply_environment(tree, environ, _keys_of(form_of(tree)), ())
@@ -121,7 +121,7 @@ def load_landscape(path: Path, environ: Mapping[str, str]) -> LandscapeSettings:
 def _first_per_place(problems: list[Problem]) -> list[Problem]:
     """Return the first problem of each place.
 
-    It is the cause, and further ones at the same place follow from it.
+    The first one is the cause, and others at the same place follow from it.
     """
     first: dict[object, Problem] = {}
     for problem in problems:
@@ -132,9 +132,7 @@ def _first_per_place(problems: list[Problem]) -> list[Problem]:
 def read_dotenv(path: Path) -> dict[str, str]:
     """Return the assignments ``NAME=value`` in a file.
 
-    Returns none if the file does not exist.
-
-    Raises SettingsError for any other line.
+    The result is empty if the file does not exist. Raises SettingsError for any other line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -237,7 +235,7 @@ def _unknown(name: str, keys: Mapping[str, bool]) -> str:
 
 
 def _assign(tree: PlainValue, path: list[str], value: PlainValue) -> bool:
-    """Set the value at a path; make mappings as needed.
+    """Set the value at a path, making mappings as needed.
 
     Returns False if another value is in the way.
     """

@@ -41,7 +41,7 @@ __all__ = ["WIRED_SECTIONS", "Parts", "form_of"]
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 WIRED_SECTIONS = frozenset({"source", "sources", "transforms", "queues"})
-"""Keys at the top of settings that only the wired form has."""
+"""The top-level keys that only the wired form has."""
 
 _POSITIONAL_SECTIONS = frozenset({"datasource", "row_plugins", "output_sink"})
 
@@ -49,7 +49,7 @@ _POSITIONAL_SECTIONS = frozenset({"datasource", "row_plugins", "output_sink"})
 def form_of(tree: Mapping[str, PlainValue]) -> type[PositionalSettings | WiredSettings]:
     """Return the form of a settings tree.
 
-    It is the wired one if a section or a key says so that only this form has.
+    It is the wired form if the tree has a section or key that only this form has.
     """
     if WIRED_SECTIONS & tree.keys():
         return WiredSettings
@@ -62,8 +62,8 @@ def form_of(tree: Mapping[str, PlainValue]) -> type[PositionalSettings | WiredSe
 class Parts:
     """The sections of a settings file that are valid.
 
-    Checks across sections run on these, so that one report has every problem of a file. A section that is not valid is
-    None or absent. Lists are by index.
+    Checks across sections use these, so that one report lists every problem of a file. An invalid section is None or
+    absent. Lists are mappings by index.
     """
 
     form: type[PositionalSettings | WiredSettings]
@@ -78,7 +78,7 @@ class Parts:
     rate_limit: RateLimitSettings | None
     payload_store: PayloadStoreSettings | None
     keeps_rows: bool
-    """Whether there is a section `payload_store`, by which the store keeps the content of rows, too."""
+    """Whether there is a section `payload_store`, with which the store also keeps the contents of rows."""
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, PlainValue]) -> Parts:

@@ -104,12 +104,12 @@ def export_form(export: ExportSettings, path: str) -> ExportFormat:
 
 
 def export_compression(export: ExportSettings, path: str) -> Compression | None:
-    """Return how the export is compressed, or None."""
+    """Return the compression of the export, or None."""
     return guess_compression(Path(path)) if export.compress is None else Compression(export.compress)
 
 
 def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]:
-    """Return what no output of a run may touch.
+    """Return the files that no output may touch.
 
     These are the settings, secrets, keys and the audit database, whether they exist or not.
     """
@@ -141,9 +141,9 @@ def named_objects(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedObje
 def named_places(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile | NamedObject]:
     """Yield each file and object that is read or written.
 
-    These are the files of sources, of the tables of transforms, of sinks, the export, checkpoints, the report and the
-    rate limits. Placeholders get these `values`. Texts that cannot be paths are left out, because other checks report
-    them.
+    These are the files of sources, of the tables of transforms, of sinks, of the export, of checkpoints, of the report
+    and of rate limits. Placeholders are replaced by `values`. Texts that cannot be paths are left out, because other
+    checks report them.
     """
     for place, source in parts.sources.items():
         yield from _inputs(location_text(place), place, source.options)
@@ -194,7 +194,7 @@ def _files_of_plugin(
 
 
 def _files_of_source(owner: str, location: Location, path: object) -> Iterator[NamedFile | NamedObject]:
-    """Yield what the paths of a source name."""
+    """Yield the files that the path of a source names."""
     for index, text in enumerate(path_texts(path)):
         place = location if isinstance(path, str) else (*location, index)
         if text and text != STANDARD_INPUT:

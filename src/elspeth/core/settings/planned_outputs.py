@@ -19,7 +19,7 @@ from elspeth.outputs.uploads import ObjectObjection, is_there_already, objection
 __all__ = ["Objection", "PlannedObject", "PlannedOutput", "planned_outputs", "unwritable_objects"]
 
 Objection = Callable[[LandscapeSettings, Place], str | None]
-"""Returns why a file is not an earlier output of a sink, None if it is one."""
+"""A function that returns why a file is not an earlier output of a sink, or None if it is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class PlannedObject:
     def problem(self) -> str | None:
         """Return why the object may not be written, or None.
 
-        Asks its store.
+        The object store is queried.
         """
         try:
             return objection_to(self.path, store_of(self.path).state(self.path), self.objection)
@@ -126,9 +126,9 @@ def _planned_export(
 
 
 def unwritable_objects(parts: Parts, values: Mapping[str, str]) -> Iterator[str]:
-    """Yield which reports and checkpoints cannot become objects, and why.
+    """Yield why reports and checkpoints cannot become objects.
 
-    They fail no run. Asks their stores.
+    They do not fail a run. Their object stores are queried.
     """
     for each in named_places(parts, values):
         if isinstance(each, NamedObject) and each.owner in {LOG, REPORT}:

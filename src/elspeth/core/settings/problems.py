@@ -41,14 +41,14 @@ _INSTEAD: Mapping[str, str] = {
     "signing_mode": "sign: true signs each record with the key in ELSPETH_SIGNING_KEY, a bag with `key`",
     "telemetry": "--log-format json writes what happens as events to standard error",
 }
-"""Keys of the predecessor's later releases -> what serves instead here."""
+"""The replacements for keys of the predecessor's later releases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing to correct.
+    """A problem of the settings.
 
-    `location` is empty if it concerns the whole file.
+    `location` is empty if the problem concerns the whole file.
     """
 
     location: Location
@@ -72,11 +72,11 @@ def location_text(location: Location) -> str:
 
 
 class SettingsError(Exception):
-    """A settings file cannot be used, for all these `problems`."""
+    """A settings file cannot be used, because of `problems`."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         lines = [f"{source}: {format_count(len(problems), 'problem')}", *(f"  {problem}" for problem in problems)]
-        # A line break in a name must not look like the next problem.
+        # A line break in a name must not look like the beginning of another problem.
         super().__init__("\n".join(line.replace("\n", "\\n") for line in lines))
         self.source = source
         self.problems = tuple(problems)
@@ -85,7 +85,7 @@ class SettingsError(Exception):
 def structural_problems(error: ValidationError, model: type[BaseModel], *, prefix: Location = ()) -> Iterable[Problem]:
     """Yield pydantic's errors about a model as problems with paths."""
     for details in error.errors(include_url=False):
-        # The names of choices within a model end in brackets; they are no keys.
+        # Names that end in brackets are those of alternatives within a model, not keys.
         location = tuple(part for part in details["loc"] if not str(part).endswith("[]"))
         yield Problem(location=prefix + location, message=_message(details, model))
 

@@ -1,4 +1,4 @@
-"""Parts of a JSON Schema in words."""
+"""Describes parts of a JSON Schema in words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reference(schema: JsonSchema) -> str | None:
 def type_text(schema: JsonSchema, sections: Mapping[str, str]) -> str:
     """Return the values that a schema allows, in words.
 
-    `sections` has a link for each definition that a page describes.
+    `sections` maps each definition that the page describes to a link.
     """
     if (name := reference(schema)) is not None:
         return sections.get(name, "any value")

@@ -16,15 +16,16 @@ from elspeth.core.settings.problems import Location
 __all__ = ["Place", "Wire", "Wiring", "sink_place"]
 
 Place = Location
-"""A node, by the place in the settings that asks for it: ``("gates", 0)``, ``("sinks", "output")``."""
+"""A node, as the place in the settings that defines it: ``("gates", 0)``, ``("sinks", "output")``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """One edge: origin, label, target and mode.
+    """An edge, with its origin, label, target and mode.
 
-    A decision or an error makes a token leave by an edge whose label it has. A token that comes to a sink by a wire
-    that `completes` has completed; others were routed there. `connection` is the name of the connection, if it has one.
+    A decision or an error names the label of the edge by which a token leaves. A token that reaches a sink by a wire
+    that `completes` has completed; other tokens were routed to the sink. `connection` is the name of the connection, if
+    there is one.
     """
 
     origin: Place
@@ -39,7 +40,8 @@ class Wire:
 class Wiring:
     """All edges of a pipeline, and where its branches meet.
 
-    `sources` are in the order in which they are read. `joins` has the place of the coalesce that waits for a branch.
+    `sources` are in the order in which they are read. `joins` maps each branch to the place of the coalesce that waits
+    for it.
     """
 
     sources: Sequence[Place]
@@ -60,8 +62,8 @@ class Wiring:
     def places(self) -> list[Place]:
         """Return all places, each after those that lead to it.
 
-        The order follows from the sources and from the edges that leave each place, not from the order of steps in the
-        settings. Raises graphlib's CycleError if there is a cycle.
+        The order depends on the sources and on the edges that leave each place, not on the order of steps in the
+        settings. Raises graphlib.CycleError if there is a cycle.
         """
         sorter: TopologicalSorter[Place] = TopologicalSorter()
         for source in self.sources:

@@ -1,1 +1,1 @@
-"""Servers that are asked over HTTP."""
+"""The plugins that call servers over HTTP."""

@@ -1,6 +1,6 @@
-"""Network addresses that a pipeline may call.
+"""Checks the network addresses that a pipeline may call.
 
-Without a check, an address in a name server's answer could lead a request into the network that the pipeline runs in.
+Without the check, the answer of a name server could direct a request into the network in which the pipeline runs.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Network = IPv4Network | IPv6Network
 _Address = IPv4Address | IPv6Address
 
 _NAT64 = ip_network("64:ff9b::/96")
-"""IPv4 addresses as a translator names them (RFC 6052, section 2.1)."""
+"""The prefix of translated IPv4 addresses (RFC 6052, section 2.1)."""
 
 
 class AddressGuard:
     """Resolves names of servers to public addresses.
 
-    Those of `allowed` networks are not refused. A request goes to the very address that was checked, so that a name
-    server cannot give another one afterwards.
+    Addresses of `allowed` networks are accepted, too. A request goes to the address that was checked, so that the name
+    server cannot substitute another one afterwards.
     """
 
     def __init__(self, allowed: Sequence[Network]) -> None:
@@ -33,7 +33,7 @@ class AddressGuard:
     def resolve(self, host: str, port: int) -> list[str]:
         """Return the addresses of a host that may be called.
 
-        There is at least one. Raises CallError if the name has no address, or none that may be called.
+        There is at least one. Raises CallError if the name has no address that may be called.
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -49,7 +49,7 @@ class AddressGuard:
 def address_problem(text: str, allowed: Sequence[Network]) -> str | None:
     """Return why an address must not be called.
 
-    None if it may be, or if the text is a name.
+    Returns None if it may be called, or if the text is a name.
     """
     try:
         address = ip_address(text.partition("%")[0])
@@ -63,13 +63,13 @@ def address_problem(text: str, allowed: Sequence[Network]) -> str | None:
 
 
 def _is_public(address: _Address) -> bool:
-    # `is_global` is true of what was local to a site (RFC 3879), and of groups.
+    # `is_global` is also true of the former site-local addresses (RFC 3879), and of multicast groups.
     was_local = isinstance(address, IPv6Address) and address.is_site_local
     return address.is_global and not address.is_multicast and not was_local
 
 
 def _meant(address: _Address) -> Iterator[_Address]:
-    """Yield an address, and those that it stands for."""
+    """Yield an address, and those that it embeds."""
     if isinstance(address, IPv4Address):
         yield address
         return

@@ -1,4 +1,4 @@
-"""JSON in the answers of servers."""
+"""Reads JSON in the answers of servers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from elspeth.contracts.plugins import CallError
 __all__ = ["MAX_DEPTH", "is_deeper", "parse_json", "read_json", "unusable_answer"]
 
 MAX_DEPTH = 64
-"""Levels of arrays and objects: answers are recorded as canonical JSON by a recursive function."""
+"""The largest depth of arrays and objects, because a recursive function writes answers as canonical JSON."""
 
 
 def read_json(content: bytes) -> object:
     """Return the value of an answer.
 
-    Raises CallError if it is not JSON. The call is not repeated then: the server believes that it answered, and would
-    most likely answer the same again, at the same price.
+    Raises CallError if it is not JSON. The call is then not repeated: the server has answered, and would most likely
+    give the same answer again, at the same price.
     """
     try:
         value = parse_json(content.decode())
@@ -33,7 +33,7 @@ def read_json(content: bytes) -> object:
 def parse_json(text: str) -> object:
     """Return the value of a JSON text.
 
-    Raises ValueError for any other text, also for what Python accepts beyond the standard.
+    Raises ValueError for any other text, even if Python's parser accepts it in addition to the standard.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant)

@@ -36,7 +36,7 @@ _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS
 
 
 class _Request(NamedTuple):
-    """What is sent.
+    """A request, and the limit of its answer.
 
     At most `limit` bytes of the answer are read.
     """
@@ -51,11 +51,11 @@ class _Request(NamedTuple):
 class Endpoint:
     """An HTTP endpoint, asked with JSON or no body.
 
-    `timeout` is in seconds, for each wait and the whole body; with a `guard`, for a whole exchange. The key is sent in
-    `key_header`: in `Authorization` it is a bearer token; with a `key_parameter` and a guard, in the URL. Statuses
-    other than 2xx that are `accepted` are answers as well. With a guard, only the addresses that it allows are called,
-    and no proxies. `kept` are the headers of answers that are returned besides the usual ones. The object may be used
-    from several threads. Nothing that repeats the key, as `KnownSecret` recognises it, leaves it.
+    `timeout` is in seconds, and applies to each wait and to the whole body; with a `guard`, to the whole exchange. The
+    key is sent in `key_header` (in `Authorization` as a bearer token), or with a `key_parameter` and a guard in the
+    URL. `accepted` lists further statuses, other than 2xx, that are answers. With a guard, only the addresses that it
+    allows are called, without proxies. `kept` names headers of answers that are returned in addition to the usual ones.
+    Several threads may use the object. It returns nothing that repeats the key, as `KnownSecret` recognises it.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class Endpoint:
         headers: Mapping[str, str] = MappingProxyType({}),
         limit: int = MAX_ANSWER,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request; return status, some headers and body.
+        """Send a request, and return status, some headers and body.
 
-        A `body` is sent as JSON, None as no body. Redirects are not followed. Raises CallError if there is no
-        successful response, or one that repeats the key or has more bytes than the `limit`.
+        The `body` is sent as JSON, unless it is None. Redirects are not followed. Raises CallError without a successful
+        response, or if the response repeats the key or has more bytes than the `limit`.
         """
         content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         own = {} if content is None else {"Content-Type": "application/json"}
@@ -117,7 +117,7 @@ class Endpoint:
         except (httpx.TimeoutException, httpcore.TimeoutException) as error:
             raise self._timeout_error() from error
         except (httpx.TransportError, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            # The text of protocol errors may repeat what the server sent.
+            # The text of protocol errors may repeat data of the server, so only that of network errors is kept.
             text = str(error) if isinstance(error, httpx.NetworkError | httpcore.NetworkError) else ""
             problem = f"the connection failed: {text or type(error).__name__}"
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
@@ -144,7 +144,7 @@ class Endpoint:
     def _connect(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                # The size of a compressed answer is known only after unpacking.
+                # The size of a compressed answer would only be known after unpacking.
                 headers = {"Accept-Encoding": "identity"}
                 if self._api_key is not None and self._key_parameter is None:
                     is_bearer = self._key_header.lower() == "authorization"
@@ -156,7 +156,7 @@ class Endpoint:
                     follow_redirects=False,
                     transport=self._transport(),
                 )
-                # What is answered to one row must not be sent with the next.
+                # Cookies of the answer for one row must not be sent with the next.
                 self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             return self._client
 
@@ -170,7 +170,7 @@ class Endpoint:
     def _read(self, response: httpx.Response, limit: int) -> bytes:
         """Return the body of a response.
 
-        Raises CallError if it is too large, or not complete in time although each single wait was short.
+        Raises CallError if the body is too large, or is not complete in time although each single wait was short.
         """
         deadline = time.monotonic() + self._timeout
         received = bytearray()
@@ -208,9 +208,9 @@ class Endpoint:
 
 
 def seconds_until_retry(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return what Retry-After says, in seconds from now.
+    """Return the value of Retry-After, in seconds from now.
 
-    RFC 9110, section 10.2.3. None if it says nothing usable.
+    See RFC 9110, section 10.2.3. Returns None without a usable value.
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():

@@ -1,4 +1,4 @@
-"""Options of plugins that ask a server."""
+"""The options of plugins that call a server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")
 def split_url(text: str, example: str) -> SplitResult:
     """Return the parts of a server's URL.
 
-    Raises ValueError, which names an `example`, for anything else, and for a URL with credentials.
+    Raises ValueError, which shows the `example`, for anything else, and for a URL with credentials.
     """
     if _CREDENTIALS.match(text):
         raise ValueError("must not hold credentials, which would be recorded: use api_key")
@@ -51,13 +51,13 @@ Timeout = Annotated[FiniteFloat, Field(gt=0, le=_DAY)]
 """Seconds, at most a day."""
 
 ServiceName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-"""The name of a service, as `rate_limit` names it."""
+"""The name of a service in the section `rate_limit`."""
 
 
 def check_recordable(parts: SplitResult) -> None:
     """Raise ValueError for a fragment, or a secret parameter.
 
-    A value that a row gives, in braces, is no secret.
+    A value in braces, which comes from a row, is not a secret.
     """
     if parts.fragment:
         raise ValueError("must not have a fragment, which is never sent")
@@ -67,9 +67,9 @@ def check_recordable(parts: SplitResult) -> None:
 
 
 def check_parameter(name: str) -> str:
-    """Return the name of a parameter that is no secret.
+    """Return the name of a parameter that is not secret.
 
-    Raises ValueError.
+    Raises ValueError for the name of a secret parameter.
     """
     if is_secret_parameter(name):
         raise ValueError(f"the parameter {name} would be recorded: use api_key, with api_key_parameter: {name}")

@@ -1,4 +1,4 @@
-"""The pages of an answer that comes in several parts."""
+"""Finds the pages of an answer in several parts."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ class PagesOptions(PluginOptions):
 
 
 class Pages:
-    """The URLs of the pages.
+    """Finds the URLs of the pages.
 
-    All are at the server of the first one: the key must not be sent to another.
+    All pages must be on the server of the first one, because the key must not be sent to another server.
     """
 
     def __init__(self, url: str, options: PagesOptions) -> None:
@@ -98,10 +98,10 @@ class Pages:
         return url
 
     def following(self, *, rows: int, headers: Mapping[str, str], body: Callable[[], object]) -> str | None:
-        """Return the URL of the next page.
+        """Return the next page's URL, or None after the last.
 
-        None after the last one. The page before had so many rows; `body` reads it as JSON. Raises PluginError if the
-        next page must not be read.
+        `rows` is the number of rows of the page before, and `body` returns its content as JSON. Raises PluginError if
+        the next page must not be read.
         """
         options = self._options
         if not options.has_pages or (url := self._find(options, rows, headers, body)) is None:
@@ -136,7 +136,7 @@ class Pages:
         return urlsplit(urljoin(self._url, sendable))._replace(fragment="").geturl()
 
     def _counted(self, parameter: str | None, before: int) -> str:
-        """Return the URL of the page after so many others."""
+        """Return the URL of the page after `before` others."""
         value = self._options.first_page + before * self._options.page_step
         return with_parameters(self._url, {str(parameter): str(value)})
 
@@ -144,7 +144,7 @@ class Pages:
 def _value_at(place: str, body: object) -> object:
     """Return the value at a place in the body.
 
-    Raises PluginError if it must be there, and is not.
+    Raises PluginError if a required value is missing.
     """
     slot = FieldPath(place.removesuffix("?")).find({"body": body})
     if slot is None and not place.endswith("?"):
@@ -155,20 +155,20 @@ def _value_at(place: str, body: object) -> object:
 def next_link(header: str) -> str | None:
     """Return the target of the link to the next page.
 
-    RFC 8288, section 3. None if there is no such link.
+    See RFC 8288, section 3. Returns None if there is no such link.
     """
     for link in _LINK.finditer(header):
         parameters = re.findall(_PARAMETER, link["parameters"])
         relations = [quoted or plain for name, quoted, plain in parameters if name.lower() == "rel"]
-        if relations and "next" in relations[0].lower().split():  # others are ignored
+        if relations and "next" in relations[0].lower().split():  # further relations are ignored
             return link["url"]
     return None
 
 
 def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
-    """Return a URL with parameters.
+    """Return a URL with additional parameters.
 
-    They replace those of the same names.
+    They replace parameters of the same names.
     """
     parts = urlsplit(url)
     kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in parameters]
@@ -190,8 +190,8 @@ def _shown(query: str) -> Iterator[str]:
 def _server(url: str) -> tuple[str, str]:
     """Return scheme and authority as they are written.
 
-    The usual port is left out. Readers of URLs differ in what they make of unusual authorities: another text is another
-    server.
+    The default port is left out. Programs read unusual authorities in different ways, so any different text counts as
+    another server.
     """
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, ""))

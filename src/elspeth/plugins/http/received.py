@@ -1,4 +1,4 @@
-"""What a server has sent, read like a file."""
+"""Reads the answer of a server like a file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _TEXT, _BYTES = "body", "body_base64"
 _PAGES_FOR_PEOPLE = ("text/html", "application/xhtml+xml")
 
 _VERSION = re.compile(r"[ -~]{1,256}")
-"""Visible text. Control characters could change what a terminal shows."""
+"""Printable text, without the control characters that could change what a terminal shows."""
 
 
 def as_response(status: int, headers: Mapping[str, str], content: bytes) -> JsonObject:
-    """Return an answer as it is recorded.
+    """Return an answer in its recorded form.
 
-    The body is text, or base64 of bytes that are not UTF-8.
+    The body is text, or the base64 of bytes that are not UTF-8.
     """
     answer: dict[str, object] = {"status": status, "headers": dict(headers)}
     try:
@@ -41,9 +41,9 @@ def as_response(status: int, headers: Mapping[str, str], content: bytes) -> Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page that was received whole.
+    """A page that was received completely.
 
-    `name` is its URL without secrets, `sha256` the hash of its bytes in hex.
+    `name` is its URL without secrets, and `sha256` is the hash of its bytes in hex.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Page:
 
     @classmethod
     def of(cls, url: str, response: JsonObject) -> Page:
-        """Return the page in an answer, recorded or not."""
+        """Return the page in an answer, which may be recorded."""
         content = content_of(response)
         digest = hashlib.sha256(content).hexdigest()
         headers = cast("Mapping[str, str]", response["headers"])
@@ -62,8 +62,8 @@ class Page:
     def require_all_rows(self, form: str) -> None:
         """Raise PluginError if rows may be missing.
 
-        The end of a connection ends an answer without a length (RFC 9112, section 6.3), even if the connection broke.
-        In JSON the end of the array would be missing. Pages for people are those of logins and errors.
+        The end of the connection ends an answer without a length (RFC 9112, section 6.3), even if the connection broke.
+        Only in JSON would the missing end be noticed. HTML pages are refused, because they are logins or errors.
         """
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind in _PAGES_FOR_PEOPLE:
@@ -110,7 +110,7 @@ class ReceivedFile(InputFile):
 
 
 class _Limited(io.RawIOBase):
-    """Bytes of which there may only be so many."""
+    """A stream with a limited number of bytes."""
 
     def __init__(self, source: io.BufferedReader, limit: int, name: str) -> None:
         self._source, self._limit, self._name = source, limit, name

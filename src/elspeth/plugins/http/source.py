@@ -75,9 +75,9 @@ class HttpSourceOptions(PagesOptions, ServerOptions, SourceOptions):
 
 
 def make_reader(options: HttpSourceOptions) -> TextSource:
-    """Return the source that makes rows of what is received.
+    """Return the source that reads the rows in an answer.
 
-    Raises ValueError for options that it does not have.
+    Raises ValueError for options that this source does not have.
     """
     for name in _NOT_OF_READERS:
         if name in options.format_options:
@@ -129,7 +129,7 @@ class HttpSource(CallingSource):
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield the rows of every page, in order.
 
-        Raises PluginError with the URL of the page, without secrets.
+        Raises PluginError, which names the URL of the page without secrets.
         """
         self._read, self._left, self._unpacked, self._waited = [], self.options.max_bytes, 0, 0.0
         pages, before = Pages(self._url, self.options), ""
@@ -152,7 +152,7 @@ class HttpSource(CallingSource):
     def _receive(self, url: str) -> Page:
         """Return the page at a URL.
 
-        Only waiting for the server counts for the deadline: what is done with the rows may take longer.
+        Only the time spent waiting for the server counts for the deadline, because processing the rows may take longer.
         """
         request: dict[str, object] = {"method": "GET", "url": url}
         if self.options.headers:
@@ -193,7 +193,7 @@ class HttpSource(CallingSource):
             raise PluginError(f"{page.name}: {error}") from error
 
     def send(self, request: JsonObject) -> JsonObject:
-        """Send the request; return status, some headers and body."""
+        """Send the request, and return status, some headers and body."""
         headers = self.options.headers
         status, kept, content = self._endpoint.exchange(
             "GET", str(request["url"]), headers=headers, limit=max(self._left, 0)
@@ -201,7 +201,7 @@ class HttpSource(CallingSource):
         return as_response(status, kept, content)
 
     def comparable(self, response: JsonObject) -> JsonObject:
-        """Return the hash of what was received.
+        """Return the hash of the received body.
 
         Headers may differ between any two answers.
         """

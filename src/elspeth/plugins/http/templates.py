@@ -1,4 +1,4 @@
-"""Texts of a request with fields of a row: `/customers/{id}`."""
+"""Puts fields of a row into a request: `/customers/{id}`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SLASH = re.compile(r"[/\\]")
 
 
 class RowValueError(RecordableError, ValueError):
-    """A row has not what a request needs."""
+    """A row lacks a value that a request needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextTemplate:
-    """A text with places for fields: `no. {id}`.
+    """A text with placeholders for fields: `no. {id}`.
 
-    `{{` and `}}` stand for braces. Raises ValueError for braces that do not match, and for formats.
+    `{{` and `}}` stand for braces. `parse` raises ValueError for braces that do not match, and for formats.
     """
 
     text: str
@@ -54,7 +54,8 @@ class TextTemplate:
     def fill(self, row: RowData, *, escape: bool = False) -> str:
         """Return the text for a row.
 
-        With `escape`, values are percent-encoded (RFC 3986, section 2.1). Raises RowValueError.
+        With `escape`, values are percent-encoded (RFC 3986, section 2.1). Raises RowValueError if the row lacks a
+        value.
         """
         done = []
         for literal, field in self.pieces:
@@ -67,7 +68,7 @@ class TextTemplate:
     def value(self, row: RowData) -> object:
         """Return the text, or the value of the only field.
 
-        Raises RowValueError.
+        Raises RowValueError if the row lacks a value.
         """
         if len(self.pieces) == 1 and self.pieces[0][0] == "" and self.pieces[0][1] is not None:
             return _find(self.pieces[0][1], row)
@@ -75,9 +76,9 @@ class TextTemplate:
 
 
 class UrlTemplate:
-    """A URL with places for fields after the server.
+    """A URL with placeholders for fields after the server.
 
-    Raises ValueError for a place elsewhere: a row must not choose the server.
+    Raises ValueError for a placeholder in the name of the server, which a row must not choose.
     """
 
     def __init__(self, text: str) -> None:
@@ -93,7 +94,7 @@ class UrlTemplate:
         """
         url = self._template.fill(row, escape=True)
         path = url.partition("?")[0].partition("#")[0]
-        # Many servers read an encoded slash as a slash.
+        # Many servers treat an encoded slash as a slash.
         _, *segments = _SLASH.split(unquote(path.partition("//")[2]))
         if self._template.has_fields and any(segment in {".", ".."} for segment in segments):
             raise RowValueError("the path of the URL has a segment '.' or '..', which would lead elsewhere")
@@ -101,9 +102,10 @@ class UrlTemplate:
 
 
 class BodyTemplate:
-    """A JSON value whose texts have places for fields.
+    """A JSON value whose texts have placeholders for fields.
 
-    A text that is nothing but one field becomes the field's value, of whatever type. Raises ValueError for a bad text.
+    A text that consists of one placeholder becomes the value of the field, whatever its type. Raises ValueError for a
+    malformed text.
     """
 
     def __init__(self, value: object) -> None:
@@ -112,7 +114,7 @@ class BodyTemplate:
     def fill(self, row: RowData) -> object:
         """Return the value for a row.
 
-        Raises RowValueError.
+        Raises RowValueError if the row lacks a value.
         """
         return _filled(self._value, row)
 

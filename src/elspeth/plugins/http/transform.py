@@ -31,7 +31,7 @@ def _check_url(text: str) -> str:
 
 
 def _split(text: str) -> SplitResult:
-    # Braces stand for what is percent-encoded; names of fields may hold anything.
+    # Values in braces are percent-encoded, and names of fields may hold any character.
     literal, brace, _ = text.partition("{")
     parts = split_url(literal, _EXAMPLE)
     return urlsplit(text) if brace else parts
@@ -118,14 +118,14 @@ class HttpTransform(CallingTransform):
         return self._service
 
     def field_origins(self) -> FieldOrigins:
-        """Return that the new fields come from elsewhere."""
+        """Return that the new fields come from outside the row."""
         last = [] if self._response_field is None else [self._response_field]
         return FieldOrigins(derived=dict.fromkeys([*self._paths, *last], ()))
 
     def request(self, row: RowData) -> JsonObject | RowError:
         """Return the request without the key, or an error.
 
-        It is an error if the row lacks what the request needs.
+        The row fails if it lacks a value that the request needs.
         """
         values = plain_row(row)
         try:
@@ -139,7 +139,7 @@ class HttpTransform(CallingTransform):
         return asked
 
     def send(self, request: JsonObject) -> JsonObject:
-        """Send the request; return status, some headers and body."""
+        """Send the request, and return status, some headers and body."""
         status, headers, received = self._endpoint.exchange(
             self._method, str(request["url"]), body=request.get("json"), headers=self._headers
         )
@@ -168,9 +168,9 @@ class HttpTransform(CallingTransform):
         return taken_field_error(fields, row) or row | fields
 
     def comparable(self, response: JsonObject) -> JsonObject:
-        """Return the fields that a row would get.
+        """Return the fields that a row gets from the answer.
 
-        Other headers and parts may differ between any two answers.
+        Headers and other parts may differ between any two answers.
         """
         made = self.result({}, response)
         return {"error": made.message} if isinstance(made, RowError) else made

@@ -1,6 +1,6 @@
-"""Connections to checked addresses.
+"""Connects to checked addresses only.
 
-Only this module and the endpoint import httpx, and httpcore, on which it builds (extras `http` and `llm`).
+Only this module and the endpoint import httpx, and httpcore, on which httpx builds (extras `http` and `llm`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class GuardedTransport(httpx.BaseTransport):
     """Sends requests to addresses that a guard allows.
 
     `timeout` limits the seconds from connecting to the last byte of an answer, however many pieces it comes in. Proxies
-    of the environment are not used: nobody checks what they call. The `secret`, a name and a value, is added to the
-    parameters of each URL; it is added here so that httpx does not log it.
+    of the environment are not used, because the addresses that they call cannot be checked. The `secret`, a name and a
+    value, is added to the parameters of each URL here, so that httpx does not log it.
 
-    Raises CallError for addresses that are not allowed, and errors of httpcore.
+    Raises CallError for addresses that are not allowed, and the errors of httpcore.
     """
 
     def __init__(self, guard: AddressGuard, timeout: float, secret: tuple[str, str] | None = None) -> None:
@@ -67,7 +67,7 @@ class GuardedTransport(httpx.BaseTransport):
         """Return the connections of a scheme."""
         with self._lock:
             if scheme not in self._pools:
-                # Reading the certificates of all authorities takes as long as a request.
+                # The pool is kept, because reading the certificates of all authorities takes as long as a request.
                 self._pools[scheme] = httpcore.ConnectionPool(
                     ssl_context=httpx.create_ssl_context() if scheme == "https" else None,
                     max_connections=None,
@@ -78,7 +78,7 @@ class GuardedTransport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer, as it comes."""
+    """The body of an answer, read as it arrives."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -91,7 +91,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Deadline(threading.local):
-    """When the exchange of this thread must have ended."""
+    """The time by which this thread's exchange must end."""
 
     _end = 0.0
 
@@ -111,7 +111,7 @@ class _Deadline(threading.local):
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
-    """Connects to the first address that takes it."""
+    """Connects to the first address that accepts the connection."""
 
     def __init__(self, guard: AddressGuard) -> None:
         self._guard = guard

@@ -1,1 +1,1 @@
-"""Language models behind an OpenAI-compatible endpoint."""
+"""Calls language models behind an OpenAI-compatible endpoint."""

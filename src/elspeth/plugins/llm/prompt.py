@@ -1,6 +1,6 @@
-"""Prompts: restricted Jinja2 templates over a row.
+"""Prompts, which are restricted Jinja2 templates over a row.
 
-The restrictions bound the time and memory that a template takes. Only this module imports Jinja2 (extra `llm`).
+The restrictions limit the time and memory that a template takes. Only this module imports Jinja2 (extra `llm`).
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class TemplateError(ValueError):
 
 
 class PromptError(RecordableError, ValueError):
-    """A template makes no prompt of a row."""
+    """A template cannot make a prompt for a row."""
 
 
 class Prompt:
     """A compiled template, in which `row` is the row.
 
-    Beside text it may hold values, conditions, some filters, and loops over values that are not nested. Without calls,
-    arithmetic, macros and assignments the work is bounded by the sizes of template and row. Raises TemplateError for a
-    template that cannot be used.
+    In addition to text, it may hold values, conditions, some filters, and loops that are not nested. Calls, arithmetic,
+    macros and assignments are not allowed, so that the sizes of template and row limit the work. Raises TemplateError
+    for a template that cannot be used.
     """
 
     def __init__(self, source: str) -> None:
@@ -70,7 +70,7 @@ class Prompt:
     def render(self, row: RowData) -> str:
         """Return the prompt for a row.
 
-        Raises PromptError if the row lacks what the template needs, or makes the prompt too long.
+        Raises PromptError if the row lacks a value that the template needs, or makes the prompt too long.
         """
         pieces, length = [], 0
         try:
@@ -87,8 +87,8 @@ class Prompt:
 class _Environment(ImmutableSandboxedEnvironment):
     """A sandbox without access to attributes of Python's types.
 
-    Names and keys lead to items of values only: a field may be called `items`. `constants` are the names and keys in
-    the template; others come from the row, and messages do not repeat them.
+    Names and keys select only items of values, so that a field may be called `items`. `constants` are the names and
+    keys in the template. Others come from the row, and messages do not repeat them.
     """
 
     constants: frozenset[object] = frozenset()
@@ -113,12 +113,12 @@ def _find_constants(tree: nodes.Template) -> Iterator[object]:
 
 
 def _render_json(value: object) -> str:
-    """Return a value as JSON, unlike Jinja2's filter for HTML."""
+    """Return a value as JSON, without Jinja2's escapes for HTML."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _check_template(tree: nodes.Template) -> None:
-    """Raise TemplateError for what a template must not hold."""
+    """Raise TemplateError for a construct that is not allowed."""
     for node in _walk(tree):
         if not isinstance(node, _ALLOWED):
             raise _error(node, f"{type(node).__name__.lower()} is not allowed in a prompt")

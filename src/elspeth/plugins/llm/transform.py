@@ -1,4 +1,4 @@
-"""The transform `llm`, and the answers that it reads."""
+"""The transform `llm`, and the reader of its answers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _check_url(text: str) -> str:
 def _compile(source: str) -> Prompt:
     """Compile the prompt of a template.
 
-    Raises PluginError without the extra, ValueError for a bad template.
+    Raises PluginError without the extra, and ValueError for a template that cannot be used.
     """
     try:
         import httpx  # noqa: F401, PLC0415  an extra
@@ -158,13 +158,13 @@ class LlmTransform(CallingTransform):
         return self._service
 
     def field_origins(self) -> FieldOrigins:
-        """Return that the new fields come from elsewhere."""
+        """Return that the new fields come from outside the row."""
         return FieldOrigins(derived=dict.fromkeys(self._new_fields, ()))
 
     def request(self, row: RowData) -> JsonObject | RowError:
         """Return the request without headers, or an error.
 
-        It is an error if the row lacks what the prompt needs.
+        The row fails if it lacks a value that the prompt needs.
         """
         from elspeth.plugins.llm.prompt import PromptError  # noqa: PLC0415  needs the extra
 
@@ -175,7 +175,7 @@ class LlmTransform(CallingTransform):
         return {"method": "POST", "url": self._url, "json": {**self._fixed, "messages": messages}}
 
     def send(self, request: JsonObject) -> JsonObject:
-        """Send the request; return status, some headers and body."""
+        """Send the request, and return status, some headers and body."""
         status, headers, content = self._endpoint.exchange("POST", str(request["url"]), body=request["json"])
         answer: dict[str, object] = {"status": status, "headers": headers}
         try:
@@ -199,7 +199,7 @@ class LlmTransform(CallingTransform):
         return taken_field_error(fields, row) or row | fields
 
     def comparable(self, response: JsonObject) -> JsonObject:
-        """Return the fields that a row would get.
+        """Return the fields that a row gets from the answer.
 
         Ids, times and counts differ between any two answers.
         """
@@ -219,7 +219,7 @@ class LlmTransform(CallingTransform):
 
 
 class AnswerTextError(RecordableError, ValueError):
-    """The model's text is not what was asked for."""
+    """The model's text does not satisfy the response schema."""
 
 
 def read_body(content: bytes) -> JsonObject:
@@ -249,9 +249,9 @@ def content_of(body: JsonObject) -> str:
 
 
 def response_format(schema: SchemaConfig) -> JsonObject:
-    """Return the request for an object with a schema's fields.
+    """Return the format that requests an object with these fields.
 
-    Strict servers want all properties to be required, and refuse properties without a type.
+    Strict servers demand that all properties are required, and refuse properties without a type.
     """
     fields = schema.fields or ()
     properties = {field.name: field.json_schema() for field in fields}

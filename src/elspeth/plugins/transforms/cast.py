@@ -22,7 +22,7 @@ __all__ = ["CastOptions", "CastTransform"]
 _Cast = Callable[[object], object]
 
 _DIRECTIVES = frozenset("dmYyHMSfzj%")
-"""Directives of formats that mean the same everywhere: names of months depend on the machine."""
+"""The allowed directives of formats. Others, such as names of months, depend on the machine."""
 
 _OF_TIMES = frozenset("HMSfz")
 
@@ -105,7 +105,7 @@ class CastTransform(Transform):
         ]
 
     def field_origins(self) -> FieldOrigins:
-        """Return that some fields have other values."""
+        """Return that some fields get new values."""
         return FieldOrigins(changed=[path.text for path, _, _ in self._casts])
 
     def process(self, row: RowData) -> RowData | RowError:

@@ -40,9 +40,9 @@ _ON_MISSING = "What becomes of a row that lacks one of the fields: it fails, or 
 
 
 def choose_fields(row: RowData, names: dict[str, str]) -> RowData | RowError:
-    """Return fields under new names.
+    """Return only some fields, under new names.
 
-    Fails if one is missing.
+    Returns an error if one is missing.
     """
     chosen: RowData = {}
     for old, new in names.items():
@@ -56,7 +56,7 @@ def choose_fields(row: RowData, names: dict[str, str]) -> RowData | RowError:
 def rename_fields(row: RowData, names: dict[str, str]) -> RowData | RowError:
     """Return the row with fields renamed in their places.
 
-    What is inside an object moves to the end of the row. Fails if a field is missing or a new name is taken.
+    A member of an object moves to the end of the row. Returns an error if a field is missing or a new name is taken.
     """
     inside: RowData = {}
     for old, new in names.items():

@@ -1,4 +1,4 @@
-"""Transforms by expressions: compute fields, keep some rows."""
+"""The transforms `filter` and `value_transform`, which evaluate expressions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _check_expressions(expressions: dict[str, str]) -> dict[str, str]:
 
 
 Expressions = Annotated[dict[str, str], AfterValidator(_check_expressions)]
-"""Expressions by the name of the field that each computes."""
+"""Expressions by the names of the fields that they compute."""
 
 
 def evaluation_error(error: EvaluationError) -> RowError:

@@ -54,7 +54,7 @@ class FieldMapperTransform(Transform):
         self._computed = {name: compile_expression(source) for name, source in options.computed.items()}
 
     def field_origins(self) -> FieldOrigins:
-        """Return the old names, and what expressions read."""
+        """Return the old names, and the fields that expressions read."""
         same = {new: old for old, new in self._names.items()}
         derived = {
             name: sorted({same.get(each, each) for each in expression.fields})
@@ -63,7 +63,7 @@ class FieldMapperTransform(Transform):
         return replace(FieldOrigins.renamed(self._names), derived=derived, keeps_others=not self._selects_only)
 
     def process(self, row: RowData) -> RowData | RowError:
-        """Return the row with fields renamed in place, others computed."""
+        """Return the row with its renamed and computed fields."""
         renamed = choose_fields(row, self._names) if self._selects_only else rename_fields(row, self._names)
         if isinstance(renamed, RowError):
             return renamed

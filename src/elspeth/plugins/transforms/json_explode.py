@@ -79,7 +79,7 @@ class JsonExplodeTransform(Transform):
         return [self._with_item(row, item, index) for index, item in enumerate(items)] or self._without_items(row)
 
     def _without_items(self, row: RowData) -> RowData | RowError | RowDrop:
-        """Return what becomes of a row whose list is empty."""
+        """Return the result for a row whose list is empty."""
         match self._on_empty:
             case "keep":
                 return self._with_item(row, None, None)

@@ -133,7 +133,7 @@ class LookupTransform(Transform):
             yield row
 
     def field_origins(self) -> FieldOrigins:
-        """Return that the added fields come from elsewhere."""
+        """Return that the added fields come from outside the row."""
         return FieldOrigins(derived=dict.fromkeys(self._add, ()))
 
     def process(self, row: RowData) -> RowData | RowError | RowDrop:
@@ -149,7 +149,7 @@ class LookupTransform(Transform):
         return self._without(row) if found is None else row | found
 
     def _without(self, row: RowData) -> RowData | RowError | RowDrop:
-        """Return what becomes of a row without a match."""
+        """Return the result for a row without a match."""
         fields: Mapping[str, object] = {"fields": [path.text for path in self._paths]}
         match self._on_missing:
             case "keep":

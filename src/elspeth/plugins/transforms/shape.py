@@ -57,7 +57,7 @@ class FlattenTransform(Transform):
         return flat
 
     def _members(self, name: str, value: object) -> Iterator[tuple[str, object]]:
-        """Yield the members of an object, and of those inside."""
+        """Yield the members of an object, including nested ones."""
         waiting: list[tuple[str, object]] = [(name, value)]
         while waiting:
             path, found = waiting.pop()
@@ -100,7 +100,7 @@ class TruncateTransform(Transform):
         self._suffix = options.suffix
 
     def field_origins(self) -> FieldOrigins:
-        """Return that some fields have other values."""
+        """Return that some fields get new values."""
         return FieldOrigins(changed=[path.text for path in self._lengths])
 
     def process(self, row: RowData) -> RowData | RowError:

@@ -168,9 +168,10 @@ def _leave_object(
 
 
 def _replace_object(db: LandscapeDB, store: ObjectStore, path: ObjectPath, state: LogState, note: Note) -> Note:
-    """Write an object, and return the checkpoint that is there.
+    """Write an object, and return the checkpoint that it holds.
 
-    There are no locks: only the checkpoint that was read is replaced. If another run was faster, its own is read.
+    There are no locks: only the version that was read is replaced. If another run has written a new version since, that
+    is read instead.
     """
     for _ in range(_ATTEMPTS):
         found = store.state(path)
@@ -216,7 +217,7 @@ def _stamp_object(store: ObjectStore, authority: str | None, path: ObjectPath, n
 def _leave_file(
     db: LandscapeDB, plan: CheckpointPlan, path: Path, state: LogState, note: Note
 ) -> tuple[Note | None, str | None]:
-    """Write a file; return its content and what failed."""
+    """Write a file, and return its content and any problem."""
     protected = (*plan.protected, *database_files(db.engine.url))
     left: Note | None = None
     try:
@@ -224,7 +225,7 @@ def _leave_file(
             output = _hold(stack, path, OutputPolicy(kind=Kind.FILE, objection=lambda _: None, protected=protected))
             kept = _read_kept(path)
             if kept is not None and _is_ahead(db, path, state, kept):
-                return kept, None  # another run, which ended a moment later, was faster
+                return kept, None  # another run, which ended a moment later, wrote first
             with output.file() as file:
                 file.write(note.to_bytes())
             left = note
@@ -236,7 +237,7 @@ def _leave_file(
 
 
 def _hold(stack: ExitStack, path: Path, policy: OutputPolicy) -> Output:
-    """Hold a file, waiting for another run that writes it."""
+    """Hold a file, waiting while another run writes it."""
     deadline = time.monotonic() + _LOCK_WAIT_S
     while True:
         try:
@@ -267,7 +268,7 @@ def _parse_kept(data: bytes, place: Place) -> Note | None:
 def _is_ahead(db: LandscapeDB, path: Place, state: LogState, kept: Note) -> bool:
     """Return whether the kept checkpoint covers more entries.
 
-    Raises EvidenceError if the log does not begin as the kept checkpoint says: that must not be written over.
+    Raises EvidenceError if the kept checkpoint contradicts the log: it must not be overwritten.
     """
     found = Checkpoint.parse(kept.text, str(path))
     if found.origin != state.origin:

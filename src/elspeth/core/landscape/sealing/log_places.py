@@ -1,7 +1,7 @@
-"""Where runs leave checkpoints, and what is overdue there.
+"""The places for checkpoints, and which are overdue.
 
-A run names its places when it begins. So a process that was killed between the end of its run and the checkpoint shows,
-too. Whoever owns the database can change all this: it reminds, and proves nothing.
+A run names its places when it begins, so that a place is also overdue if the process was killed between the end of its
+run and the checkpoint. The owner of the database can change all this: it is a reminder, not a proof.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 class OverdueCheckpoint:
     """A place that lacks the newest checkpoint.
 
-    `log_size` is the size of the one that was left there last; None if there was none.
+    `log_size` is the size of the last checkpoint that was left there, or None if there was none.
     """
 
     place: str
@@ -66,9 +66,9 @@ def name_places(db: LandscapeDB, places: Sequence[str], run_id: str) -> None:
 
 
 def record_attempt(db: LandscapeDB, place: str, note: Note | None, problem: str | None) -> None:
-    """Record what became of leaving a checkpoint at a place.
+    """Record the result of leaving a checkpoint at a place.
 
-    `note` is what was left, None if nothing was. A place that was forgotten in the meantime stays so.
+    `note` is the checkpoint, or None if none was left. A place that was forgotten in the meantime stays forgotten.
     """
     columns = log_places_table.c
     values: dict[str, object] = {"problem": problem, "attempted_at": datetime.now(UTC)}
@@ -77,7 +77,7 @@ def record_attempt(db: LandscapeDB, place: str, note: Note | None, problem: str 
         before = connection.scalar(select(columns.log_size).where(columns.place == place))
         if note is not None:
             size = Checkpoint.parse(note.text, place).size
-            # A process that was slower than another one does not undo what that recorded.
+            # A slower process must not overwrite the result of a faster one.
             if before is None or size >= before:
                 values |= {"log_size": size, "note": note.to_bytes().decode()}
         connection.execute(update(log_places_table).where(columns.place == place).values(values))
@@ -101,7 +101,7 @@ def newest_note(connection: Connection) -> str | None:
 
 
 def left_notes(connection: Connection) -> dict[str, str]:
-    """Return by place the checkpoints that were left."""
+    """Return the checkpoints that were left, by place."""
     columns = log_places_table.c
     found = connection.execute(select(columns.place, columns.note).where(columns.note.is_not(None)))
     return {row.place: row.note for row in found}
@@ -132,4 +132,4 @@ def _is_end_of(run_id: str, text: str) -> bool:
         entry = json.loads(text)
         return bool((entry["entry"], entry.get("run_id")) == (Happening.ENDED, run_id))
     except (ValueError, TypeError, AttributeError, KeyError):
-        return False  # an entry that was altered is for `landscape check`
+        return False  # `landscape check` reports altered entries

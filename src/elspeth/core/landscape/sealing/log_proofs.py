@@ -30,7 +30,7 @@ class LogState:
     leaves: tuple[bytes, ...]
 
     def at(self, size: int) -> LogState:
-        """Return the log as it was with fewer entries."""
+        """Return the log as it was at an earlier size."""
         return LogState(origin=self.origin, entries=self.entries[:size], leaves=self.leaves[:size])
 
     def checkpoint(self) -> Checkpoint:
@@ -40,7 +40,7 @@ class LogState:
     def consistency(self, first: int, second: int) -> list[bytes]:
         """Return the proof that the log only grew.
 
-        There is nothing to prove about an empty log, or the same one.
+        The proof is empty for an empty log, or if both sizes are equal.
         """
         if first in {0, second}:
             return []
@@ -53,8 +53,8 @@ class LogState:
     def find_run(self, run_id: str, size: int) -> int:
         """Return the position of the last entry about a run.
 
-        Only the first `size` entries are searched. Those about what was sent, or not, are passed over: they say nothing
-        of what became of the run. Raises LandscapeError if none is about the run.
+        Only the first `size` entries are searched. Entries about sending are skipped, because they do not concern the
+        state of the run. Raises LandscapeError if no entry is about the run.
         """
         quoted = canonical_bytes(run_id)
         for index in range(size - 1, -1, -1):

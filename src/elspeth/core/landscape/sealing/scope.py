@@ -1,7 +1,7 @@
-"""What a seal covers, and the leaf hashes of it.
+"""The scope of seals, and leaf hashes of sealed records.
 
-A later epoch may add columns and rename them. So each seal keeps its scope: the record types that it covers, their
-columns and their order, by the names of its epoch. From these its bytes can be made again.
+A later epoch may add columns and rename them. So each seal stores its scope: the record types that it covers, with
+their columns and their order, by the names of its epoch. With the scope, the sealed bytes can be derived again.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ __all__ = [
 T = TypeVar("T")
 
 PREFIX_SIZE = 4
-"""Bytes of a leaf hash that are kept to find an altered record; the root does not depend on them."""
+"""The number of bytes of each leaf hash that are kept to find an altered record. The root does not depend on them."""
 
 _FETCH = 1000
-"""Records of a chunk that are read one by one."""
+"""The number of records in a chunk, if they are read one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedType:
     """A record type in the scope of a seal.
 
-    `order` names the columns that records are sorted by, `columns` those that are sealed.
+    `order` names the columns by which records are sorted, and `columns` the sealed columns.
     """
 
     record_type: str
@@ -77,9 +77,9 @@ class LocatedType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedRange:
-    """What a seal has of consecutive records.
+    """The part of a seal for consecutive records.
 
-    `prefixes` are the beginnings of their leaf hashes, 4 bytes each.
+    `prefixes` holds the first 4 bytes of each of their leaf hashes.
     """
 
     prefixes: bytes
@@ -87,14 +87,14 @@ class SealedRange:
 
     @classmethod
     def of(cls, first: int, lines: Sequence[bytes]) -> SealedRange:
-        """Hash the sealed lines, the first with this number."""
+        """Hash sealed lines, of which `first` numbers the first."""
         leaves = leaf_hashes(lines)
         return cls(prefixes=b"".join([leaf[:PREFIX_SIZE] for leaf in leaves]), subtrees=Subtrees.of(first, leaves))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedLines(Generic[T]):
-    """What was made of lines, and what a seal has."""
+    """Transformed lines, with the part of a seal for them."""
 
     content: T
     sealed: SealedRange
@@ -159,7 +159,7 @@ def sealed_chunks(connection: Connection, located: LocatedType, run_id: str) -> 
     """Yield the sealed bytes of each record, in sealed order.
 
     They come in lists of about a thousand. Raises AuditIntegrityError or CanonicalError for a record that breaks the
-    schema, as no sealed record did.
+    schema and so cannot have been sealed.
     """
     if seals_whole_lines(located):
         for _, lines in read_chunks(connection, located.record_type, run_id):
@@ -171,13 +171,13 @@ def sealed_chunks(connection: Connection, located: LocatedType, run_id: str) -> 
 def sealed_ranges(
     connection: Connection, located: LocatedType, run_id: str, first: int, readers: Readers | None
 ) -> Generator[SealedRange, None, None]:
-    """Yield what a seal has of a type's records.
+    """Yield the parts of a seal for a record type.
 
-    The first has this number in the seal. Where the lines of today are sealed, `readers` read and hash ranges of them;
-    they see what is committed. Raises what `sealed_chunks` does.
+    `first` is the number of the first record in the seal. If the sealed lines are today's lines, `readers` read and
+    hash ranges of them; they see the committed records. Raises the errors of `sealed_chunks`.
     """
     if readers is None or not seals_whole_lines(located):
-        # Close the lines whatever happens: PostgreSQL accepts no other statement while it sends them.
+        # Close the lines even after an error: PostgreSQL accepts no other statement while it sends them.
         with closing(sealed_chunks(connection, located, run_id)) as chunks_of_lines:
             yield from _ranges(first, chunks_of_lines)
         return
@@ -198,14 +198,14 @@ def _seal_range(record_type: str, first: int, lines: bytes) -> SealedRange:
 
 
 def seal_lines(record_type: str, first: int, lines: bytes, transform: LineTransform[T]) -> SealedLines[T]:
-    """Transform lines, and hash them as a seal does."""
+    """Transform lines, and hash them for a seal."""
     return SealedLines(content=transform(record_type, first, lines), sealed=_seal_range(record_type, first, lines))
 
 
 def seals_whole_lines(located: LocatedType) -> bool:
     """Return whether the sealed bytes are today's export lines.
 
-    Then they can be read the fast way. A test holds that both ways give the same bytes.
+    Then they can be read the fast way. A test ensures that both ways yield the same bytes.
     """
     sealed, record_type = located.sealed, located.record_type
     exported = {column.name for column in record_type.columns if column.withheld is None}

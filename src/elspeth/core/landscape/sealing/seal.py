@@ -1,8 +1,8 @@
 """Seals of finished runs: Merkle roots over their records.
 
 Any later edit of a sealed value changes the root. Columns that may still change in a finished record (by the schema's
-lifecycle) are not sealed. Beside the root the database keeps the beginning of each leaf hash, which proves nothing, but
-names the record that was altered. Nobody who can write to the database can forge a signed seal.
+lifecycle) are not sealed. In addition to the root, the database keeps the beginning of each leaf hash, which proves
+nothing, but identifies an altered record. Write access to the database is not enough to forge a signed seal.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
 """The payload type of a signed seal."""
 
 _PART = 4096
-"""Leaf hashes whose prefixes are kept in one row."""
+"""The number of leaf hashes whose prefixes are kept in one row."""
 
 
 # -- sealing ---------------------------------------------------------------------------------------------------------
@@ -64,8 +64,8 @@ _PART = 4096
 class Seal:
     """A seal as the database keeps it.
 
-    `root` has 64 hex digits. `envelope_json` is the DSSE envelope over `payload`, None for an unsigned seal. If
-    somebody has tampered with the seal, the texts may hold anything.
+    `root` has 64 hex digits. `envelope_json` is the DSSE envelope over `payload`, or None for an unsigned seal. If
+    somebody has tampered with the seal, the texts may hold any value.
     """
 
     run_id: str
@@ -81,8 +81,8 @@ class Seal:
     def payload(self) -> bytes:
         """Return the signed content, in canonical JSON.
 
-        The scope is not part of it: the sealed lines name the columns. Raises ValueError, TypeError or CanonicalError
-        for a seal that was tampered with.
+        The scope is not part of it, because the sealed lines name the columns. Raises ValueError, TypeError or
+        CanonicalError for a seal that was tampered with.
         """
         members = {
             "counts": json.loads(self.counts_json),
@@ -106,10 +106,10 @@ def seal_run(
 ) -> Seal:
     """Seal a finished run within the caller's transaction.
 
-    Without a signer the seal is unsigned. `progress` is called with the number of records sealed so far, and of all.
-    `readers` share the reading of record types but for those that the transaction has changed. Raises LandscapeError if
-    the signer fails, and AuditIntegrityError, which names the database, for a record that breaks the schema: roll the
-    transaction back, and the run stays open.
+    Without a signer, the seal is unsigned. `progress` is called with the number of records sealed so far, and the
+    number of all. `readers` share the reading of the record types that the transaction has not changed. Raises
+    LandscapeError if the signer fails, and AuditIntegrityError, which names the database, for a record that breaks the
+    schema. The caller must then roll the transaction back, and the run stays open.
     """
     tree, counts, scope, moment = CompactRange(), Counter[str](), current_scope(), datetime.now(UTC)
     total = 0 if progress is None else _count_records(connection, run_id)
@@ -126,7 +126,7 @@ def seal_run(
                         progress(tree.size, total)
         except AuditIntegrityError as error:
             raise error.in_database(mask_url(connection.engine.url)) from error
-        # Write only after the lines are closed, as PostgreSQL accepts no other statement while it sends them.
+        # The lines are closed before writing, because PostgreSQL accepts no other statement while it sends them.
         joined, size = b"".join(prefixes), PREFIX_SIZE * _PART
         for part, start in enumerate(range(0, len(joined), size)):
             kept = joined[start : start + size].hex()
@@ -181,7 +181,7 @@ def create_secret(connection: Connection, run_id: str) -> None:
 def read_secret(connection: Connection, run_id: str) -> str | None:
     """Return the run's secret, 64 hex digits.
 
-    None for a run that was imported, or recorded before runs had secrets.
+    Returns None for a run that was imported, or recorded before runs had secrets.
     """
     columns = run_secrets_table.c
     found: str | None = connection.scalar(select(columns.secret).where(columns.run_id == run_id))
@@ -191,7 +191,7 @@ def read_secret(connection: Connection, run_id: str) -> str | None:
 def sealed_epoch(connection: Connection, run_id: str) -> int | None:
     """Return the epoch in which the run was sealed.
 
-    None for a run that was imported, was recorded before there were seals, or has not ended.
+    Returns None for a run that was imported, was recorded before seals existed, or has not ended.
     """
     columns = seals_table.c
     found: int | None = connection.scalar(select(columns.epoch).where(columns.run_id == run_id))
@@ -199,9 +199,9 @@ def sealed_epoch(connection: Connection, run_id: str) -> int | None:
 
 
 def sealed_record_count(connection: Connection, run_id: str) -> int | None:
-    """Return how many records the run's seal covers.
+    """Return the number of records that the run's seal covers.
 
-    An export has as many. None for a run without a seal.
+    An export has as many records. Returns None for a run without a seal.
     """
     columns = seals_table.c
     found: int | None = connection.scalar(select(columns.record_count).where(columns.run_id == run_id))
@@ -211,7 +211,7 @@ def sealed_record_count(connection: Connection, run_id: str) -> int | None:
 def read_seals(connection: Connection, run_id: str | None = None) -> list[Seal]:
     """Return all seals, or a run's, oldest first and unchecked."""
     columns = seals_table.c
-    # As text: drivers would fail on one that is not a time, or not one that Python knows.
+    # Times are read as text: drivers would fail on a value that is not a time, or outside Python's range.
     times = cast(columns.sealed_at, String).label("sealed_at")
     others = [columns[field.name] for field in fields(Seal) if field.name != "sealed_at"]
     statement = select(*others, times).order_by(columns.sealed_at, columns.run_id)

@@ -1,4 +1,4 @@
-"""Runs that have not ended, or that only seem so."""
+"""Finds runs that have not ended, or seem so."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["UnfinishedRun", "read_unfinished_runs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedRun:
-    """An unsealed run that has not ended by its status.
+    """An unsealed run that, by its status, has not ended.
 
-    `marks` are signs that it has. The last output of a run is recorded as published in the transaction that ends and
-    seals the run: a run whose outputs are all published has ended, and if its status says otherwise, somebody changed
-    that. Runs without a secret have no marks: the predecessor recorded them, or they were imported.
+    `marks` are signs that it has ended. The transaction that records a run's last output as published also ends and
+    seals the run. So a run whose outputs are all published has ended, and if its status says otherwise, somebody has
+    changed it. Runs without a secret have no marks, because the predecessor recorded them, or they were imported.
     """
 
     run_id: str
@@ -42,7 +42,7 @@ class UnfinishedRun:
 
 
 def read_unfinished_runs(connection: Connection, *run_ids: str) -> list[UnfinishedRun]:
-    """Return the unfinished runs, or those named, by id."""
+    """Return all unfinished runs, or those with the given ids."""
     runs = runs_table.c
     ended = runs.status.in_([status.value for status in RunStatus if status.is_terminal])
     sealed = exists().where(seals_table.c.run_id == runs.run_id)
@@ -62,7 +62,7 @@ def read_unfinished_runs(connection: Connection, *run_ids: str) -> list[Unfinish
 
 
 def _marks() -> dict[str, ColumnElement[bool]]:
-    """Return conditions that hold only of ended runs."""
+    """Return conditions that are true only of ended runs."""
     runs, nodes, operations = runs_table.c, nodes_table.c, operations_table.c
     is_sink = and_(nodes.run_id == runs.run_id, nodes.node_type == NodeType.SINK.value)
     is_published = exists().where(

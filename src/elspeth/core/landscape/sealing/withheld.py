@@ -1,4 +1,4 @@
-"""Checking content that exports and seals leave out."""
+"""Checks the content that exports and seals leave out."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FETCH = 1000
 
 
 def check_withheld_content(connection: Connection, run_id: str) -> None:
-    """Check the run's withheld content against the hashes beside it.
+    """Check a run's withheld content against its recorded hashes.
 
-    Content that was erased, and runs without a secret, are passed over: an import may lack the content, and before
-    runs had secrets, what was hashed was not always what was stored. Raises AuditIntegrityError for the first content
-    that does not have its hash.
+    Content that was erased, and runs without a secret, are skipped: an import may lack the content, and before runs had
+    secrets, the stored content was not always the hashed one. Raises AuditIntegrityError for the first content that
+    does not have its hash.
     """
     if read_secret(connection, run_id) is None:
         return
