@@ -64,6 +64,7 @@ class Certified:
         key: Key | None = None,
         begins: datetime = NOW - DAY,
         ends: datetime = NOW + 30 * DAY,
+        serial: int | None = None,
     ) -> Certified:
         """Return what this authority certifies."""
         key = key or new_key()
@@ -72,7 +73,7 @@ class Certified:
             .subject_name(name(common))
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(serial or x509.random_serial_number())
             .not_valid_before(begins)
             .not_valid_after(ends)
         )

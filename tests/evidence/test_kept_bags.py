@@ -6,16 +6,22 @@ The first release wrote version 1. Version 2 was the last whose records have sal
 from __future__ import annotations
 
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.signatures import load_public_key
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.proof import prove, verify_proof, write_proof
 from elspeth.evidence.verifier.reader import open_bag
 from elspeth.evidence.verifier.statements import read_statement
 from elspeth.evidence.verifier.verify import verify_bag
+from tests.evidence.bags import rewrite_manifests, verify
+from tests.evidence.format.test_envelopes import other_form
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -53,6 +59,15 @@ def test_it_is_of_its_version(name: str) -> None:
     with open_bag(DATA / f"{name}.zip") as files:
         statement, _ = read_statement(files)
     assert statement.version == VERSIONS[name.split("/", maxsplit=1)[0]]
+
+
+@pytest.mark.parametrize(("name", "verdict"), [(SIGNED[1], Verdict.VERIFIED), (SIGNED[4], Verdict.NOT_VERIFIED)])
+def test_since_version_2_a_signature_has_one_form(name: str, verdict: Verdict) -> None:
+    with zipfile.ZipFile(DATA / f"{name}.zip") as archive:
+        files = {each.removeprefix("bag/"): archive.read(each) for each in archive.namelist()}
+    envelope = Envelope.from_bytes(files[bag.ENVELOPE], "envelope")
+    files[bag.ENVELOPE] = replace(envelope, signature=other_form(envelope.signature)).to_bytes()
+    assert verify(rewrite_manifests(files), load_public_key(key_of(name))).verdict is verdict
 
 
 @pytest.mark.parametrize("directory", VERSIONS)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -13,9 +14,25 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.report import overview as overview_module
 from elspeth.report.overview import Overview, read_overview
 from elspeth.report.records import open_database_records, open_export_records
-from elspeth_schema.contracts import BatchStatus, OperationStatus, RowOutcome, RunStatus
+from elspeth_schema.contracts import (
+    AuditRecord,
+    BatchStatus,
+    Call,
+    Checkpoint,
+    NodeStateFailed,
+    NodeStateOpen,
+    OperationStatus,
+    RowOutcome,
+    RunProcess,
+    RunStatus,
+    SecretResolution,
+    SourceInput,
+    Token,
+    TokenOutcome,
+)
 from tests.engine.pipelines import Records
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.other_runs import record_other_run
@@ -32,6 +49,9 @@ def told(new_landscape: NewLandscape) -> Iterator[tuple[LandscapeDB, Overview]]:
         with open_database_records(database, "told") as records:
             overview = read_overview(records)
         yield database, overview
+
+
+R = TypeVar("R", bound=AuditRecord)
 
 
 def records_of(database: LandscapeDB) -> Records:
@@ -56,6 +76,10 @@ def test_records_and_endings_are_counted(told: tuple[LandscapeDB, Overview]) -> 
         }
         assert each.rows == len(carried)
     assert overview.endings[0].outcome is RowOutcome.COMPLETED
+    goes_on = {RowOutcome.FORKED, RowOutcome.EXPANDED, RowOutcome.COALESCED, RowOutcome.CONSUMED_IN_BATCH}
+    continued = [each.outcome in goes_on for each in overview.endings]
+    assert continued == sorted(continued)
+    assert {True, False} == {*continued}
 
 
 def test_times_are_those_of_visits_operations_and_calls(told: tuple[LandscapeDB, Overview]) -> None:
@@ -66,11 +90,12 @@ def test_times_are_those_of_visits_operations_and_calls(told: tuple[LandscapeDB,
     assert {each.node_id: each.visits for each in timings.nodes} == visits
     assert [each.total_ms for each in timings.nodes] == sorted((each.total_ms for each in timings.nodes), reverse=True)
     longest = sorted((each["duration_ms"] or 0.0 for each in records["node_state"]), reverse=True)
-    assert [each.duration_ms for each in timings.visits] == pytest.approx(longest[: len(timings.visits)])
+    assert [each.duration_ms for each in timings.visits] == pytest.approx(longest[:10])
     assert sum(each.calls for each in timings.calls) == len(records["call"])
     assert sum(each.errors for each in timings.calls) == sum(each["status"] == "error" for each in records["call"])
     assert sum(each.retries for each in timings.calls) == sum(each["call_index"] > 0 for each in records["call"]) > 0
     assert len(timings.operations) == len(records["operation"])
+    assert [each.node_id for each in timings.operations] == ["source", "output", "high"]
     assert {each.started_at.utcoffset() for each in timings.operations} == {timings.nodes[0].started_at.utcoffset()}
 
 
@@ -84,7 +109,7 @@ def test_what_was_left_open_is_counted(told: tuple[LandscapeDB, Overview]) -> No
     assert {(each.token_id, each.node_id, each.status.value) for each in left.visits} == {
         (each["token_id"], each["node_id"], each["status"]) for each in unfinished
     }
-    assert overview.run.status is RunStatus.RUNNING
+    assert (overview.run.status, left.batches) == (RunStatus.RUNNING, {})
 
 
 def test_an_export_has_the_same_overview(told: tuple[LandscapeDB, Overview], tmp_path: Path) -> None:
@@ -102,6 +127,59 @@ def test_another_run_with_the_same_ids_changes_nothing(new_landscape: NewLandsca
         record_other_run(database, "run-1")
         with open_database_records(database, "run-1") as records:
             assert read_overview(records) == alone
+
+
+def test_of_many_records_the_first_are_told_and_of_checkpoints_the_newest(
+    new_landscape: NewLandscape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = rich_run()
+
+    def first(kind: type[R]) -> R:
+        return next(each for each in run if isinstance(each, kind))
+
+    process, secret, source = first(RunProcess), first(SecretResolution), first(SourceInput)
+    token, outcome, checkpoint = first(Token), first(TokenOutcome), first(Checkpoint)
+    state, failed = first(NodeStateOpen), first(NodeStateFailed)
+    call = replace(first(Call), latency_ms=1.0)
+    run = [*(replace(each, latency_ms=1.0) if isinstance(each, Call) else each for each in run)]
+    run += [
+        *(replace(process, process_id=f"a{attempt}", attempt=attempt) for attempt in (2, 1)),
+        *(replace(secret, resolution_id=f"a-{name}", env_var_name=name) for name in ("Z", "A")),
+        *(replace(source, input_id=f"a{ordinal}", ordinal=ordinal) for ordinal in (2, 1)),
+        replace(token, token_id="token-5"),
+        replace(call, call_id="slow", state_id="step-2", latency_ms=5.0),
+        replace(checkpoint, checkpoint_id="newer", sequence_number=2, token_id="token-4"),
+        *(
+            replace(outcome, outcome_id=f"to-{number}", token_id=number, outcome=RowOutcome.ROUTED, sink_name=sink)
+            for number, sink in (("token-3", "a"), ("token-4", "b"), ("token-5", "b"))
+        ),
+        *(replace(state, state_id=f"step-{step}", step_index=step, node_id=f"node-{step + 1}") for step in (2, 1)),
+        *(replace(failed, state_id=f"failed-{at}", node_id=f"node-{at}", step_index=at) for at in (2, 3)),
+    ]
+    with new_landscape() as database:
+        recorded(database, run)
+        with open_database_records(database, "run-1") as records:
+            whole = read_overview(records)
+            for name in ("_MOST_RECORDS", "_MOST_OPEN", "_MOST_REASONS"):
+                monkeypatch.setattr(overview_module, name, 2)
+            cut = read_overview(records)
+    assert [each.attempt for each in whole.processes] == [0, 1, 2]
+    assert [each.env_var_name for each in whole.secrets] == ["A", "API_KEY", "Z"]
+    assert [each.ordinal for each in whole.inputs] == [0, 1, 2]
+    assert (cut.processes, cut.secrets, cut.inputs) == (whole.processes[:2], whole.secrets[:2], whole.inputs[:2])
+    visits = whole.left_open.visits
+    assert [(each.row_index, each.node_id) for each in visits] == [
+        (0, "node-1"),
+        *((1, f"node-{at}") for at in (1, 2, 3)),
+    ]
+    assert (cut.left_open.visits, cut.left_open.open_visits) == (visits[:2], 4)
+    assert whole.left_open.checkpoint is not None
+    assert whole.left_open.checkpoint[1] == 0
+    assert [(each.node_id, each.total_ms) for each in whole.timings.calls] == [("node-3", 5), ("node-1", 2)]
+    assert [(each.sink, each.tokens) for each in whole.endings if each.outcome is RowOutcome.ROUTED] == [
+        *(("b", 2), ("a", 1))
+    ]
+    assert (len(cut.failures.reasons), cut.failures.all_reasons, len(whole.failures.reasons)) == (2, 3, 3)
 
 
 def test_every_type_and_shape_of_record_is_read(new_landscape: NewLandscape) -> None:

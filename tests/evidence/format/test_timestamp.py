@@ -331,6 +331,23 @@ def test_an_authority_that_is_not_there() -> None:
         request_timestamp(ENVELOPE, "http://127.0.0.1:1")
 
 
+@pytest.mark.parametrize(
+    ("size", "problem"), [(65_536, "expected a response as in RFC 3161"), (65_537, "expected at most 65,536 bytes")]
+)
+def test_a_response_may_be_as_large_as_the_bound(size: int, problem: str) -> None:
+    with pytest.raises(EvidenceError, match=f"stamp: {problem}"):
+        verify_timestamp(bytes(size), ENVELOPE, [], "stamp")
+
+
+def test_a_request_that_was_refused_is_told_with_its_words() -> None:
+    said = b"no time"
+    text = b"\x30" + bytes([2 + len(said)]) + b"\x0c" + bytes([len(said)]) + said
+    status = b"\x02\x01\x02" + text
+    refused = b"\x30" + bytes([2 + len(status)]) + b"\x30" + bytes([len(status)]) + status
+    with pytest.raises(EvidenceError, match="stamp: the authority refused: 'no time'"):
+        verify_timestamp(refused, ENVELOPE, [], "stamp")
+
+
 @given(st.binary())
 def test_arbitrary_bytes_are_not_a_time_stamp(data: bytes) -> None:
     with pytest.raises(EvidenceError):

@@ -103,7 +103,20 @@ def test_a_chain_that_leads_to_the_root_is_verified(certified: Files) -> None:
         f" which led to a root given on {TODAY}, the day that the bag states"
     ) in said(result)
     assert result.certificate is not None
-    assert result.certificate.to_json()["subject"] == "CN=Audit,O=Example"
+    assert result.certificate.to_json() == {
+        "subject": "CN=Audit,O=Example",
+        "issuer": "CN=Issuer,O=Example",
+        "serial": serial_of(LEAF),
+        "not_before": (NOW - DAY).isoformat(),
+        "not_after": (NOW + 30 * DAY).isoformat(),
+        "sha256": fingerprint,
+    }
+
+
+@pytest.mark.parametrize(("serial", "shown"), [(0xABC, "0abc"), (0xABCD, "abcd")])
+def test_a_serial_number_is_whole_bytes(serial: int, shown: str) -> None:
+    chain = CertificateChain.from_pem(pem(MIDDLE.issue("Audit", serial=serial)), "chain")
+    assert chain.facts.serial == shown
 
 
 def test_no_byte_of_a_certified_bag_can_change(certified: Files) -> None:
@@ -302,6 +315,22 @@ def test_a_verified_time_stamp_is_the_time_of_signing(certified: Files, monkeypa
     assert said(result).endswith(", which led to a root given when it was time-stamped")
     result = verify(files, ROOT, authorities=authorities)
     assert "expected a certificate valid at" in faults(result)[0][1]
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        (purposes(x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")),),
+        (purposes(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE),),
+        (purposes(ExtendedKeyUsageOID.CODE_SIGNING),),
+        ((usage(content_commitment=True), True),),
+        (),
+    ],
+    ids=["documents", "any", "code", "commitment", "nothing said"],
+)
+def test_a_certificate_of_a_signer_leads_to_its_root(extensions: tuple[Extension, ...]) -> None:
+    chain = CertificateChain.from_pem(pem(MIDDLE.issue("Audit", extensions), MIDDLE), "chain")
+    chain.verify([ROOT.certificate], NOW, "chain")
 
 
 @pytest.mark.parametrize("purpose", [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION])

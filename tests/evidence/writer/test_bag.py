@@ -6,6 +6,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -208,9 +209,19 @@ def test_a_document_with_a_strange_name_is_refused(tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"record_type":"x"\n}', b'{"record_type":"x'])
 def test_a_line_that_is_not_a_record_is_refused(tmp_path: Path, line: bytes) -> None:
-    for batches, number in (([[line]], 1), ([to_lines(records()), [*to_lines(records()), line]], 27)):
+    sound, several = b'{"record_type":"x"}', to_lines(records())
+    for batches, number in (([[line]], 1), ([[sound, line]], 2), ([several, [*several, line]], 27)):
         with pytest.raises(ValueError, match=f"line {number}: expected a record in canonical JSON, on one line"):
             write_bag(tmp_path / "bag", batches, facts=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_bag_has_as_many_contents_as_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr("elspeth.evidence.writer.bag.MAX_CONTENTS", 1)
+    refusal = pytest.raises(EvidenceError, match="data/contents/: expected at most 1 contents, got more")
+    with nullcontext() if number == 1 else refusal:
+        written(tmp_path / "bag", contents=[(f"{each}" * 64, b"content") for each in range(number)])
+    assert (tmp_path / "bag").exists() is (number == 1)
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
