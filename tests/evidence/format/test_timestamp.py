@@ -320,6 +320,17 @@ def test_an_authority_that_says_nothing(server: str) -> None:
         request_timestamp(ENVELOPE, f"{server}empty")
 
 
+def test_an_authority_that_refuses_is_quoted() -> None:
+    texts = der(0x30, der(0x0C, b"no \x1b[31m") + der(0x0C, b"policy"))
+    refusal = der(0x30, der(0x30, der(0x02, b"\x02") + texts))
+    with pytest.raises(EvidenceError, match=r"^stamp: the authority refused: 'no \\x1b\[31m, policy'$"):
+        verify_timestamp(refusal, ENVELOPE, [], "stamp")
+
+
+def der(tag: int, content: bytes) -> bytes:
+    return bytes([tag, len(content)]) + content
+
+
 def test_an_address_of_another_kind() -> None:
     with pytest.raises(EvidenceError) as caught:
         request_timestamp(ENVELOPE, "file:///etc/passwd")

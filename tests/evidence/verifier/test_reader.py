@@ -168,6 +168,15 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     assert refusal(path) == expected
 
 
+def test_a_compressed_file_of_no_compression_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bag.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("file", b"content")
+    data = bytearray((tmp_path / "bag.zip").read_bytes())
+    data[30 + len("file")] = 0b111  # a block of the type that DEFLATE reserves
+    (tmp_path / "bag.zip").write_bytes(data)
+    assert refusal(tmp_path / "bag.zip") == "file: cannot be read: Error -3 while decompressing data: invalid block type"
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with open_bag(tmp_path) as files, pytest.raises(EvidenceError, match=r"^file: expected this file, got none$"):
         files.read("file")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -135,6 +136,20 @@ def test_a_value_may_be_at_its_bounds_and_not_beyond() -> None:
     short = ValueRule(type="string", regex=re.compile("[a-z]{3}"), regex_length=3, max_length=2)
     assert short.pattern(captured=True) is None
     assert replace(short, max_length=3).pattern(captured=True) == '"([a-z]{3})"'
+
+
+def test_of_each_group_one_field_is_not_null() -> None:
+    flag = ValueRule(type="boolean", nullable=True)
+    groups = (("a", "b"), ("c", "d"))
+    shape = Shape(rules=dict.fromkeys("abcd", flag), required=frozenset("abcd"), exactly_one=groups)
+    patterns = shape.line_patterns("", PatternBudget("schema"))
+    accepted = []
+    for some in product([None, True], repeat=4):
+        record = dict(zip("abcd", some, strict=True))
+        found = any(pattern.read_lines([canonical(record).decode()]) != [None] for pattern in patterns)
+        assert found == (shape.problem(record) is None)
+        accepted += ["".join(name for name in "abcd" if record[name])] * found
+    assert sorted(accepted) == ["ac", "ad", "bc", "bd"]
 
 
 def test_a_choice_is_of_its_type() -> None:

@@ -121,9 +121,11 @@ def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, m
     assert sorted(report.from_epoch for report in reports) == [4, EPOCH]
 
 
+@pytest.mark.parametrize("name", ["epoch4-rich", "epoch5-rich"])  # the later one says which epoch it has
 def test_a_database_that_changes_between_looking_and_migrating(
-    example: OldDatabase, monkeypatch: pytest.MonkeyPatch
+    old_database_of: OldDatabaseMaker, engine_name: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    example = old_database_of(name, engine_name)
     state = read_state(make_url(example.url))
     change(example.url, "ALTER TABLE runs ADD COLUMN note TEXT")
     monkeypatch.setattr(module, "read_state", lambda _: state)
