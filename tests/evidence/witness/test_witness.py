@@ -144,6 +144,10 @@ def test_a_damaged_memory_is_not_taken_for_an_empty_one(knowing: Witness) -> Non
         with pytest.raises(EvidenceError):
             knowing.add_checkpoint(request(0, 20).to_bytes())
         assert path.read_bytes() == damaged
+    path.unlink()
+    path.symlink_to(path)  # which cannot be read
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        knowing.add_checkpoint(request(0, 20).to_bytes())
 
 
 def test_a_checkpoint_is_on_disk_before_its_cosignature_is_given_out(
