@@ -174,7 +174,9 @@ def test_a_compressed_file_of_no_compression_is_refused(tmp_path: Path) -> None:
     data = bytearray((tmp_path / "bag.zip").read_bytes())
     data[30 + len("file")] = 0b111  # a block of the type that DEFLATE reserves
     (tmp_path / "bag.zip").write_bytes(data)
-    assert refusal(tmp_path / "bag.zip") == "file: cannot be read: Error -3 while decompressing data: invalid block type"
+    assert (
+        refusal(tmp_path / "bag.zip") == "file: cannot be read: Error -3 while decompressing data: invalid block type"
+    )
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_record_is_read_of_the_run_that_is_asked_for(recorder: LandscapeRecord
     for run_id, recorded in both.items():
         answers = {name: getattr(recorder, name)(SAME[parameter], run_id=run_id) for name, parameter in calls}
         found = {name: runs_of(answer) for name, answer in answers.items() if answer not in ([], None)}
-        assert found == dict.fromkeys((name for name, _ in calls if name != "get_token_parents"), {run_id})
+        assert found == {name: {run_id} for name, _ in calls if name != "get_token_parents"}
         parents = recorder.get_token_parents(recorded.joined, run_id=run_id)
         assert [(each.run_id, each.parent_token_id) for each in parents] == [
             (run_id, token_id) for token_id in recorded.children
