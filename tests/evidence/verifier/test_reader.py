@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import zipfile
@@ -159,6 +160,9 @@ def test_a_document_of_absurd_size_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == "bagit.txt: expected at most 4,194,304 bytes, got 1,099,511,627,776"
     (tmp_path / "bagit.txt").write_bytes(bytes(4_194_304))
     read_all(tmp_path)
+    (tmp_path / "bagit.txt").write_bytes(bytes(4_194_305))
+    with open_bag(tmp_path) as files:  # other files may be larger: they are read in blocks
+        assert files.sha256("bagit.txt") == hashlib.sha256(bytes(4_194_305)).hexdigest()
 
 
 def test_damaged_archives_are_refused(tmp_path: Path) -> None:

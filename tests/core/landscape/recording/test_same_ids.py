@@ -1,4 +1,4 @@
-"""Runs may have the same ids: each call is about the run that it names."""
+"""Calls about runs that have the same ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAME = {
 
 
 def readers(*parameters: str) -> list[tuple[str, str]]:
-    """Return the calls that read by such an id, perhaps in one run, and their parameters."""
+    """Return the calls that read by an id, and its parameter."""
     found = []
     for name, method in inspect.getmembers(LandscapeRecorder, inspect.isfunction):
         names = list(inspect.signature(method).parameters)[1:]
@@ -30,7 +30,7 @@ def readers(*parameters: str) -> list[tuple[str, str]]:
 
 
 def runs_of(result: object) -> set[str]:
-    """Return the ids of the runs that an answer is about."""
+    """Return the runs that an answer is about."""
     records = result if isinstance(result, list) else [result]
     return {getattr(each, "run_id", "unknown") for each in records}
 
