@@ -20,7 +20,7 @@ SAME = {
 
 
 def readers(*parameters: str) -> list[tuple[str, str]]:
-    """Return the calls that read by an id, and its parameter."""
+    """Return calls that read by an id, and its parameter."""
     found = []
     for name, method in inspect.getmembers(LandscapeRecorder, inspect.isfunction):
         names = list(inspect.signature(method).parameters)[1:]
