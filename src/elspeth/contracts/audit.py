@@ -1,4 +1,4 @@
-"""The records of an audit trail, and views of them."""
+"""The records of an audit trail, and combinations of them."""
 
 from __future__ import annotations
 

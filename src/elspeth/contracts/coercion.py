@@ -1,6 +1,6 @@
-"""The types of fields, and values made of a type.
+"""Coerces values to the types of fields.
 
-Nothing is rounded, cut or guessed: a value that is not exactly one of the type is refused with MisfitError.
+Nothing is rounded, truncated or guessed: a value that does not fit the type exactly is refused with MisfitError.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ _MICROSECONDS = 6
 
 
 def to_text(value: object) -> str:
-    """Return a text as it is."""
+    """Return a text unchanged."""
     if isinstance(value, str):
         return value
     raise _misfit("text", value)
 
 
 def to_integer(value: object) -> int:
-    """Return an integer, also from its digits."""
+    """Return an integer, given itself or its digits."""
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -69,7 +69,7 @@ def to_integer(value: object) -> int:
 
 
 def to_float(value: object) -> float:
-    """Return the nearest float to a number or its digits."""
+    """Return the float nearest to a number or its digits."""
     is_text = isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None
     if not is_text and (isinstance(value, str | bool) or not isinstance(value, int | float | Decimal)):
         raise _misfit("a number", value)
@@ -88,7 +88,7 @@ def to_float(value: object) -> float:
 
 
 def to_boolean(value: object) -> bool:
-    """Return a boolean, also from a word for it."""
+    """Return a boolean, given itself or a word for it."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and (text := value.strip().lower()) in _TRUE | _FALSE:
@@ -99,7 +99,7 @@ def to_boolean(value: object) -> bool:
 
 
 def to_any_decimal(value: object) -> Decimal:
-    """Return a decimal with the places as written."""
+    """Return a decimal with the places that were written."""
     match value:
         case Decimal():
             return bounded_decimal(value)
@@ -121,7 +121,7 @@ def _as_written(number: Decimal) -> Decimal:
 
 
 def to_decimal(value: object, places: int) -> Decimal:
-    """Return a decimal with exactly so many places."""
+    """Return a decimal with exactly `places` places."""
     found = to_any_decimal(value)
     fixed = found.quantize(Decimal(1).scaleb(-places), context=DECIMALS)
     if fixed != found:
@@ -130,7 +130,7 @@ def to_decimal(value: object, places: int) -> Decimal:
 
 
 def to_date(value: object) -> dt.date:
-    """Return a date, also from `YYYY-MM-DD`."""
+    """Return a date, given itself or `YYYY-MM-DD`."""
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return value
     if isinstance(value, str) and _DATE.fullmatch(text := value.strip()):
@@ -142,7 +142,7 @@ def to_date(value: object) -> dt.date:
 
 
 def to_datetime(value: object) -> dt.datetime:
-    """Return a time in UTC, also from ISO 8601 text."""
+    """Return a time in UTC, given itself or ISO 8601."""
     if isinstance(value, str) and (match := _DATETIME.fullmatch(value.strip())):
         if match["zone"] is None:
             raise MisfitError("expected a date and time with a zone, got one without")
@@ -161,7 +161,7 @@ def to_datetime(value: object) -> dt.datetime:
 
 
 def to_duration(value: object) -> dt.timedelta:
-    """Return a duration, also from ISO 8601 text or seconds."""
+    """Return a duration, given itself, ISO 8601 or seconds."""
     if isinstance(value, dt.timedelta):
         return value
     try:
@@ -183,7 +183,7 @@ def _seconds(number: Decimal) -> dt.timedelta:
 
 
 def written(value: object) -> str:
-    """Return the text of a value that holds no others."""
+    """Return the text of a scalar value."""
     match value:
         case str():
             return value
@@ -213,9 +213,9 @@ _COERCIONS: Mapping[str, Callable[[object], object]] = {
 
 @cache
 def coercion_to(field_type: FieldType) -> Callable[[object], object]:
-    """Return the function that makes values of a type.
+    """Return the function that coerces values to a type.
 
-    It raises MisfitError for a value that is not one.
+    It raises MisfitError for a value that does not fit the type.
     """
     places = decimal_places(field_type)
     return _COERCIONS[field_type] if places is None else partial(to_decimal, places=places)

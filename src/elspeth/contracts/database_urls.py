@@ -1,7 +1,7 @@
-"""Database URLs: checked, compared, and shown without their secrets.
+"""Checks, compares and shows database URLs, without their secrets.
 
-A URL is split as SQLAlchemy does it, but without loading SQLAlchemy: `elspeth validate` looks at one in every settings
-file. Where a URL is malformed, more of it counts as secret, never less.
+A URL is split as by SQLAlchemy, but without loading SQLAlchemy, because `elspeth validate` checks a URL in every
+settings file. If a URL is malformed, more of it counts as secret, never less.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _HOST = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]+\])(?::[0-9]{1,5})?")
 def is_database_url(text: str) -> bool:
     """Return whether a text is a URL, not a path.
 
-    Text that resembles a URL is not taken for a path: messages would show its password.
+    A text that resembles a URL does not count as a path, because messages would show its password.
     """
     return _LIKE_A_URL.match(text) is not None or "://" in text
 
@@ -71,7 +71,7 @@ def is_database_url(text: str) -> bool:
 def database_url(database: str) -> str:
     """Return the URL of a database.
 
-    `database` is it, or the path of a SQLite file.
+    `database` is the URL itself, or the path of a SQLite file.
     """
     return database if is_database_url(database) else f"sqlite:///{quote(database, safe='/ +@:')}"
 
@@ -96,15 +96,15 @@ class _Parts:
 
 
 def hide(secret: str) -> str:  # noqa: ARG001  every mask takes the secret
-    """Return what replaces a secret in messages."""
+    """Return the replacement of a secret in messages."""
     return HIDDEN
 
 
 def mask_database_url(text: str, mask: Callable[[str], str] = hide) -> str:
     """Return a database URL with its secrets masked.
 
-    Secrets are the password, every parameter that is not known to be harmless, and anything in a place where a password
-    may have been written by mistake. The mask gets each secret as the driver would, without percent-encoding.
+    Secrets are the password, every parameter that is not known to be harmless, and every part in which a password may
+    have been written by mistake. The mask is called with each secret as a driver sees it, without percent-encoding.
     """
     if not _SCHEME.match(text):
         head, colon, tail = text.partition(":")
@@ -142,7 +142,7 @@ def hide_secrets_of(url: str, message: str) -> str:
 def without_credentials(text: str) -> str:
     """Return a URL without user, password and other secrets.
 
-    It says which database the URL leads to, whoever connects.
+    It identifies the database, independent of who connects.
     """
     if not _SCHEME.match(text):
         return mask_database_url(text)
@@ -156,7 +156,7 @@ def without_credentials(text: str) -> str:
 def sqlite_file(text: str) -> Path | None:
     """Return the file of a SQLite URL, or None.
 
-    None for another database, and for one in memory.
+    Returns None for other databases, and for a database in memory.
     """
     if not _SCHEME.match(text):
         return None
@@ -170,7 +170,7 @@ def sqlite_file(text: str) -> Path | None:
 def database_server(text: str) -> tuple[str, ...] | None:
     """Return host, port, name and options of a database.
 
-    None for a SQLite database. Two names of one host count as two hosts.
+    Returns None for a SQLite database. Two names of the same host count as two hosts.
     """
     if not _SCHEME.match(text):
         return None
@@ -186,7 +186,7 @@ def database_server(text: str) -> tuple[str, ...] | None:
 
 
 def database_url_problem(text: str) -> str | None:
-    """Return what is wrong with a database URL, or None.
+    """Return the problem of a database URL, or None.
 
     The problem is described without secrets.
     """
@@ -209,7 +209,7 @@ def database_url_problem(text: str) -> str | None:
 def _split(text: str) -> _Parts:
     """Split a text with a ``://`` into its parts.
 
-    For at most one '@' this is how SQLAlchemy does it.
+    With at most one '@', the result is that of SQLAlchemy.
     """
     name, slashes, rest = text.partition("://")
     is_file = name.startswith("sqlite") and rest.startswith("/")
@@ -229,7 +229,7 @@ def _read_parameter(piece: str) -> tuple[str, str]:
     """Return the harmless part of a parameter, and its secret."""
     name, equals, value = piece.partition("=")
     if not equals:
-        return "", piece  # perhaps the rest of a password with a question mark
+        return "", piece  # this may be the rest of a password that contains a question mark
     return (piece, "") if unquote_plus(name).lower() in HARMLESS_PARAMETERS else (f"{name}=", unquote_plus(value))
 
 
@@ -238,9 +238,9 @@ def _mask(secret: str, mask: Callable[[str], str]) -> str:
 
 
 def _mask_host(host: str, mask: Callable[[str], str]) -> str:
-    """Return the host, masked where it cannot be one.
+    """Return the host, masking a text that cannot be one.
 
-    It may be a password without a host.
+    Such a text may be a password without a host.
     """
     name, colon, port = host.rpartition(":")
     if _HOST.fullmatch(host):
@@ -251,8 +251,8 @@ def _mask_host(host: str, mask: Callable[[str], str]) -> str:
 def parse_database_url(text: str) -> URL:
     """Return the URL as SQLAlchemy represents it.
 
-    Raises ValueError, without secrets, for a URL that cannot be used, also for parameters that the database's driver
-    would refuse. An unknown driver is not noticed.
+    Raises ValueError, without secrets, for a URL that cannot be used, and for parameters that the database's driver
+    would refuse. An unknown driver is not detected.
     """
     from sqlalchemy import make_url  # noqa: PLC0415  start time
 
@@ -267,7 +267,7 @@ def parse_database_url(text: str) -> URL:
 
 
 def driver_problem(url: URL) -> str | None:
-    """Return what must be installed for a database, or None."""
+    """Return why a database's driver is missing, or None."""
     from sqlalchemy.exc import NoSuchModuleError  # noqa: PLC0415  start time
 
     try:

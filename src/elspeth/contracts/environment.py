@@ -1,4 +1,4 @@
-"""Variables and optional packages that elspeth looks for."""
+"""The environment variables and optional packages of elspeth."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS = "ELSPETH_SETTINGS"
 DATABASE = "ELSPETH_DATABASE"
 
 DEFAULT_SETTINGS = Path("elspeth.yaml")
-"""The settings file where neither an option nor the environment names one."""
+"""The settings file if neither an option nor the environment names one."""
 NO_PROGRESS = "ELSPETH_NO_PROGRESS"
 LOG_LEVEL = "ELSPETH_LOG_LEVEL"
 LOG_FORMAT = "ELSPETH_LOG_FORMAT"
@@ -54,14 +54,14 @@ VARIABLES: Mapping[str, str] = {
     LOG_LEVEL: "`debug`, `info`, `warning` or `error`: write a log, as `--log-level` does",
     LOG_FORMAT: "`text` or `json`: the form of the log, as `--log-format` says",
 }
-"""Each variable with what it is for."""
+"""The purpose of each variable."""
 
 LEAST_KEY = 16
-"""Bytes of an HMAC key. A shorter key could be guessed (NIST SP 800-131A demands 112 bits)."""
+"""The smallest size of an HMAC key in bytes. A shorter key could be guessed (NIST SP 800-131A demands 112 bits)."""
 
 
 def key_bytes(key: str) -> bytes:
-    """Return the bytes of a key, text or not."""
+    """Return the bytes of a key from the environment."""
     return key.encode("utf-8", "surrogateescape")
 
 
@@ -79,7 +79,7 @@ def key_problem(variable: str, key: str) -> str | None:
 def install_command(extra: str) -> str:
     """Return the command that installs an extra.
 
-    It works in a checkout only: until a release is in a package index, anybody could publish another package under this
+    It works only in a checkout: until a release is in a package index, anybody could publish another package under this
     name there.
     """
     return f"in a checkout of elspeth, pip install '.[{extra}]'"
@@ -88,7 +88,7 @@ def install_command(extra: str) -> str:
 def missing_package(module: str, extra: str) -> str | None:
     """Return how to install a missing module, or None.
 
-    The module is not imported, which could take long.
+    The module is not imported, because that could take long.
     """
     if find_spec(module) is not None:
         return None

@@ -1,9 +1,9 @@
-"""Errors, and what of their messages may be recorded.
+"""Errors, and the recordable part of their messages.
 
-Records are exported as evidence, and the content of rows is withheld from exports. So the message of an error is
-recorded only if its author promises that it repeats no value of a row. An exception of Python, of a library or of a
-plugin can repeat a value: it is recorded by its type and the place in the code, and its message goes to the logger
-`elspeth.withheld` at level DEBUG, which is silent unless somebody asks for it.
+Records are exported as evidence, but exports withhold the content of rows. So the message of an error is recorded only
+if its author guarantees that it repeats no value of a row. Exceptions of Python, of libraries and of plugins may repeat
+values: they are recorded by their type and the place in the code, and their messages go to the logger
+`elspeth.withheld` at level DEBUG, which is silent by default.
 """
 
 from __future__ import annotations
@@ -100,23 +100,23 @@ class TransformReason(TypedDict):
 
 
 def recordable_message(error: BaseException) -> str:
-    """Return what may be recorded of an error's message."""
+    """Return the recordable part of an error's message."""
     if isinstance(error, RecordableError | AuditIntegrityError | ObjectStoreError):
         return str(error)
     _withheld.debug("not recorded: the message of %s", type(error).__name__, exc_info=error)
-    original = getattr(error, "orig", None)  # SQLAlchemy's own message has the statement with its values
+    original = getattr(error, "orig", None)  # SQLAlchemy's own message contains the statement with its values
     if isinstance(original, BaseException):
         return driver_message(original)
-    # Only the number of an OSError comes from the system: its text can be anything.
+    # Only the number of an OSError is sure to come from the system: its text can be anything.
     number = error.errno if isinstance(error, OSError) else None
     system_message = [os.strerror(number)] if number is not None and number in errno.errorcode else []
     return ", ".join([*system_message, f"raised at {_find_place(error)}"])
 
 
 def driver_message(error: BaseException) -> str:
-    """Return what a database driver says, without values of rows.
+    """Return a database driver's message without values of rows.
 
-    The message is on one line. Where it may hold values, it is replaced by the error's type, its code, and the names of
+    The message is on one line. If it may contain values, it is replaced by the error's type and code, and the names of
     tables, columns and constraints.
     """
     message = " ".join(str(error).split())
@@ -142,7 +142,7 @@ def driver_message(error: BaseException) -> str:
 def _find_place(error: BaseException) -> str:
     """Return the lines of code that raised an error.
 
-    Lines outside elspeth come first; the innermost is the last.
+    Lines outside elspeth are preferred; the innermost line is the last.
     """
     frames = [(str(frame.f_globals.get("__name__")), line) for frame, line in traceback.walk_tb(error.__traceback__)]
     foreign = [each for each in frames if each[0].partition(".")[0] != "elspeth"]
@@ -151,18 +151,18 @@ def _find_place(error: BaseException) -> str:
 
 
 def short_repr(value: object) -> str:
-    """Return the repr of a value, cut if long.
+    """Return the repr of a value, truncated if long.
 
-    Not for values of rows: use `describe_kind` for those.
+    Do not use it for values of rows, but `describe_kind`.
     """
     text = repr(value)
     return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}..."
 
 
 def describe_kind(value: object) -> str:
-    """Return the kind of a value, without the value.
+    """Describe the kind of a value without repeating the value.
 
-    `describe_kind("0171-2034")` is "text of 9 characters": messages must not repeat values of rows.
+    `describe_kind("0171-2034")` is "text of 9 characters". Messages must not repeat values of rows.
     """
     match value:
         case None:

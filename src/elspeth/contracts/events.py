@@ -1,7 +1,7 @@
-"""Events of a run: what its log tells.
+"""The events of a run, written to its log.
 
-They go to the logger `elspeth.events` of the standard library, which is silent unless somebody asks for it. Their
-messages and facts repeat no values of rows.
+They go to the logger `elspeth.events` of the standard library, which is silent by default. Their messages and facts
+repeat no values of rows.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def log_event(level: int, name: str, message: str, **facts: object) -> None:
 
 
 def event_of(record: logging.LogRecord) -> Event | None:
-    """Return the event that a log record tells, if any."""
+    """Return the event in a log record, or None."""
     event = getattr(record, "event", None)
     return event if isinstance(event, Event) else None
 
 
 @contextmanager
 def events_of_run(run_id: str) -> Iterator[None]:
-    """Name the run in all events of the block."""
+    """Add the run's id to all events of the block."""
     token = _run_id.set(run_id)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The paths of sources: files, objects, patterns, standard input."""
+"""Resolves the paths of sources: files, objects, patterns, standard input."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from elspeth.objects.address import ObjectPath, Place, place_of
 __all__ = ["STANDARD_INPUT", "find_all_files", "find_files", "is_pattern", "matches_pattern", "path_texts"]
 
 STANDARD_INPUT = "-"
-"""The path that stands for standard input, by custom."""
+"""The path that, by convention, stands for standard input."""
 
 
 def path_texts(value: object) -> list[str]:
-    """Return the text of `path`, or those of a list."""
+    """Return the paths in the value of the option `path`."""
     if isinstance(value, str):
         return [value]
     return [each for each in value if isinstance(each, str)] if isinstance(value, list | tuple) else []
@@ -32,8 +32,9 @@ def is_pattern(text: str) -> bool:
 def find_files(text: str) -> Sequence[Place]:
     """Return the files or objects of a path or pattern.
 
-    Those of a pattern are sorted by code point, as texts, so that the order is the same on every machine. Directories
-    and names that begin with a point do not match. Raises OSError if the objects of a bucket cannot be listed.
+    The matches of a pattern are sorted as texts, by code point, so that the order is the same on every machine.
+    Directories and names that begin with a dot do not match. Raises OSError if the objects of a bucket cannot be
+    listed.
     """
     place = place_of(text)
     if not is_pattern(text):
@@ -75,7 +76,7 @@ def _find_objects(pattern: ObjectPath) -> Sequence[ObjectPath]:
 
 
 def matches_pattern(path: Place, pattern: str) -> bool:
-    """Return whether a file or object would match.
+    """Return whether a file or object would match a pattern.
 
     It need not exist.
     """

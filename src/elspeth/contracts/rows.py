@@ -1,4 +1,4 @@
-"""Row data, and how it is checked against a schema."""
+"""Row data, and its validation by a schema."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["InvalidRow", "RowData", "RowValidator", "SchemaViolationError", "con
 class SchemaViolationError(RecordableError, ValueError):
     """A row does not satisfy its schema.
 
-    The message names every field of the schema that is at fault, and repeats no values.
+    The message names every faulty field of the schema, and repeats no values.
     """
 
 
 class RowValidator:
-    """The check of rows against one schema."""
+    """Validates rows by a schema."""
 
     def __init__(self, schema: SchemaConfig) -> None:
         self._fields = schema.fields or ()
@@ -38,7 +38,7 @@ class RowValidator:
         self._allows_extra = schema.allows_extra_fields
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Return the required fields that are not among the names."""
+        """Return the required fields that the names lack."""
         present = set(names)
         return [field.name for field in self._fields if field.required and field.name not in present]
 
@@ -49,7 +49,7 @@ class RowValidator:
     def validate(self, row: RowData) -> RowData:
         """Return the row with its declared fields coerced.
 
-        Raises SchemaViolationError if that is not possible.
+        Raises SchemaViolationError if the row does not satisfy the schema.
         """
         if not self._fields:
             return row
@@ -73,15 +73,15 @@ class RowValidator:
     def _wrong_names(self, row: RowData) -> list[str]:
         problems = [f"field {name!r} is missing" for name in self.missing(row)]
         if unexpected := len(self.unexpected(row)):
-            # Names of fields may be values, too: messages have only their number.
+            # Names of undeclared fields may be data, too, so messages only give their number.
             problems.append(f"fields that are not in the schema: {unexpected:,}")
         return problems
 
 
 RowData = dict[str, object]
-"""One row: field name to value.
+"""One row, which maps field names to values.
 
-Values are what JSON can hold, and decimals, dates, times with a zone, and durations where a schema or a step made them.
+Values are those of JSON. Schemas and steps may also make decimals, dates, times with a zone, and durations.
 """
 
 
@@ -89,8 +89,8 @@ Values are what JSON can hold, and decimals, dates, times with a zone, and durat
 class InvalidRow:
     """A source row that does not satisfy the schema.
 
-    `data` is what could be read of it; it is withheld from exports. `error` is exported, and repeats no values. `file`
-    and `line`, from 1, say where the row begins; they are None where that is not known.
+    `data` is the part of the row that could be read; it is withheld from exports. `error` is exported, and repeats no
+    values. `file` and `line`, from 1, say where the row begins; they are None if that is unknown.
     """
 
     data: RowData
@@ -100,13 +100,13 @@ class InvalidRow:
 
 
 class _UnsupportedTypeError(RecordableError, ValueError):
-    """A value that no row can hold."""
+    """A value has a type that rows cannot hold."""
 
 
 def convert_row(values: Mapping[str, object], validator: RowValidator, place: str) -> RowData | InvalidRow:
     """Convert values by column name to a row.
 
-    Returns an invalid row if they do not satisfy the schema; its error begins with the place.
+    Returns an invalid row if they do not satisfy the schema. Its error begins with `place`.
     """
     row: RowData = {}
     broken = next((name for name, value in values.items() if not _is_encodable(value)), None)
@@ -144,9 +144,9 @@ def _escape_undecoded(text: object) -> str:
 def convert_value(value: object) -> object:
     """Convert a value to one that JSON can hold.
 
-    Times and dates become ISO 8601 text, durations seconds, decimals and UUIDs their text (a float would change them),
-    bytes base64 text: a schema that declares such a type makes values of it. Raises ValueError for a value of any other
-    type.
+    Times and dates become ISO 8601 text, durations become seconds, decimals and UUIDs become text (a float would change
+    them), and bytes become base64 text. A schema that declares such a type converts them back. Raises ValueError for a
+    value of any other type.
     """
     match value:
         case None | bool() | int() | float() | str():

@@ -38,9 +38,9 @@ _JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "floa
 _JSON_FORMATS: Mapping[FieldType, str] = {"date": "date", "datetime": "date-time", "duration": "duration"}
 
 _NEEDS = frozenset({"guaranteed_fields", "required_fields", "required_input_fields"})
-"""Keys by which the predecessor's later releases say what rows must have."""
+"""The keys with which later releases of the predecessor declare required fields."""
 
-# Settings use two vocabularies: of each pair, the first is recorded.
+# Settings may use two vocabularies. The first word of each pair is recorded.
 _MODES: Mapping[str, SchemaMode | None] = {
     "strict": "strict",
     "fixed": "strict",
@@ -83,8 +83,7 @@ class FieldDefinition:
     def json_schema(self) -> dict[str, object]:
         """Return the JSON Schema of the field's values.
 
-        They are as canonical JSON has them: decimals, dates, times and durations are text. An optional field may be
-        null.
+        Values are as in canonical JSON: decimals, dates, times and durations are text. An optional field may be null.
         """
         if self.field_type == "any":
             return {}
@@ -143,7 +142,7 @@ class SchemaConfig:
     def json_schema(self) -> dict[str, object]:
         """Return the JSON Schema of rows that satisfy the schema.
 
-        Draft 2020-12; rows as they are after the schema was applied.
+        It is in draft 2020-12, and describes rows after the schema was applied.
         """
         schema: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
         if self.fields is not None:
@@ -195,7 +194,7 @@ def parse_type(text: str) -> FieldType:
 
 
 def decimal_places(field_type: FieldType) -> int | None:
-    """Return the decimal places of a type, None for others."""
+    """Return the places of a decimal type, None for others."""
     match = _DECIMAL.fullmatch(field_type)
     return None if match is None else int(match[1])
 

@@ -1,4 +1,4 @@
-"""Names that say that a value is a secret."""
+"""Recognises secrets by their names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 __all__ = ["is_secret_key", "is_secret_parameter"]
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.]")
-"""Where words of a key meet: `clientSecret`, `X-Api-Key` and `sasl.password` are the same as with underscores."""
+"""The boundaries of words in a key: `clientSecret`, `X-Api-Key` and `sasl.password` count as with underscores."""
 
 _NAMES = frozenset({"api_key", "authorization", "credential", "password", "secret", "token"})
 _ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
 
 _PARAMETERS = frozenset({"auth", "key", "pass", "passwd", "pwd", "sig", "signature"})
-"""Names of secrets in web addresses, besides those that keys of settings have."""
+"""Names of secrets in web addresses, in addition to those of keys in settings."""
 
 
 def is_secret_key(name: str) -> bool:

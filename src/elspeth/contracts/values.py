@@ -1,7 +1,7 @@
 """Decimals, dates, times and durations, which JSON does not have.
 
-Each has one canonical text, which stands for it in hashes, records and text files. Where a row is stored to be read
-again, a tag keeps the type: `{"$decimal": "12.30"}`.
+Each has one canonical text, which represents it in hashes, records and text files. If a row is stored to be read again,
+a tag preserves the type: `{"$decimal": "12.30"}`.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ TypedValue: TypeAlias = Decimal | dt.date | dt.timedelta
 """A decimal, a date, a time with its zone (a datetime is a date to Python), or a duration."""
 
 MAX_PLACES = 18
-"""The decimal places that a decimal may have."""
+"""The largest number of places of a decimal."""
 
 _WHOLE_DIGITS = 20
 _LIMIT = Decimal(10) ** _WHOLE_DIGITS
-"""What decimals stay below: with their places they fit the 38 digits of Parquet and SQL."""
+"""The bound of decimals. Below it, they fit the 38 digits of Parquet and SQL with all their places."""
 
 DECIMALS = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
-"""Arithmetic in which sums and products of two decimals are exact."""
+"""The arithmetic context in which sums and products of two decimals are exact."""
 
 _FLOAT_DIGITS = 15
-"""Significant digits that every float keeps (DBL_DIG of C)."""
+"""The number of significant digits that every float preserves (DBL_DIG of C)."""
 
 JSON_ATOMS = frozenset({str, int, float, bool, type(None)})
 ATOMS = JSON_ATOMS | {Decimal, dt.date, dt.datetime, dt.timedelta}
@@ -62,7 +62,7 @@ _DURATION = re.compile(
 
 
 class MisfitError(RecordableError, ValueError):
-    """A value is not of the type that is wanted.
+    """A value does not fit the expected type.
 
     The message says what was expected, and repeats no value.
     """
@@ -74,7 +74,7 @@ class MisfitError(RecordableError, ValueError):
 def bounded_decimal(value: Decimal) -> Decimal:
     """Return a decimal rounded to at most 18 places.
 
-    Ties go to the even digit. Raises MisfitError for one of more than 20 digits before the point.
+    Ties are rounded to the even digit. Raises MisfitError for a decimal of more than 20 digits before the point.
     """
     if value.is_finite() and value.copy_abs() < _LIMIT:
         exponent = cast("int", value.as_tuple().exponent)
@@ -87,9 +87,9 @@ def bounded_decimal(value: Decimal) -> Decimal:
 
 
 def float_to_decimal(number: float) -> Decimal:
-    """Return the decimal that a float is written as.
+    """Return the decimal with the shortest text of a float.
 
-    Raises MisfitError for a float of more than 15 significant digits, which may not be the number that was meant.
+    Raises MisfitError for a float of more than 15 significant digits, which may differ from the number that was meant.
     """
     decimal = Decimal(repr(number))
     if not decimal.is_finite() or len(decimal.normalize(DECIMALS).as_tuple().digits) > _FLOAT_DIGITS:
@@ -101,10 +101,10 @@ def float_to_decimal(number: float) -> Decimal:
 
 
 def canonical_text(value: TypedValue) -> str:
-    """Return the one text of a value.
+    """Return the canonical text of a value.
 
-    Decimals in digits, with their places; dates as `YYYY-MM-DD`; times as `timestamp_text`; durations as
-    xsd:dayTimeDuration (W3C XML Schema 1.1, part 2, 3.4.27).
+    Decimals are digits with all their places, dates are `YYYY-MM-DD`, times are as by `timestamp_text`, and durations
+    are xsd:dayTimeDuration (W3C XML Schema 1.1, part 2, 3.4.27).
     """
     if isinstance(value, Decimal):
         return f"{value:f}"
@@ -116,7 +116,7 @@ def canonical_text(value: TypedValue) -> str:
 def timestamp_text(moment: dt.datetime) -> str:
     """Return the time in UTC as `YYYY-MM-DDTHH:MM:SS.ffffffZ`.
 
-    A time without a zone is taken as UTC.
+    A time without a zone counts as UTC.
     """
     aware = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
     return aware.isoformat(timespec="microseconds")[:-6] + "Z"
@@ -139,8 +139,8 @@ def _duration_text(duration: dt.timedelta) -> str:
 def parse_duration(text: str) -> dt.timedelta:
     """Read an ISO 8601 duration.
 
-    Years and months have no fixed length, and are refused. Raises MisfitError for any other text, OverflowError for one
-    beyond Python's range.
+    Years and months are refused, because they have no fixed length. Raises MisfitError for any other text, and
+    OverflowError for a duration beyond Python's range.
     """
     match = _DURATION.fullmatch(text)
     if match is None:

@@ -1,1 +1,1 @@
-"""Running a pipeline, and recording everything that happens."""
+"""Runs a pipeline, and records everything that happens."""

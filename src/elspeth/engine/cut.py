@@ -1,4 +1,4 @@
-"""Divide a graph into row-local and ordered steps."""
+"""Divides a graph into row-local and ordered steps."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["Cut", "cut_graph"]
 class Cut:
     """The ordered places, and the coalesces behind each place.
 
-    The result at an ordered place depends on earlier rows, or on an ordered place before it. All other places are
-    row-local: any process may take a row through them. `behind` includes the place itself.
+    The result at an ordered place depends on earlier rows, or on another ordered place before it. All other places are
+    row-local: any process may take a row through them. `behind` also includes the place itself.
     """
 
     ordered: frozenset[Place]
@@ -24,7 +24,7 @@ class Cut:
 
 
 def cut_graph(pipeline: Pipeline) -> Cut:
-    """Find out which places of a pipeline are ordered."""
+    """Return which places of a pipeline are ordered."""
     wiring = pipeline.wiring
     ordered = {place for place in wiring.places() if place[0] in {"sinks", "aggregations"}}
     ordered |= {place for place, each in pipeline.transforms.items() if not each.is_row_local}

@@ -1,4 +1,4 @@
-"""Why a run or a token could not be completed."""
+"""The errors of runs and tokens that cannot be completed."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ __all__ = [
 
 
 class AccountingError(RecordableError):
-    """Some token lacks exactly one terminal outcome.
+    """Not every token has exactly one terminal outcome.
 
-    It is a defect of the engine, not of the data.
+    This is a defect of the engine, not of the data.
     """
 
 
 DEFECTS = (AccountingError, AuditIntegrityError)
-"""Errors of this program: another attempt would only meet them again."""
+"""The errors that are defects of this program: another attempt would meet them again."""
 
 
 class AnswerError(RecordableError):
-    """A plugin returned a wrong answer, and its row fails."""
+    """A plugin returned an invalid result, and its row fails."""
 
 
 class RunInterruptedError(RecordableError):
-    """The run stopped because it was asked to.
+    """The run stopped at the user's request.
 
     The rows so far are recorded, and no output is published.
     """
@@ -49,7 +49,7 @@ class RunInterruptedError(RecordableError):
 class TooManyFailuresError(RecordableError):
     """More rows failed than the settings allow.
 
-    The run fails, and publishes nothing. `exceeded` says which limits are exceeded.
+    The run fails, and publishes nothing. `exceeded` describes the limits that are exceeded.
     """
 
     def __init__(self, run_id: str, exceeded: Sequence[str]) -> None:
@@ -66,7 +66,7 @@ class ResumeError(RecordableError):
 class WorkerError(RecordableError):
     """A worker could not process its rows.
 
-    `is_defect` says that another attempt would only meet the same.
+    `is_defect` says that another attempt would meet the same error.
     """
 
     def __init__(self, message: str, *, is_defect: bool = False) -> None:
@@ -78,7 +78,7 @@ class WorkerError(RecordableError):
 class Failure:
     """Why a node could not process a token.
 
-    `kind` is the type of the error. Neither `message` nor `details` hold values of the row.
+    `kind` is the type of the error. Neither `message` nor `details` contains values of the row.
     """
 
     message: str
@@ -101,14 +101,14 @@ class Failure:
         return {**self.details, **self.as_error()}
 
     def hash(self) -> str:
-        """Return the hash that outcomes record of the error."""
+        """Return the hash of the error that outcomes record."""
         return stable_hash(make_recordable(self.as_error()))
 
 
 def blame(kind: str, name: str, error: Exception) -> PluginError:
-    """Return a plugin's error as one that names it.
+    """Return a plugin's error as one that names the plugin.
 
-    A PluginError already says what is wrong, and is returned as it is.
+    A PluginError already describes the problem, and is returned unchanged.
     """
     if isinstance(error, PluginError):
         return error
@@ -118,7 +118,7 @@ def blame(kind: str, name: str, error: Exception) -> PluginError:
 
 
 def changed_source_error(source: str, run_id: str, how: str) -> ResumeError:
-    """Return the error of a source that was changed."""
+    """Return the error for a source that was changed."""
     return ResumeError(
         f"{source} is not what run {run_id} read: {how}; restore it to resume the run, "
         "or abandon the run with --abandon"

@@ -1,4 +1,4 @@
-"""What steps read besides rows, such as tables and functions."""
+"""Reads the inputs of steps besides rows, such as tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from elspeth.engine.pipeline import Pipeline
 __all__ = ["compare_inputs", "read_inputs", "recorded_inputs", "require_same_inputs"]
 
 _INPUT = "input"
-"""The key in a node's recorded configuration that describes what it read."""
+"""The key in a node's recorded configuration that describes its inputs."""
 
 
 def read_inputs(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
-    """Let steps read what they need; return what is recorded.
+    """Let steps read their inputs, and return the descriptions.
 
-    Raises PluginError if one of them cannot.
+    Raises PluginError if an input cannot be read.
     """
     inputs: dict[Place, JsonObject] = {}
     steps: dict[Place, Transform | Aggregation] = {**pipeline.transforms, **pipeline.aggregations}
@@ -39,15 +39,15 @@ def read_inputs(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
 
 
 def recorded_inputs(recorder: LandscapeRecorder, run_id: str) -> Mapping[str, object]:
-    """Return what transforms read when the run began, by node."""
+    """Return the recorded descriptions of inputs, by node."""
     configs = {node.node_id: json.loads(node.config_json) for node in recorder.get_nodes(run_id)}
     return {node_id: config[_INPUT] for node_id, config in configs.items() if _INPUT in config}
 
 
 def require_same_inputs(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
-    """Let steps read what they need again.
+    """Let steps read their inputs again, for a resumed run.
 
-    Raises ResumeError if it is not what the run began with.
+    Raises ResumeError if the inputs differ from those with which the run began.
     """
     for problem in compare_inputs(pipeline, recorded_inputs(recorder, run_id)):
         raise ResumeError(
@@ -56,9 +56,9 @@ def require_same_inputs(recorder: LandscapeRecorder, pipeline: Pipeline, run_id:
 
 
 def compare_inputs(pipeline: Pipeline, recorded: Mapping[str, object]) -> Iterator[str]:
-    """Let transforms read what they need, and yield differences.
+    """Let transforms read their inputs, and yield differences.
 
-    `recorded` is what they read when the run began, by node.
+    `recorded` holds the descriptions from the beginning of the run, by node.
     """
     for place, found in read_inputs(pipeline).items():
         node_id = pipeline.nodes[place].node_id

@@ -1,4 +1,4 @@
-"""The keys and secrets of a run, checked before it."""
+"""Loads and checks the keys and secrets of a run."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class SecretVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKeys:
-    """How a run hides secrets and signs its evidence.
+    """The keys that hide a run's secrets and sign evidence.
 
     An export is signed with a key, a bag by a signer; None leaves it unsigned. A bag names the `contact` as its maker.
-    `log_signer` signs checkpoints of the log of runs, and `witness_keys` are those of the witnesses that cosign them,
-    by URL. `variables` are the environment variables from which secrets came, if they have fingerprints, looked up at
-    `looked_up`, in seconds since 1970.
+    `log_signer` signs checkpoints of the log of runs, and `witness_keys` are the keys of the witnesses that cosign
+    them, by URL. `variables` are the environment variables from which secrets came, if secrets have fingerprints; they
+    were read at `looked_up`, in seconds since 1970.
     """
 
     mask: Mask
@@ -63,10 +63,10 @@ class RunKeys:
 def load_run_keys(
     settings: Settings, environ: Mapping[str, str], *, source: str, ask: Passphrase = lambda _: None
 ) -> RunKeys:
-    """Load the keys that the settings ask for.
+    """Load the keys that the settings require.
 
-    `source` names the settings file in messages. `ask` is called for the pass phrase of a key that the environment does
-    not have. Raises SettingsError for all keys that the environment lacks.
+    `source` names the settings file in messages. `ask` is called for the pass phrase of a key if the environment does
+    not contain it. Raises SettingsError for all keys that are missing.
     """
     problems: list[Problem] = []
     signers = _Signers(environ=environ, ask=ask, problems=problems)
@@ -111,7 +111,7 @@ def load_run_keys(
 def _form(settings: Settings) -> ExportFormat:
     """Return the form of the export.
 
-    Its file name may say it.
+    The suffix of its file name may determine it.
     """
     export = settings.landscape.export
     return export_form(export, export.path or str(settings.sinks[export.sink or ""].options["path"]))
@@ -120,7 +120,7 @@ def _form(settings: Settings) -> ExportFormat:
 def _secret_variables(settings: Settings, environ: Mapping[str, str], mask: Mask) -> Iterator[SecretVariable]:
     """Yield the variables that hold a secret.
 
-    They hold it as a whole, or in a URL.
+    The whole variable may be a secret, or a URL that contains one.
     """
     secrets = secrets_in(settings.model_dump(mode="json"))
     for name in sorted(settings.variables):
@@ -140,7 +140,7 @@ class _Signers:
     problems: list[Problem]
 
     def load(self, section: str, part: ExportSettings | SealSettings | LogSettings) -> Signer | None:
-        """Return a signer, None without a usable key."""
+        """Return a signer, or None without a usable key."""
         if part.key is None:
             return None
         variable = part.passphrase_env or KEY_PASSPHRASE
@@ -179,7 +179,7 @@ def _bag_signer(export: ExportSettings, signers: _Signers) -> Signer | None:
 
 
 def _contact(export: ExportSettings, problems: list[Problem]) -> Contact | None:
-    """Return whom bags name as their maker, if anybody."""
+    """Return the maker whom bags name, or None."""
     if export.contact_name is None and export.contact_email is None:
         return None
     try:
@@ -190,7 +190,7 @@ def _contact(export: ExportSettings, problems: list[Problem]) -> Contact | None:
 
 
 def _log_signer(log: LogSettings, signers: _Signers) -> Signer | None:
-    """Return the signer of checkpoints, None if none are left."""
+    """Return the signer of checkpoints, or None without checkpoints."""
     if not log.after_run:
         return None
     signer, problems = signers.load("log", log), signers.problems

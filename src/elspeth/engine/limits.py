@@ -1,4 +1,4 @@
-"""How many failures a run may have: the section `fail_if`."""
+"""Limits the failures of a run, by the section `fail_if`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OUTCOMES = (RowOutcome.QUARANTINED, RowOutcome.FAILED)
 class FailureLimits:
     """The limits of one run and of its steps.
 
-    A limit that is a number can be known to be exceeded before the source has ended, a percentage only then.
+    An absolute limit may be exceeded before the source has ended, a percentage can only be compared then.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -45,7 +45,7 @@ class FailureLimits:
             self._before = Counter({place: each.failed for place, each in self._count_visits(db, run_id).items()})
 
     def find_certain(self, tally: Tally) -> str | None:
-        """Return which limit is exceeded already, whatever rows follow."""
+        """Return a limit that is exceeded already, or None."""
         if not self._can_end_early:
             return None
         by_outcome = count_by_outcome(tally.endings)

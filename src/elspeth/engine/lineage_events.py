@@ -1,4 +1,4 @@
-"""The lineage events that a run sends."""
+"""Sends the lineage events of a run."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["LineageEvents", "send_again"]
 _FAILURES = (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError)
 
 _WHAT = "openlineage"
-"""What was sent, or not, in entries of the log of runs."""
+"""The name of lineage events in entries of the log of runs."""
 
 
 class LineageEvents:
-    """Sends the events that the settings ask for.
+    """Sends the events that the settings require.
 
-    Nothing here fails a run.
+    No error here fails a run.
     """
 
     def __init__(self, sender: Sender | None = None, *, deadline_s: float = 0.0, is_kept: bool = True) -> None:
@@ -43,15 +43,15 @@ class LineageEvents:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send nothing more: the run may go on elsewhere."""
+        """Send nothing more, as another process may continue the run."""
         if self._sender is not None:
             self._sender.stop()
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Open the transport of the settings.
+        """Open the transport that the settings describe.
 
-        Raises SettingsError if the client cannot make it.
+        Raises SettingsError if the client cannot make this transport.
         """
         section = settings.openlineage
         if section is None:
@@ -66,9 +66,9 @@ class LineageEvents:
         return cls(sender, deadline_s=section.deadline_seconds, is_kept=settings.landscape.enabled)
 
     def tell(self, db: LandscapeDB, run_id: str, *, has_failed: bool = False) -> None:
-        """Send the newest event that the records have.
+        """Send the newest event that the records contain.
 
-        `has_failed` is for a run that failed and whose end nobody records, as its database is not kept.
+        `has_failed` marks a failed run whose end is not recorded, because its database is not kept.
         """
         if self._sender is None:
             return
@@ -85,10 +85,10 @@ class LineageEvents:
         self._sender.send(run_events(records)[-1])
 
     def finish(self, db: LandscapeDB, run_id: str) -> list[str]:
-        """Wait until all is sent, and return what was not.
+        """Wait until all events are sent, and return problems.
 
-        The problem is recorded in the log of runs: the records of the run are sealed. A crash here leaves a run whose
-        last event was perhaps not sent; `elspeth export --format openlineage` makes it again.
+        A problem is recorded in the log of runs, because the records of the run are sealed. A crash here leaves a run
+        whose last event may not have been sent; `elspeth export --format openlineage` makes it again.
         """
         if self._sender is None:
             return []
@@ -108,7 +108,7 @@ class LineageEvents:
     def send_recorded(self, db: LandscapeDB, run_id: str) -> str | None:
         """Send all events of a recorded run and wait.
 
-        Returns what was not sent, and why, or None.
+        Returns which events were not sent, and why, or None.
         """
         if self._sender is None:
             return None
@@ -126,8 +126,8 @@ class LineageEvents:
 def send_again(db: LandscapeDB, settings: Settings, run_id: str) -> str | None:
     """Send the events that a run could not send.
 
-    Returns what was not sent, and why, or None. That all was sent is recorded in the log of runs: a crash before that
-    leaves a run whose events are sent once more, which catalogues take for the same. Raises SettingsError if the client
+    Returns which events were not sent, and why, or None. Success is recorded in the log of runs. After a crash before
+    that, the events are sent once more, and catalogues treat them as the same. Raises SettingsError if the client
     cannot make the transport.
     """
     with LineageEvents.of(settings) as events:

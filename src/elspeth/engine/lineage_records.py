@@ -1,4 +1,4 @@
-"""What plugins say about their data, for lineage events."""
+"""Collects what plugins say about their data, for lineage events."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["describe_data"]
 
 
 def describe_data(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
-    """Let plugins describe their data, for the record.
+    """Return the descriptions that plugins give of their data.
 
-    Sources and sinks name their datasets, transforms the origins of fields. The path of a file may reveal a user
-    account. So nothing is recorded if the settings hide the account, unless they ask to send events. Raises PluginError
-    if a plugin fails.
+    Sources and sinks name their datasets, and transforms the origins of fields. The path of a file may reveal a user
+    account. So the result is empty if the settings hide the account, unless they require that events are sent. Raises
+    PluginError if a plugin fails.
     """
     settings = pipeline.settings
     if settings.openlineage is None and not settings.landscape.identity:

@@ -1,7 +1,7 @@
-"""Load rows in partitions, which are committed one by one.
+"""Loads rows in partitions, which are committed one by one.
 
-With each partition a checkpoint is committed, so that the run can be resumed from there. A partition is processed here
-or by a worker, with the same results.
+A checkpoint is committed with each partition, so that the run can be resumed from there. A partition is processed by
+this process or by a worker, with the same results.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ __all__ = ["RowLoader"]
 
 _Items = deque[RowData | InvalidRow]
 _Fill = Callable[[], tuple[int, str]]
-"""Processes rows inside a unit of work, and returns their number and the token of the last one."""
+"""A function that processes rows inside a unit of work, and returns their number and the last token's id."""
 
 
 class RowLoader:
-    """Loads the rows that a run still lacks."""
+    """Loads the remaining rows of a run."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class RowLoader:
         self._inputs = InputRecorder(recorder, pipeline, start.run_id, mask)
         self._operation_id: str | None = None
         self._read: deque[tuple[int, int]] = deque()
-        """For each group of rows read, the number of rows up to its end, and of inputs."""
+        """For each group of rows that was read, the number of rows, and of inputs, up to its end."""
         self._external: ExternalCalls | None = None
         self._calls: SourceCalls | None = None
         self._source: Place | None = None
@@ -80,7 +80,7 @@ class RowLoader:
 
     @property
     def bounds(self) -> Bounds:
-        """Return when a partition ends."""
+        """The bounds at which a partition ends."""
         return self._bounds
 
     @property
@@ -95,7 +95,7 @@ class RowLoader:
 
     @property
     def interruption(self) -> str:
-        """Return the message of an interruption at this row."""
+        """Return the message about an interruption at this row."""
         return f"run {self._start.run_id} was interrupted after {self._rows:,} rows"
 
     def begin(self) -> None:
@@ -128,10 +128,10 @@ class RowLoader:
     def load(
         self, sinks: SinkSet, external: ExternalCalls | None, clock: Clock, shared: SharedRows | None = None
     ) -> None:
-        """Take the rows through the pipeline to the last one.
+        """Take all remaining rows through the pipeline.
 
-        With `shared`, workers do the row-local steps. Raises RunInterruptedError, after a commit, if the observer wants
-        the run to stop.
+        With `shared`, workers execute the row-local steps. Raises RunInterruptedError, after a commit, if the observer
+        wants the run to stop.
         """
         if self._operation_id is None:
             return
@@ -147,7 +147,8 @@ class RowLoader:
     def _load_source(self, place: Place, processor: RowProcessor, sinks: SinkSet, shared: SharedRows | None) -> None:
         """Take the rows of one source through the pipeline.
 
-        A crash before the last commit leaves its load operation open; after it, that of the next source.
+        A crash before the last commit leaves the load operation of this source open; a crash after it leaves that of
+        the next source open.
         """
         source = self._pipeline.sources[place]
         self._inputs.begin(place)
@@ -182,7 +183,7 @@ class RowLoader:
         self._calls = None
 
     def _calls_of(self, place: Place) -> SourceCalls | None:
-        """Return what makes the calls of a source, if any."""
+        """Return what answers a calling source, or None."""
         source = self._pipeline.sources[place]
         if not isinstance(source, CallingSource) or self._external is None:
             return None
@@ -200,7 +201,7 @@ class RowLoader:
     def _compared(self, groups: Iterator[list[RowData | InvalidRow]]) -> Iterator[list[RowData | InvalidRow]]:
         """Yield groups of rows, comparing the inputs read.
 
-        Notes how many inputs end in each group, as rows are read before those that came earlier are committed.
+        The number of inputs that end in each group is noted, because rows are read before earlier rows are committed.
         """
         self._read.clear()
         end = self._rows
@@ -222,7 +223,7 @@ class RowLoader:
         groups: Iterator[list[RowData | InvalidRow]],
         shared: SharedRows | None,
     ) -> Generator[_Fill, None, None]:
-        """Yield what processes each partition, in order."""
+        """Yield a function that processes each partition, in order."""
         if shared is None:
             for rows in groups:
                 yield from self._partitions_here(place, processor, rows)
@@ -257,7 +258,7 @@ class RowLoader:
         )
 
     def _accept(self, processor: RowProcessor, result: ProcessedPartition) -> tuple[int, str]:
-        """Record what a worker did, and go on from there."""
+        """Record the result of a worker, and continue from it."""
         self._recorder.add_rows(result.records)
         self._trail.tally.add(result.counts)
         if self._external is not None:
@@ -269,8 +270,8 @@ class RowLoader:
     def _commit(self, place: Place, processor: RowProcessor, sinks: SinkSet, fill: _Fill) -> None:
         """Process and commit a partition.
 
-        A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
-        A failure inside discards the records of the whole partition, for its staged rows may be lost.
+        A crash before the commit leaves staged rows without records; a crash after it leaves rows that are recorded and
+        durable. An error discards the records of the whole partition, because its staged rows may be lost.
         """
         with self._recorder.unit_of_work():
             rows, token_id = fill()
@@ -301,14 +302,14 @@ class RowLoader:
     def require_limits(self) -> None:
         """Compare all failures with the limits of the settings.
 
-        Raises TooManyFailuresError.
+        Raises TooManyFailuresError if a limit is exceeded.
         """
         self._limits.require(self._db, self._start.run_id, self._rows, self._endings)
 
     def _fraction_read(self, place: Place) -> float | None:
-        """Return the part of all sources that has been read.
+        """Return the fraction of all sources that has been read.
 
-        They count as if they were of one size.
+        All sources count the same.
         """
         fraction, limit = self._pipeline.sources[place].fraction_read(), self._pipeline.settings.limit
         if limit is not None:
@@ -319,9 +320,9 @@ class RowLoader:
         return (count - len(self._remaining) - 1 + fraction) / count
 
     def _record_checkpoint(self, place: Place, sinks: SinkSet, token_id: str | None) -> None:
-        """Record how far the sinks have come, and what waits.
+        """Record the positions of sinks, and the waiting items.
 
-        `token_id` is that of the last row, or None at the end of the source at `place`.
+        `token_id` is the token of the last row, or None at the end of the source at `place`.
         """
         self._last_token_id = token_id or self._last_token_id
         if not self._settings.enabled or self._last_token_id is None:
@@ -353,14 +354,14 @@ def _in_groups(
 ) -> Iterator[list[RowData | InvalidRow]]:
     """Yield rows in groups of a size.
 
-    If the source fails, the rows before the error come first.
+    If the source fails, the rows before the error are yielded first.
     """
     failure: Exception | None = None
     while failure is None:
         group: list[RowData | InvalidRow] = []
         try:
             for item in islice(items, size):
-                group.append(item)  # noqa: PERF402  what came before an error must not be lost
+                group.append(item)  # noqa: PERF402  rows before an error must not be lost
         except (ResumeError, RunInterruptedError) as error:
             failure = error
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way

@@ -1,4 +1,4 @@
-"""Checkpoints of the log that a run leaves behind."""
+"""Leaves checkpoints of the log when a run ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LogCheckpoints:
 
     @classmethod
     def of(cls, settings: Settings, keys: RunKeys, values: Mapping[str, str]) -> Self:
-        """Plan what the settings ask for.
+        """Plan the checkpoints that the settings require.
 
         `values` fill the placeholders of files.
         """
@@ -63,14 +63,14 @@ class LogCheckpoints:
         return cls(plan=plan)
 
     def name(self, db: LandscapeDB, run_id: str) -> None:
-        """Record where the run will leave them."""
+        """Record the places at which the run will leave checkpoints."""
         if self.plan is not None:
             from elspeth.core.landscape.sealing.log_places import name_places  # noqa: PLC0415  start time
 
             name_places(db, self.plan.names, run_id)
 
     def leave(self, db: LandscapeDB) -> list[str]:
-        """Leave one everywhere, and return what failed."""
+        """Leave a checkpoint everywhere, and return the failures."""
         if self.plan is None:
             return []
         from elspeth.core.landscape.sealing.log_delivery import leave_checkpoint  # noqa: PLC0415  start time

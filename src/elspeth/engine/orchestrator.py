@@ -1,14 +1,14 @@
-"""Carry out a run, from first record to last.
+"""Carries out a run, from first record to last.
 
 1. Record the run, its nodes and edges.
-2. Open the source and the sinks, each with an operation that says so.
+2. Open the sources and the sinks, and record an operation for each.
 3. Take rows through the pipeline in groups: stage, make durable, commit.
 4. Prove that every row has ended.
 5. Commit the hashes of the finished outputs, then publish them.
-6. Complete the run; leave a checkpoint of the log of runs, and export the audit trail, if the settings ask for that.
+6. Complete the run; leave a checkpoint of the log of runs, and export the audit trail, if the settings require that.
 
-Up to step 5 nothing is visible outside the audit database. A failure in any step is recorded, and what was recorded
-before it stays.
+Up to step 5 nothing is visible outside the audit database. A failure in any step is recorded, and all earlier records
+are kept.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ __all__ = ["Orchestrator"]
 class Orchestrator:
     """Carries out one run, a new or a stopped one.
 
-    `settings_options` are the options of the command line that give these settings, `settings_file` the file that they
-    come from. With `force`, outputs replace files that are not earlier outputs.
+    `settings_options` are the command-line options that select these settings, and `settings_file` is their file. With
+    `force`, outputs may replace files that are not earlier outputs.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Orchestrator:
     def run(self) -> RunResult:
         """Run the pipeline to its end.
 
-        Whatever stops the run is recorded with it, and raised. Raises OutputRefusedError if an output may not be
-        written; then no run is recorded.
+        An error that stops the run is recorded with it, and raised. Raises OutputRefusedError if an output may not be
+        written; in that case no run is recorded.
         """
         self._pipeline = resolve_replayed_run(self._db, self._pipeline)
         run_id, started_at = new_id(), now()
@@ -127,8 +127,8 @@ class Orchestrator:
     def resume(self, run_id: str) -> RunResult:
         """Complete a stopped run.
 
-        The results are those of a run that never stopped. Raises ResumeError, RunClaimedError or OutputRefusedError if
-        the run cannot go on.
+        The results are the same as those of a run that never stopped. Raises ResumeError, RunClaimedError or
+        OutputRefusedError if the run cannot continue.
         """
         self._pipeline = resolve_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
         outputs = self._name_outputs(run_id, get_resumable_run(self._db, self._recorder, run_id).started_at)
@@ -151,7 +151,7 @@ class Orchestrator:
 
     @contextmanager
     def _open_calls(self) -> Iterator[ExternalCalls | None]:
-        """Open external calls; rate limits hold for workers, too."""
+        """Open external calls, with rate limits shared by workers."""
         with ExitStack() as stack:
             file = None
             if self._workers is not None and self._pipeline.settings.rate_limit.persistence_path is None:
@@ -170,7 +170,7 @@ class Orchestrator:
         return RunOutputs.plan(self._pipeline.settings, self._db, values, force=self._force)
 
     def _carry_out(self, start: Start, outputs: RunOutputs, external: ExternalCalls | None, claim: Claim) -> RunResult:
-        """Complete a run from its present state."""
+        """Carry out a run from its present state."""
         began = time.monotonic()
         if self._observer.on_run is not None:
             self._observer.on_run(start.run_id)
@@ -218,7 +218,7 @@ class Orchestrator:
         )
 
     def _share_rows(self, start: Start, loader: RowLoader, external: ExternalCalls | None) -> SharedRows | None:
-        """Return what shares rows among workers, None without workers."""
+        """Return the rows shared among workers, or None without workers."""
         if self._workers is None:
             return None
         settings = self._pipeline.settings
@@ -260,15 +260,15 @@ class Orchestrator:
             self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=progress, readers=self._readers())
 
     def _readers(self) -> Readers | None:
-        """Return what shares the reading of the database, if anything."""
+        """Return processes that can read the database, or None."""
         executor = None if self._workers is None else self._workers.readers
         url = self._db.engine.url
         return None if executor is None or is_in_memory(url) else Readers.of(executor, url)
 
     def _leave_checkpoint(self, result: RunResult) -> RunResult:
-        """Leave a checkpoint of the log, with the run's end.
+        """Leave a log checkpoint that covers the run's end.
 
-        A crash leaves the run complete, and its checkpoint overdue.
+        A crash leaves the run completed, and its checkpoint overdue.
         """
         if self._checkpoints.plan is None:
             return result
@@ -278,9 +278,9 @@ class Orchestrator:
     # -- a run that stops --------------------------------------------------------------------------------------------
 
     def _record_stop(self, start: Start, loader: RowLoader, sinks: SinkSet, claim: Claim, error: BaseException) -> None:
-        """Record what stopped the run.
+        """Record the error that stopped the run.
 
-        Notes on the error say what stays behind and how to go on.
+        Notes are added to the error about what is left behind and how to continue.
         """
         is_kept = self._pipeline.settings.landscape.enabled
         for place in sinks.abandon(keep=is_kept):
@@ -301,7 +301,7 @@ class Orchestrator:
         rows, can_go_on = loader.rows, self._can_go_on(start, error)
         try:
             claim.renew()
-            rows = count_rows(self._db, run_id)  # a commit that failed may have taken effect
+            rows = count_rows(self._db, run_id)  # a failed commit may have taken effect
             self._require_running(run_id)
             can_go_on = can_go_on and rows > 0
             with self._recorder.unit_of_work():
@@ -335,7 +335,7 @@ class Orchestrator:
     def _can_go_on(self, start: Start, error: BaseException) -> bool:
         """Return whether another attempt may succeed, if rows are recorded.
 
-        A defect stops every attempt; but in a resumed run, the process before may be its cause.
+        A defect stops every attempt, unless the run was resumed: then an earlier process may be the cause.
         """
         settings = self._pipeline.settings
         is_defect = isinstance(error, DEFECTS) or (isinstance(error, WorkerError) and error.is_defect)

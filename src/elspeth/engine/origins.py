@@ -1,4 +1,4 @@
-"""Origins of a run: its process, and what sources read."""
+"""Records the origins of a run: process and inputs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from elspeth.plugins.manager import plugin_packages
 __all__ = ["InputRecorder", "describe_process", "repository_state"]
 
 _GIT_SECONDS = 10.0
-"""How long a command of Git may take: of a huge repository nothing is recorded rather than waiting for it."""
+"""How long a Git command may take, in seconds. The state of a repository that takes longer is not recorded."""
 
 _COMMIT = "# branch.oid "
-_MAX_NAME = 256  # characters that the audit trail has for a name
+_MAX_NAME = 256  # the most characters of a name in the audit trail
 
 
 # -- processes -------------------------------------------------------------------------------------------------------
@@ -63,8 +63,8 @@ def describe_process(
 def repository_state(file: Path) -> tuple[str | None, bool | None]:
     """Return the commit of a file's Git repository.
 
-    The second value says whether anything differs from the commit, or the file is not part of it. Both are None if
-    there is no repository, it has no commit, or Git cannot read it.
+    The second value says whether any file differs from the commit, or this file is not part of it. Both are None if
+    there is no repository or no commit, or if Git cannot read it.
     """
     file = file.resolve()
     if not any((directory / ".git").exists() for directory in file.parents):
@@ -85,7 +85,8 @@ def repository_state(file: Path) -> tuple[str | None, bool | None]:
 def _git(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     """Run a command of Git, if it is installed.
 
-    It only reads. Neither the environment nor the repository's configuration makes it read elsewhere or run a program.
+    The command only reads. Neither the environment nor the repository's configuration can make it read elsewhere or
+    execute a program.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
@@ -124,8 +125,8 @@ def _name(text: str) -> str:
 class InputRecorder:
     """Records the inputs of a run, source by source.
 
-    An input is recorded with its last row, so that an input on record can be compared before the first new row when the
-    run is resumed.
+    An input is recorded with its last row. So when the run is resumed, recorded inputs can be compared before the first
+    new row.
     """
 
     def __init__(self, recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str, mask: Mask) -> None:
@@ -143,7 +144,7 @@ class InputRecorder:
         self._recorded = self._recorder.get_source_inputs(self._run_id, self._pipeline.nodes[place].node_id)
 
     def compare(self) -> None:
-        """Compare inputs with those that an earlier process read.
+        """Compare the inputs with those that an earlier process read.
 
         Raises ResumeError if they differ.
         """
@@ -164,7 +165,7 @@ class InputRecorder:
     def record(self, count: int | None = None) -> None:
         """Record the first inputs, whose rows are all recorded.
 
-        At the end of a source all are recorded, and those that were not read to their end, too.
+        At the end of a source all inputs are recorded, even those that were not read to their end.
         """
         for read in self._read()[self._done : count]:
             if self._place is not None:
@@ -173,7 +174,7 @@ class InputRecorder:
     def record_rest(self) -> None:
         """Record the inputs of an unfinished source.
 
-        What was recorded before may have been discarded with its transaction.
+        Inputs that were recorded before are included, because their transaction may have been rolled back.
         """
         if self._place is not None:
             self.begin(self._place)

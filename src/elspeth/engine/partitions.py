@@ -16,14 +16,14 @@ from elspeth.engine.tokens import Onward
 
 __all__ = ["PARTITION_ROWS", "Bounds", "OpenPartition", "Partition", "ProcessedPartition", "choose_bounds"]
 
-PARTITION_ROWS = 500  # rows per commit: what a run holds in memory, and what a crash makes it do again at most
-_PARTITION_VISITS = 10_000  # a commit comes early after this many visits: rows that multiply must not fill the memory
-_PARTITION_SECONDS = 2.0  # and after this time: slow work, such as answers of external systems, must not be lost
+PARTITION_ROWS = 500  # the most rows per commit, which are held in memory, and repeated after a crash
+_PARTITION_VISITS = 10_000  # commit earlier after this many visits, so that expanding rows do not fill the memory
+_PARTITION_SECONDS = 2.0  # commit earlier after this time, so that little slow work is lost, such as external calls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """When a partition ends; results do not depend on it."""
+    """The bounds of partitions; results do not depend on them."""
 
     rows: int
     visits: int
@@ -31,7 +31,7 @@ class Bounds:
 
 
 def choose_bounds(settings: CheckpointSettings) -> Bounds:
-    """Return the bounds of partitions that the settings ask for."""
+    """Return the bounds of partitions by the settings."""
     rows = PARTITION_ROWS
     if settings.frequency == "every_row":
         rows = 1
@@ -44,7 +44,7 @@ def choose_bounds(settings: CheckpointSettings) -> Bounds:
 class Partition:
     """Consecutive rows of one source.
 
-    `first` is the index of the first one among the rows of all sources.
+    `first` is the index of the first row among the rows of all sources.
     """
 
     source: Place
@@ -59,10 +59,10 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessedPartition:
-    """What a worker made of a partition.
+    """The result of a worker for a partition.
 
-    It processed the first `rows` rows. `records` are to be inserted. `handed` holds the tokens for ordered steps, by
-    row. `last_token_id` is the token of the last row. `usage` is the cost of calls. The work took `seconds`.
+    The worker processed the first `rows` rows in `seconds`. `records` are to be inserted. `handed` holds the tokens for
+    ordered steps, by row. `last_token_id` is the token of the last row. `usage` is the cost of calls.
     """
 
     rows: int
@@ -80,7 +80,7 @@ class ProcessedPartition:
 class OpenPartition:
     """A partition that takes rows.
 
-    `visits` and `began` are the count of visits and the time at its beginning.
+    `visits` and `began` are the number of visits and the time at its beginning.
     """
 
     tally: Tally

@@ -1,4 +1,4 @@
-"""A pipeline made from settings: plugins, conditions and graph."""
+"""Makes a pipeline from settings: plugins, conditions and graph."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["Node", "Pipeline", "build_pipeline", "fill_sink_paths"]
 
 _MAX_NODE_ID = 64
 _ONLY_SOURCE: Place = ("datasource",)
-"""The source of settings in the positional form, which has no name but that of its plugin."""
+"""The source of settings in the positional form, which has no name other than that of its plugin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node of the graph, as it is recorded.
+    """A node of the graph, with the values to record.
 
-    `config` may hold secrets.
+    `config` may contain secrets.
     """
 
     node_id: str
@@ -50,8 +50,8 @@ class Node:
 class Pipeline:
     """A graph, with the plugins and conditions at its nodes.
 
-    `nodes` come in the order in which rows can meet them, sinks last. `sources` come in the order in which they are
-    read. `conditions` are those of gates, or their functions, and of the triggers of aggregations that have one.
+    `nodes` are in the order in which rows can reach them, with sinks last. `sources` are in the order in which they are
+    read. `conditions` are the conditions or functions of gates, and the conditions of aggregations' triggers.
     `error_sinks` are the sinks whose rows get the error fields. `catalogue` made the plugins.
     """
 
@@ -71,11 +71,11 @@ class Pipeline:
         return self.nodes[sink_place(name)]
 
     def source_name(self, place: Place) -> str:
-        """Return what messages call a source."""
+        """Return the name of a source in messages."""
         return "the source" if len(self.sources) == 1 else f"the source {self.nodes[place].name!r}"
 
     def reading(self) -> Iterator[Source | Transform]:
-        """Yield the plugins that read something outside."""
+        """Yield the plugins that read external data."""
         yield from self.sources.values()
         yield from self.transforms.values()
 
@@ -87,9 +87,9 @@ class Pipeline:
 
 
 def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
-    """Make the plugins of valid settings, and join them.
+    """Make the plugins of valid settings, and connect them.
 
-    No file is opened and no system is called.
+    No file is opened and no external system is called.
     """
     export = settings.landscape.export
     sources = {place: plugins.source(each.plugin, each.options) for place, each in settings.source_parts.items()}
@@ -128,8 +128,8 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
 def _error_sinks(settings: Settings, wiring: Wiring, sinks: Mapping[str, Sink]) -> Iterator[str]:
     """Yield the sinks whose rows get the error fields.
 
-    By default these are files that only failed rows go to, unless their schema allows no further fields: a table may
-    lack the columns, and where other rows go, nobody expects them.
+    By default these are the files to which only failed rows go, if their schemas allow further fields. A table may lack
+    the columns, and nobody expects the fields in a file with other rows.
     """
     for name, sink in sinks.items():
         wanted = settings.sinks[name].error_fields
@@ -186,7 +186,7 @@ def _nodes(
 
 
 def _sink_config(name: str, sink: SinkSettings, *, has_error_fields: bool) -> dict[str, object]:
-    """Return what is recorded of a sink."""
+    """Return the configuration of a sink to record."""
     config: dict[str, object] = {"name": name, "plugin": sink.plugin, "options": sink.options}
     if sink.on_write_failure is not None:
         config["on_write_failure"] = sink.on_write_failure
@@ -234,9 +234,9 @@ def _config_node(node_type: NodeType, plugin_name: str, part: GateSettings | Coa
 
 
 def _node_id(node_type: NodeType, name: str, config: Mapping[str, object]) -> str:
-    """Return a readable id that depends on settings alone.
+    """Return a readable id that depends only on settings.
 
-    It tells nothing of secrets.
+    It reveals nothing about secrets.
     """
     digest = stable_hash(without_secrets(config))[:8]
     return f"{node_type}_{name}"[: _MAX_NODE_ID - len(digest) - 1] + f"_{digest}"

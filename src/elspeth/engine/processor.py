@@ -1,4 +1,4 @@
-"""Taking rows through the graph to their ends."""
+"""Takes rows through the graph to their ends."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from elspeth.engine.walks import Walks
 __all__ = ["ROWS_PER_CALL", "Clock", "RowProcessor"]
 
 Clock = Callable[[], float]
-"""Seconds since any moment, never running backwards: what timeouts are measured with."""
+"""A function that returns monotonic seconds, by which timeouts are measured."""
 
-ROWS_PER_CALL = 4  # rows under way for each concurrent call, so that a slow answer leaves no worker idle
+ROWS_PER_CALL = 4  # rows in progress for each concurrent call, so that a slow answer leaves no thread idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SourceFacts:
-    """What is recorded of the invalid rows of a source."""
+    """The facts to record with a source's invalid rows."""
 
     node_id: str
     name: str
@@ -52,8 +52,8 @@ class _SourceFacts:
 class RowProcessor:
     """Takes rows through a pipeline.
 
-    When `end` returns, every token has exactly one terminal outcome. Without sinks, rows are taken through
-    the row-local steps only, and `take_handed` returns what is for the others.
+    When `end` returns, every token has exactly one terminal outcome. Without sinks, rows are taken only through the
+    row-local steps, and `take_handed` returns the departures for the other steps.
     """
 
     def __init__(
@@ -116,17 +116,17 @@ class RowProcessor:
         return token_id
 
     def go_on(self, handed: Onward) -> None:
-        """Go on with what another process handed over."""
+        """Continue with the departures that another process handed over."""
         self._release_due()
         self._walks.begin(handed)
         self._walks.advance()
 
     def settle(self) -> None:
-        """Take all tokens to their ends or their waits."""
+        """Take all tokens on until they end or wait."""
         self._walks.settle()
 
     def take_handed(self) -> list[Onward]:
-        """Return what is for the ordered steps, by row.
+        """Return the departures to the ordered steps, by row.
 
         Call it after `settle`. Raises AccountingError if a row-local step keeps a token waiting.
         """
@@ -135,7 +135,7 @@ class RowProcessor:
         return self._walks.take_handed()
 
     def end(self) -> None:
-        """Process what still waits, in the order of the graph."""
+        """Process the items that still wait, in graph order."""
         self.settle()
         for step in self._collecting.values():
             self._walks.begin(step.release_all())

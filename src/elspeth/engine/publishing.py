@@ -1,4 +1,4 @@
-"""Open, sync and publish the sinks of a run.
+"""Opens, syncs and publishes the sinks of a run.
 
 Nothing is published before the audit trail holds the hashes of the outputs.
 """
@@ -29,8 +29,8 @@ class OpenSink:
     """A sink that takes rows.
 
     The first `synced_rows` of its `rows` are durable. `last_state_id` is the newest visit that wrote a row. `before` is
-    how far the sink had come when this process began. `output` is known when the sink is finished, and `is_in_place`
-    says that it is published.
+    the progress of the sink when this process began. `output` is set when the sink is finished, and `is_in_place` says
+    that it is published.
     """
 
     name: str
@@ -45,7 +45,7 @@ class OpenSink:
     is_in_place: bool = False
 
     def write(self, row: RowData) -> None:
-        """Stage one row, and count it if it is taken."""
+        """Stage a row, and count it if accepted."""
         try:
             self.sink.write(row)
         except (RowRejectedError, PluginError):
@@ -55,15 +55,15 @@ class OpenSink:
         self.rows += 1
 
     def state(self) -> JsonObject:
-        """Return how far the sink has come; call `sync` before."""
+        """Return the position of the sink, after `sync`."""
         with _blamed(self.name):
             position = self.sink.position()
         return {"rows": self.rows, "last_state_id": self.last_state_id, "position": position}
 
     def prepare(self, run_id: str) -> None:
-        """Open the sink, or reopen what an earlier process staged.
+        """Open the sink, or reopen an earlier process' output.
 
-        That process may have stopped while it published, before or after that took effect.
+        That process may have stopped while it was publishing, before or after that took effect.
         """
         with _blamed(self.name):
             if self.before.output is not None and self.sink.confirm(run_id, self.before.output):
@@ -76,7 +76,7 @@ class OpenSink:
     def finish(self) -> None:
         """Complete the staged output.
 
-        Raises ResumeError if it is not the output that was recorded before an earlier process stopped.
+        Raises ResumeError if the output differs from the one that an earlier process recorded.
         """
         recorded = self.before.output
         if self.is_in_place:
@@ -93,14 +93,14 @@ class OpenSink:
             )
 
     def publish(self) -> None:
-        """Put the output in its place, unless it is there."""
+        """Publish the output, unless it is published already."""
         if not self.is_in_place:
             with _blamed(self.name):
                 self.sink.publish()
             self.is_in_place = True
 
     def summary(self) -> dict[str, object]:
-        """Return what the sink's operation records."""
+        """Return the summary that the sink's operation records."""
         output = self.output or self.before.output
         if output is None:
             return {"rows": self.rows}
@@ -125,7 +125,7 @@ class SinkSet:
     def open(self, pipeline: Pipeline) -> None:
         """Begin the operation of each unpublished sink, and open it.
 
-        A sink that an earlier process opened is reopened where its last commit left it. Raises PluginError from the
+        A sink that an earlier process opened is reopened at the position of the last commit. Raises PluginError for the
         first sink that cannot be opened.
         """
         for name, sink in pipeline.sinks.items():
@@ -156,11 +156,11 @@ class SinkSet:
             each.synced_rows = each.rows
 
     def state(self) -> dict[str, JsonObject]:
-        """Return how far each sink has come, by node."""
+        """Return the position of each sink, by node."""
         return {each.node_id: each.state() for each in self._sinks.values()}
 
     def require_complete(self, recorded: Mapping[str, int]) -> None:
-        """Compare the rows of each sink with those recorded.
+        """Compare each sink's number of rows with the records.
 
         Raises AccountingError if they differ.
         """
@@ -172,9 +172,9 @@ class SinkSet:
     def publish(self, progress: Callable[[int, int], None]) -> None:
         """Finish every output, record its hash, and publish it.
 
-        `progress` is called with the number of outputs finished and published, of twice as many as there are sinks. A
-        crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose bytes are
-        staged or in place, and open operations until the run ends.
+        `progress` is called with the number of finished plus published outputs, and with twice the number of sinks. A
+        crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose files are
+        staged or published, and open operations until the run ends.
         """
         steps = 2 * len(self._sinks)
         for number, each in enumerate(self._sinks.values(), start=1):
@@ -192,17 +192,17 @@ class SinkSet:
     def record_published(self) -> None:
         """Complete the operation of every sink.
 
-        Call it in the unit of work that ends the run, so that a run whose outputs are all recorded as published has
-        ended.
+        Call it in the unit of work that ends the run, so that a run has ended if all its outputs are recorded as
+        published.
         """
         for each in self._sinks.values():
             self._complete(each)
 
     def abandon(self, *, keep: bool) -> list[str]:
-        """Close sinks early, and return where rows stay staged.
+        """Close sinks early, and return the places of staged rows.
 
-        With `keep`, what may be recorded as written is never removed, because a commit that failed may have taken
-        effect: only a sink that was never synced is cleaned up.
+        With `keep`, rows that may be recorded as written are not removed. A failed commit may have taken effect, so
+        only a sink that was never synced is cleaned up.
         """
         places = []
         for each in self._sinks.values():
@@ -215,9 +215,10 @@ class SinkSet:
         return places
 
     def record_failure(self, reason: str) -> None:
-        """Fail the operations of sinks that are not published.
+        """Record failed operations for unpublished sinks.
 
-        If all sinks are published, the end of the run failed: one operation fails, for the next attempt to confirm.
+        If all sinks are published, the end of the run failed. Then one operation fails, and the next attempt confirms
+        its output.
         """
         sinks = list(self._sinks.values())
         failed = [each for each in sinks if not each.is_in_place] or sinks[-1:]
@@ -254,7 +255,7 @@ class SinkSet:
 def _blamed(name: str) -> Iterator[None]:
     """Make the errors of a sink name the sink.
 
-    A sink that rejects a row has not failed.
+    A rejected row is not an error of the sink.
     """
     try:
         yield

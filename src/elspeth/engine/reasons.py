@@ -1,7 +1,7 @@
-"""The recorded reasons of gates.
+"""Makes the recorded reasons of gates.
 
-If the run keeps contents, a reason includes the values that the gate saw. Its hash is in every export, and a value such
-as an age could be guessed from it; so the reason also has a salt, which is part of the content.
+If the run keeps contents, a reason includes the values that the gate read. Its hash is in every export, and a value
+such as an age could be guessed from a hash. So the reason also has a salt, which is part of the content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SALT_SIZE = 16
 def read_reason_key(db: LandscapeDB, run_id: str) -> bytes | None:
     """Return the key of the salts of a run's reasons.
 
-    None for a run without a secret, which an early release began.
+    Returns None for a run without a secret, which an early release began.
     """
     with db.connection() as connection:
         secret = read_secret(connection, run_id)
@@ -38,29 +38,29 @@ class Reasons:
 
     @property
     def have_values(self) -> bool:
-        """Whether contents are kept, with which values are recorded."""
+        """Whether contents are kept, so that values are recorded."""
         return self._key is not None
 
     def decision(self, value: object, label: str) -> CanonicalText:
-        """Return the reason without values, made once for each result.
+        """Return the reason without values, cached by result.
 
-        There are few results, because those without a route were refused before.
+        There are few results, because results without a route were refused before.
         """
         key = (type(value), label)  # True is equal to 1, and -0.0 to 0.0
         reason = self._made.get(key)
         if reason is None:
             reason = CanonicalText.of(self._decided(value, label))
-            if isinstance(value, str | int | float | None):  # of these, type and label tell the value
+            if isinstance(value, str | int | float | None):  # type and label determine values of these types
                 self._made[key] = reason
         return reason
 
     def with_values(
         self, value: object, label: str, row: Mapping[str, object], asked: Collection[str]
     ) -> CanonicalText:
-        """Return the reason with the fields that were asked for.
+        """Return the reason with the fields that were read.
 
-        `absent` are those that the row did not have. The same values have the same salt everywhere in the run, whatever
-        process makes it.
+        Its member `absent` lists those that the row lacks. The same values have the same salt everywhere in the run, in
+        all processes.
         """
         told = {
             **self._decided(value, label),

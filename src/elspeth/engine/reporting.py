@@ -1,4 +1,4 @@
-"""What a run reports: its progress, and a summary."""
+"""Reports the progress of a run, and a summary."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ __all__ = [
 _DIFFERING_ROWS = 100
 
 Ending = tuple[RowOutcome, str | None]
-"""How a token ended, and the name of the sink that took it, if one did."""
+"""The outcome of a token, and the name of the sink that took it, if any."""
 
 
 class Phase(StrEnum):
-    """What a run does, in this order.
+    """The phases of a run, in order.
 
-    It leaves a checkpoint and exports only if the settings ask for that.
+    It leaves a checkpoint and exports only if the settings require that.
     """
 
     ROWS = "rows"
@@ -63,10 +63,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run has come with its rows.
+    """The progress of a run with its rows.
 
-    `rows_before` of them were recorded before this process began. `fraction` is the part of the source that has been
-    read, from 0 to 1, or None where that is not known.
+    `rows_before` is the number of rows that were recorded before this process began. `fraction` is the part of the
+    sources that has been read, from 0 to 1, or None if that is unknown.
     """
 
     rows: int
@@ -79,10 +79,9 @@ class Progress:
 class Observer:
     """Callbacks that watch a run, and may stop it.
 
-    `on_run` is called with the run's id, once it is recorded. `on_phase` is called when a phase
-    begins; then `on_rows` after each group of rows, or `on_progress` with how much of
-    the phase is done and how much there is (None if that is not known): laws to prove, sinks to finish and publish,
-    records to seal and export.
+    `on_run` is called with the run's id, after it was recorded. `on_phase` is called when a phase begins. During the
+    phase, `on_rows` is called after each group of rows, or `on_progress` with the finished and the total work of the
+    phase (None if that is unknown): laws to prove, sinks to finish and publish, records to seal and export.
     """
 
     on_run: Callable[[str], None] | None = None
@@ -92,13 +91,13 @@ class Observer:
     is_stopped: Callable[[], bool] | None = None
 
     def begin(self, phase: Phase) -> None:
-        """Tell and log that a phase begins."""
+        """Report and log that a phase begins."""
         log_event(logging.INFO, "phase_began", f"{phase} began", phase=phase.value)
         if self.on_phase is not None:
             self.on_phase(phase)
 
     def tell(self, done: int, total: int | None = None) -> None:
-        """Tell how much of the phase is done."""
+        """Report how much of the phase is done."""
         if self.on_progress is not None:
             self.on_progress(done, total)
 
@@ -107,7 +106,7 @@ class Observer:
         return self.is_stopped is not None and self.is_stopped()
 
     def tell_or_stop(self, done: int, total: int | None = None, *, message: str = "interrupted") -> None:
-        """Tell how much of the phase is done.
+        """Report how much of the phase is done.
 
         Raises RunInterruptedError with the message if the run is asked to stop.
         """
@@ -118,10 +117,10 @@ class Observer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why tokens failed at a node, and how many did.
+    """A reason for failures at a node, with their number.
 
-    `kind` is the type of the error, `row` the index of the first row. In `message`, N stands for numbers that differ
-    from row to row.
+    `kind` is the type of the error, and `row` the index of the first row. In `message`, N stands for numbers that
+    differ from row to row.
     """
 
     node: str
@@ -136,9 +135,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedOutput:
-    """What a sink published.
+    """An output that a sink published.
 
-    A file without rows has neither hash nor size in the records.
+    The records hold neither hash nor size of a file without rows.
     """
 
     sink: str
@@ -151,15 +150,16 @@ class PublishedOutput:
 class RunResult:
     """The summary of a completed run.
 
-    `rows` counts rows of the source, and `rows_with_failures` those of which a token failed or was quarantined; the
-    other counts are of tokens. `arrived` are the tokens that reached a sink otherwise, `dropped` those that a transform
-    ended on purpose. `reasons` holds the most frequent ones. `refused_by_sink` holds the sinks that took no row, with
-    the number of rows that they refused. `exported_records` is None if no export was asked for. `differences` counts
-    the answers of external systems that were not those of a recorded run, None if they were not compared;
-    `differing_rows` are the first rows of the source that got one. `calls` counts the attempts to call external
-    systems, `retries` those that were not the first. `rows_before` were recorded before this process began, and `usage`
-    is what this process' calls cost, as far as the answers say. `overdue_checkpoints` says where no checkpoint of the
-    log of runs could be left, and why, `unsent_events` which lineage events could not be sent, and why.
+    `rows` counts the rows of the sources, and `rows_with_failures` those with a token that failed or was quarantined.
+    The other counts are of tokens: `arrived` counts the tokens that reached a sink without a failure, and `dropped`
+    those that a transform ended on purpose. `reasons` holds the most frequent reasons of failures. `refused_by_sink`
+    maps each sink that accepted no row to the number of rows that it refused. `exported_records` is None without an
+    export. `differences` counts the answers of external systems that differ from those of a recorded run, or is None if
+    they were not compared; `differing_rows` are the first rows with such answers. `calls` counts the attempts to call
+    external systems, and `retries` those that were not the first. `rows_before` is the number of rows recorded before
+    this process began, and `usage` the cost of this process' calls that the answers state. `overdue_checkpoints` says
+    where no checkpoint of the log of runs could be left, and `unsent_events` which lineage events could not be sent,
+    both with the reasons.
     """
 
     run_id: str
@@ -186,7 +186,7 @@ class RunResult:
 
     @property
     def problems(self) -> list[str]:
-        """Return why a complete run did not serve its purpose."""
+        """Return why a completed run did not serve its purpose."""
         found = []
         if self.rows_with_failures and not self.arrived:
             how_many = f"{self.rows_with_failures:,} of {format_count(self.rows, 'row')}"
@@ -250,8 +250,8 @@ def summarize(
 ) -> RunResult:
     """Summarize a completed run.
 
-    `usage` is None if the pipeline makes no calls. The records of rows are read only if tokens failed, those of calls
-    only if there may be some.
+    `usage` is None if the pipeline makes no calls. The records of rows are read only if tokens failed, and the records
+    of calls only if there may be some.
     """
     compared = usage is not None and pipeline.settings.run_mode == "verify"
     with db.connection() as connection:
@@ -299,9 +299,9 @@ def _name_nodes(reasons: Sequence[FailureReason], pipeline: Pipeline) -> list[Re
 
 
 def log_completion(result: RunResult, *, elapsed_s: float) -> None:
-    """Log that a run is complete; its problems are warnings.
+    """Log a completed run, with its problems as warnings.
 
-    `elapsed_s` is how long this process worked on it, in seconds.
+    `elapsed_s` is the time that this process worked on it, in seconds.
     """
     log_event(
         logging.WARNING if result.problems else logging.INFO,

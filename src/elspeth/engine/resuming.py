@@ -1,4 +1,4 @@
-"""Inspect, resume and abandon runs that stopped."""
+"""Inspects, resumes and abandons runs that stopped."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MAY_CHANGE = frozenset({"concurrency.workers"})
 
 
 _LINEAGE = "openlineage."
-"""The beginning of settings about lineage events, which do not affect results."""
+"""The prefix of settings about lineage events, which do not affect results."""
 
 
 _PROCESS_ENDED = "the process ended before this was done; the run was taken up again"
@@ -51,9 +51,9 @@ _PROCESS_ENDED = "the process ended before this was done; the run was taken up a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppedRun:
-    """How far a run has come, and what stopped it.
+    """The progress of a stopped run, and what stopped it.
 
-    `rows` counts the rows of the source, `waiting` the items that wait for further rows.
+    `rows` counts the rows of the sources, and `waiting` the items that wait for further rows.
     """
 
     run_id: str
@@ -64,7 +64,7 @@ class StoppedRun:
 
 
 def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
-    """Return how far a run has come.
+    """Return the progress of a stopped run.
 
     Raises ResumeError if the run is unknown.
     """
@@ -76,7 +76,7 @@ def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
         rows=count_rows(db, run_id),
         waiting=sum(
             FIRST_ROW not in each.state for each in recorder.get_held(run_id)
-        ),  # a remembered key does not wait
+        ),  # keys that `dedupe` keeps do not wait
         reasons=tuple(dict.fromkeys(reasons)),
     )
 
@@ -84,8 +84,8 @@ def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
 def abandon_run(db: LandscapeDB, settings: Settings, keys: RunKeys, run_id: str) -> list[str]:
     """Record that a stopped run has failed for good.
 
-    Keeps its staging files. Returns the places where no checkpoint of the log could be left, and the lineage events
-    that were not sent. Raises ResumeError if the run has ended already.
+    Its staging files are kept. Returns the places where no checkpoint of the log could be left, and the lineage events
+    that could not be sent. Raises ResumeError if the run has ended already.
     """
     recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
     with recorder.claimed(run_id), LineageEvents.of(settings) as lineage:
@@ -102,8 +102,8 @@ def abandon_run(db: LandscapeDB, settings: Settings, keys: RunKeys, run_id: str)
 def get_resumable_run(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str) -> Run:
     """Return a run that has not ended.
 
-    Raises ResumeError for a run that is unknown or ended, or whose records say that it ended although its status does
-    not.
+    Raises ResumeError for a run that is unknown or has ended, or that has ended by its records though not by its
+    status.
     """
     run = _get_run(recorder, run_id)
     if run.status.is_terminal:
@@ -126,10 +126,10 @@ def _get_run(recorder: LandscapeRecorder, run_id: str) -> Run:
 
 
 def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, process: RunProcess) -> Start:
-    """Load how far a run has come, and reopen it.
+    """Load the progress of a run, and reopen it.
 
-    Raises ResumeError if it cannot go on. A crash in here leaves only operations of the earlier process closed, which
-    is true already.
+    Raises ResumeError if the run cannot continue. A crash in here at most leaves the operations of the earlier process
+    closed, which they were in fact.
     """
     run_id = process.run_id
     get_resumable_run(db, recorder, run_id)
@@ -232,7 +232,7 @@ def _may_change(path: str) -> bool:
 def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
     """Compare settings and plugins with those of the run.
 
-    Raises ResumeError if they differ. Secrets may differ: they are rotated.
+    Raises ResumeError if they differ. Secrets may differ, because they are rotated.
     """
     before = without_secrets(json.loads(_get_run(recorder, run_id).settings_json))
     now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))
@@ -244,7 +244,7 @@ def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_
         changes.append("the order of the sources")
     for node in nodes:
         version = versions.get(node.node_id)
-        if version is None and not changes:  # another version of elspeth may have named it otherwise
+        if version is None and not changes:  # another version of elspeth may have used another name
             changes.append(f"node {node.node_id}")
         elif version not in {None, node.plugin_version}:
             changes.append(f"plugin {node.plugin_name} was {node.plugin_version} and is {version}")

@@ -1,4 +1,4 @@
-"""Write the export that a run's settings ask for."""
+"""Writes the export that a run's settings require."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def export_run(
     keys: RunKeys,
     observer: Observer,
 ) -> RunResult:
-    """Export a completed run, and add this to its result.
+    """Export a completed run, and return the extended result.
 
-    Raises ExportFailedError, with the summary of the run.
+    Raises ExportFailedError, with the summary of the run, if the export fails.
     """
     observer.begin(Phase.EXPORT)
     try:
@@ -72,7 +72,7 @@ def _write_export(
 ) -> int:
     """Write the export, and return its number of records.
 
-    A crash leaves its recorded status pending: the run is complete, and can be exported again.
+    A crash leaves the status of the export pending: the run is completed, and can be exported again.
     """
     with db.connection() as connection:
         total = sealed_record_count(connection, run_id)
@@ -105,9 +105,9 @@ def _write_export(
 
 @contextmanager
 def _target(output: Output | Upload) -> Iterator[Output | Path]:
-    """Yield what the export is written to.
+    """Yield the target to which the export is written.
 
-    The file of an object is uploaded at the end.
+    For an object, this is a file that is uploaded at the end.
     """
     if isinstance(output, Upload):
         with output.file() as path:

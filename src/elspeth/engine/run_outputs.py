@@ -1,4 +1,4 @@
-"""Plan, lock and check the outputs of a run."""
+"""Plans, locks and checks the outputs of a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["RunOutputs"]
 class RunOutputs:
     """The files and objects that a run publishes.
 
-    Files are locked for its process. Objects cannot be: the request that makes one says what it may replace.
+    Files are locked for this process. Objects cannot be locked: the request that creates one says what it may replace.
     """
 
     def __init__(self, planned: Iterable[PlannedOutput | PlannedObject]) -> None:
@@ -43,7 +43,7 @@ class RunOutputs:
     def export(self) -> Output | Upload | None:
         """Return the output for the export, or None without one.
 
-        It is known while the outputs are held.
+        It is available while the outputs are held.
         """
         return self._export
 
@@ -65,8 +65,8 @@ class RunOutputs:
     def hold(self, *, judged: bool) -> Iterator[None]:
         """Lock all outputs for the block.
 
-        Raises OutputRefusedError if one is locked or may not be written. Unless `judged`, files in the places of sinks
-        are no reason to refuse yet.
+        Raises OutputRefusedError if one is locked or may not be written. Unless `judged`, existing files at the paths
+        of sinks are not refused yet.
         """
         with ExitStack() as stack:
             for each in self._planned:
@@ -84,7 +84,7 @@ class RunOutputs:
     def _try(self, each: PlannedObject, *, judged: bool) -> None:
         """Raise OutputRefusedError if an object may not be written.
 
-        Whether that of a sink can be written is tried when the sink is opened.
+        Whether the object of a sink can be written is only tested when the sink is opened.
         """
         if each.sink is not None:
             if judged and (problem := each.problem()):
@@ -96,10 +96,10 @@ class RunOutputs:
             raise OutputRefusedError(each.path, f"cannot be written: {error.strerror}") from error
 
     def judge(self, start: Start) -> None:
-        """Judge the files that a resumed run will replace.
+        """Check the files that a resumed run will replace.
 
-        Raises OutputRefusedError for a file that no run wrote. But an earlier process may have published a file without
-        rows, and been killed before it could record that: in this case `confirm` decides, by the finished output.
+        Raises OutputRefusedError for a file that no run wrote. A file may also be an output without rows that an
+        earlier process published before it was killed: that is left to `confirm`, which compares the finished output.
         """
         for each in self._planned:
             progress = None if each.sink is None else start.sinks.get(each.sink)
@@ -112,7 +112,7 @@ class RunOutputs:
                 raise OutputRefusedError(each.path, problem)
 
     def confirm(self, sink: str, output: StagedOutput | None) -> None:
-        """Judge a doubtful file by the output to replace it.
+        """Check a doubtful file by comparing it with the output.
 
         Raises OutputRefusedError if their contents differ.
         """

@@ -1,4 +1,4 @@
-"""Share the rows of a source among workers."""
+"""Shares the rows of a source among workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["SharedRows", "Workers"]
 _Items = Sequence[RowData | InvalidRow]
 
 _FIRST_ROWS = 10
-_SECONDS = 0.3  # what a partition should take: sending it must cost little, and a stop must not take long
+_SECONDS = 0.3  # the target time of a partition: long enough to be worth sending, short enough to stop soon
 _GROWTH = 4
 _AHEAD = 2  # partitions for each worker, so that none has to wait for the next one
 _POLL_S = 0.1
@@ -33,23 +33,23 @@ _MOST_DEATHS = 5
 
 
 class Workers(Protocol):
-    """Processes that share the work of this one."""
+    """Processes that share the work of this process."""
 
     @property
     def count(self) -> int:
-        """Return how many there are."""
+        """The number of workers."""
 
     @property
     def readers(self) -> Executor | None:
         """Return an executor whose processes can read the audit database.
 
-        None if they need not be able to.
+        Returns None if the workers cannot do that.
         """
 
     def submit(self, work: Callable[[bytes, bytes], bytes], context: bytes, job: bytes, /) -> Future[bytes]:
-        """Let the next free worker do the work.
+        """Queue work for the next free worker.
 
-        The future raises BrokenExecutor if the workers died; so may this method.
+        If the workers died, the future raises BrokenExecutor, and this method may, too.
         """
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
@@ -61,7 +61,7 @@ class Workers(Protocol):
 
 @dataclass(slots=True)
 class _Sent:
-    """A partition; `result` is None until it is sent."""
+    """A partition, whose `result` is None until it is sent."""
 
     partition: Partition
     number: int
@@ -69,9 +69,9 @@ class _Sent:
 
 
 class SharedRows:
-    """Partitions of rows, processed by workers and taken in order.
+    """Partitions of rows that workers process, in order.
 
-    A partition has at least `least_rows`. `check` is called while it waits for a worker, and may raise.
+    A partition has at least `least_rows`. `check` is called while a worker is awaited, and may raise.
     """
 
     def __init__(self, workers: Workers, context: RunContext, *, least_rows: int, check: Callable[[], None]) -> None:
@@ -90,9 +90,10 @@ class SharedRows:
     ) -> Iterator[tuple[Partition, ProcessedPartition | None]]:
         """Yield partitions in the order of the source, with results.
 
-        A result may cover only the first rows of a partition; the others follow in another one. It is None for rows
-        that cannot be sent: the caller must process them. `first` is the index of the first row. Raises WorkerError. If
-        the source raises an error, it is raised after the rows before it.
+        A result may cover only the first rows of a partition; the other rows then follow in another partition. The
+        result is None for rows that cannot be sent, which the caller must process. `first` is the index of the first
+        row. Raises WorkerError if workers cannot process rows. An error of the source is raised after the rows before
+        it.
         """
         reader = _Reader(groups)
         try:
@@ -117,7 +118,7 @@ class SharedRows:
     def _send(self) -> None:
         """Send the waiting partitions.
 
-        After several deaths, only one partition is sent at a time.
+        After several workers died, only one partition is sent at a time.
         """
         for each in list(self._waiting)[: 1 if self._deaths >= _CAREFUL_AFTER else None]:
             if each.result is not None:
@@ -137,7 +138,7 @@ class SharedRows:
                 return
 
     def _take_first(self) -> tuple[Partition, ProcessedPartition | None]:
-        """Wait for the oldest partition, and take it."""
+        """Wait for the oldest partition, and return its result."""
         while True:
             first = self._waiting[0]
             if first.result is None:
@@ -159,7 +160,7 @@ class SharedRows:
             return first.partition, self._accept(first.partition, answer)
 
     def _accept(self, partition: Partition, answer: bytes) -> ProcessedPartition | None:
-        outcome = pickle.loads(answer) if answer else None  # noqa: S301  from a worker of ours
+        outcome = pickle.loads(answer) if answer else None  # noqa: S301  from a worker of this process
         if isinstance(outcome, Breakdown):
             if not outcome.cannot_be_sent:
                 message = f"worker {outcome.worker} did not process {partition}: {outcome.message}"
@@ -183,7 +184,7 @@ class SharedRows:
     def _replace_workers(self) -> None:
         """Start new workers, and send them the unprocessed partitions.
 
-        Raises WorkerError if they die again and again over the same rows.
+        Raises WorkerError if they die repeatedly at the same rows.
         """
         self._deaths += 1
         partition = self._waiting[0].partition
@@ -216,7 +217,7 @@ def _has_answer(result: Future[bytes]) -> bool:
 class _Reader:
     """Rows taken from groups.
 
-    An error ends the rows, and is kept.
+    An error of the source ends the rows, and is kept.
     """
 
     def __init__(self, groups: Iterator[_Items]) -> None:

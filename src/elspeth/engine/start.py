@@ -1,6 +1,6 @@
-"""How a process begins a run.
+"""The beginning of a run in a process.
 
-`Start` is what the audit database holds of the run at that moment.
+`Start` holds the state of the run in the audit database at that moment.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ __all__ = ["SinkProgress", "Start", "begin_run", "resolve_replayed_run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkProgress:
-    """How far a sink had come when a process began.
+    """The progress of a sink when a process began.
 
-    `last_state_id` is the newest visit that wrote a row, `output` what the sink was about to publish, if it was.
+    `last_state_id` is the newest visit that wrote a row. `output` is the recorded output, if the sink was about to
+    publish one.
     """
 
     rows: int = 0
@@ -43,11 +44,11 @@ class SinkProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What is recorded of a run when a process begins.
+    """The recorded state of a run when a process begins.
 
-    `edges` holds edge ids by the node that they leave and their label. `rows` counts the rows taken from all sources,
-    `rows_by_source` those of each. The sources `loaded` have no more rows, and `is_loaded` says that no source has.
-    `checkpoints` is the number of the newest checkpoint, `last_token_id` its token. `reason_key` is the key of the
+    `edges` holds edge ids by (origin, label). `rows` counts the rows taken from all sources, and `rows_by_source` those
+    of each source. The sources `loaded` have no more rows, and `is_loaded` says that this holds for all sources.
+    `checkpoints` is the number of the newest checkpoint, and `last_token_id` its token. `reason_key` is the key of the
     salts of reasons, if contents are kept.
     """
 
@@ -68,10 +69,8 @@ class Start:
 def begin_run(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, process: RunProcess) -> Start:
     """Record a new run and its graph, in one transaction.
 
-    The run begins when the process does.
-
-    Raises PluginError, before anything is recorded, if a transform cannot read what it needs, or if a plugin cannot
-    describe its data.
+    The run begins at the same time as the process. Raises PluginError, before anything is recorded, if a transform
+    cannot read its inputs, or if a plugin cannot describe its data.
     """
     inputs, described, run_id = read_inputs(pipeline), describe_data(pipeline), process.run_id
     with recorder.unit_of_work():
@@ -123,8 +122,8 @@ def _source_schema(pipeline: Pipeline) -> dict[str, object]:
 def resolve_replayed_run(db: LandscapeDB, pipeline: Pipeline, resumed: Run | None = None) -> Pipeline:
     """Return the pipeline with the replayed run's whole id.
 
-    A resumed run keeps to the one that it began with, which need not be the latest any more. Raises RunNotFoundError or
-    AmbiguousRunError.
+    A resumed run keeps the replayed run with which it began, which need not be the latest any more. Raises
+    RunNotFoundError or AmbiguousRunError if the settings do not name one run.
     """
     name = pipeline.settings.replay_source_run_id
     if name is None:

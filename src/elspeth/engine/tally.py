@@ -1,4 +1,4 @@
-"""What a run counts while it records."""
+"""Counts the ends and visits of tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Counts", "FailedVisit", "Tally"]
 
 
 class FailedVisit(NamedTuple):
-    """A failed visit; `step` is the name of its node."""
+    """A failed visit, with its node's name as `step`."""
 
     place: Place
     step: str
@@ -28,7 +28,7 @@ class FailedVisit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What a worker counted in a partition."""
+    """The counts of a worker for a partition."""
 
     endings: Mapping[Ending, int]
     visits: int
@@ -38,7 +38,8 @@ class Counts:
 class Tally:
     """The ends of tokens, and the visits, of one process.
 
-    `endings` are those before. With `keeps_failures` they are not logged, but are in `counts`, for another process.
+    `endings` are the counts to begin with. With `keeps_failures`, failed visits are not logged, but kept in `counts`
+    for another process.
     """
 
     def __init__(self, endings: Mapping[Ending, int], *, keeps_failures: bool = False) -> None:
@@ -65,7 +66,7 @@ class Tally:
     def fail(self, failed: FailedVisit) -> None:
         """Count a failed visit, and log it.
 
-        The first failure of its kind at a node is worth a warning.
+        The first failure of its kind at a node is logged as a warning.
         """
         self._failed[failed.place] += 1
         if self._kept is not None:

@@ -1,4 +1,4 @@
-"""Tokens under way, and what steps send on."""
+"""Tokens in memory, and the departures that steps send on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class HashedRow:
 
     @classmethod
     def of(cls, row: RowData) -> HashedRow:
-        """Hash row data; raises CanonicalError if that is impossible."""
+        """Hash row data, or raise CanonicalError."""
         return cls(row=row, row_hash=stable_hash(row))
 
 
@@ -62,9 +62,9 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diversion:
-    """Why a token left its way, and at which step.
+    """The reason why a token was diverted, and the step.
 
-    `file` and `line` are its place in the source, None where it is not known.
+    `file` and `line` are its place in the source, or None if that is unknown.
     """
 
     reason: str
@@ -77,9 +77,9 @@ class Diversion:
 class LiveToken:
     """A token in memory, with its row data.
 
-    Steps replace `row` and never change it in place, so that what is recorded as one node's output is the next node's
-    input. `row_index` is the index of the source row, `source` the name of its source, and `step_index` the index of
-    the token's next visit. The innermost branch comes last. `diversion` says why the token was diverted, if it was;
+    Steps replace `row` and never change it in place, so that the recorded output of one node is the input of the next.
+    `row_index` is the index of the source row, `source` the name of its source, and `step_index` the index of the
+    token's next visit. The innermost branch is the last. `diversion` says why the token was diverted, if it was, and
     `error_hash` is the hash of that error.
     """
 
@@ -95,7 +95,7 @@ class LiveToken:
     diversion: Annotated[Diversion | None, Field(exclude=True)] = None  # a diverted token does not wait
 
     def state(self) -> JsonObject:
-        """Return the token as JSON, kept while it waits."""
+        """Return the token as JSON, to keep while it waits."""
         state: JsonObject = _ADAPTER.dump_python(self, by_alias=True)
         return state
 
@@ -116,19 +116,19 @@ class Departure(NamedTuple):
 
 
 class LostBranch(NamedTuple):
-    """The news that the innermost branch will never arrive."""
+    """The message that the innermost branch will never arrive."""
 
     branches: tuple[Branch, ...]
 
 
 Onward = Sequence[Departure | LostBranch]
-"""What a step sends on, in this order."""
+"""The departures and lost branches that a step sends on, in order."""
 
 
 def lose_branch(branches: tuple[Branch, ...]) -> Onward:
-    """Return the news for the innermost branch's coalesce.
+    """Return the message to the innermost branch's coalesce.
 
-    There is none if no coalesce waits for the branch.
+    It is empty if no coalesce waits for the branch.
     """
     return [LostBranch(branches)] if branches and branches[-1].join is not None else []
 
@@ -143,7 +143,7 @@ def copy_row(row: RowData) -> RowData:
 def require_json(row: RowData) -> None:
     """Raise AnswerError for row data that cannot be kept.
 
-    A row that waits must be there when another process resumes the run.
+    A row that waits must be kept for the process that may resume the run.
     """
     if not all(type(value) in ATOMS for value in row.values()):
         try:
@@ -159,5 +159,5 @@ def changed_fields(before: RowData, after: RowData) -> list[str]:
 
 
 def _differ(before: object, after: object) -> bool:
-    """Return whether values differ, in value or kind."""
+    """Return whether two values differ, in value or kind."""
     return before != after or (isinstance(before, TypedValue) != isinstance(after, TypedValue))

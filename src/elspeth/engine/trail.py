@@ -1,4 +1,4 @@
-"""Recording what happens to the tokens of a run."""
+"""Records what happens to the tokens of a run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class WaitingToken:
 class TrailWriter:
     """Records what happens to the tokens of one run.
 
-    Methods that end a token, or divert it, return what is to be sent on.
+    Methods that end or divert a token return the departures and lost branches to send on.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TrailWriter:
 
     @property
     def recorder(self) -> LandscapeRecorder:
-        """Return the recorder, for what one step alone records."""
+        """The recorder, for records that only one step makes."""
         return self._recorder
 
     @property
@@ -147,7 +147,7 @@ class TrailWriter:
             replace(
                 token,
                 token_id=child.token_id,
-                # Nobody waits for a branch that is not joined: what becomes of it does not matter to those around it.
+                # No coalesce waits for a branch that is not joined, so its end does not matter to the outer branches.
                 branches=()
                 if join is None
                 else (*token.branches, Branch(name=name, group=child.fork_group_id or "", join=join)),
@@ -182,7 +182,7 @@ class TrailWriter:
     ) -> tuple[LiveToken, str | None]:
         """Record that waiting tokens become one, which is on `branches`.
 
-        Returns it with the id of the join group. A crash before the commit leaves the tokens waiting.
+        Returns that token, with the id of the join group. A crash before the commit leaves the tokens waiting.
         """
         first, step_index = waiting[0].token, max(each.token.step_index for each in waiting)
         merged = self._recorder.coalesce_tokens(
@@ -218,7 +218,7 @@ class TrailWriter:
     def complete(
         self, visit: Visit, output_hash: str, reason: Mapping[str, object] | CanonicalText | None = None
     ) -> str:
-        """Record a visit with an output; return its state's id."""
+        """Record a visit with an output, and return its id."""
         token, place, step_index, started_at = visit
         return self._recorder.record_completed_visit(
             token.token_id,
@@ -234,7 +234,7 @@ class TrailWriter:
     def change(self, visit: Visit, output: HashedRow, action: str, details: Mapping[str, object] = _NOTHING) -> str:
         """Record a visit that gives its token a new row.
 
-        Returns the id of its state.
+        Returns the id of the visit.
         """
         token = visit.token
         reason = {"action": action, "fields_modified": changed_fields(token.row, output.row), **details}
@@ -243,7 +243,7 @@ class TrailWriter:
         return state_id
 
     def fail(self, visit: Visit, failure: Failure) -> str:
-        """Record a visit that failed, and return its state's id."""
+        """Record a visit that failed, and return its id."""
         self._note_failure(visit.place, visit.token, failure)
         return self._record(visit, NodeStateStatus.FAILED, failure.as_error()).state_id
 
@@ -259,7 +259,7 @@ class TrailWriter:
     def restore_waiting(self, place: Place, tokens: Sequence[LiveToken]) -> list[WaitingToken]:
         """Join waiting tokens with their recorded visits.
 
-        It reads all waiting visits to the node: call it once for all tokens.
+        All waiting visits to the node are read, so call it once for all tokens.
         """
         states = self._recorder.get_waiting_states(self._run_id, self._node_ids[place]) if tokens else {}
         return [WaitingToken(token=token, place=place, state=states[token.token_id]) for token in tokens]
@@ -343,7 +343,7 @@ class TrailWriter:
     ) -> Onward:
         """Record how a token ended, and count it.
 
-        Returns the news for the coalesce that waits for the token's branch.
+        Returns the message for the coalesce that waits for the token's branch, if any.
         """
         self._recorder.record_token_outcome(
             self._run_id,
@@ -372,13 +372,13 @@ class TrailWriter:
         self._waiting.drop((self._node_ids[place], item))
 
     def remember(self, place: Place, item: str, position: int, state: JsonObject) -> None:
-        """Note what a resumed run must know.
+        """Note a fact that a resumed run needs.
 
-        Nothing is kept in memory after the next commit. `position` orders the items of one place.
+        It is not kept in memory after the next commit. `position` orders the items of one place.
         """
         if self._keeps_items:
             self._waiting.remember(HeldItem(node_id=self._node_ids[place], item=item, position=position, state=state))
 
     def record_items(self) -> None:
-        """Record what changed of waiting items, before a commit."""
+        """Record the changes of waiting items, before a commit."""
         self._waiting.record(self._recorder, self._run_id)

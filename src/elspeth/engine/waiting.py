@@ -1,4 +1,4 @@
-"""The waiting items of a run, between two commits."""
+"""Keeps the waiting items of a run between two commits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Key = tuple[str, str]
 class WaitingItems:
     """The waiting items of a run.
 
-    Those that come and go between two commits never reach the database.
+    Items that are added and dropped between two commits never reach the database.
     """
 
     def __init__(self, items: Iterable[HeldItem]) -> None:
@@ -49,7 +49,7 @@ class WaitingItems:
         self._remembered.append(item)
 
     def record(self, recorder: LandscapeRecorder, run_id: str) -> None:
-        """Record what changed since the last commit."""
+        """Record the changes since the last commit."""
         if not self._changed and not self._gone and not self._remembered:
             return
         items = [

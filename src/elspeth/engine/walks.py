@@ -1,8 +1,8 @@
-"""Take rows through the steps, several at a time.
+"""Takes rows through the steps, several at a time.
 
-Several rows may be under way, but the results are those of one row at a time. Each row walks through the graph by
-itself: first through the row-local steps, then through the ordered ones. Only the oldest row may enter the ordered
-steps. The rows behind it advance up to there, so that their calls begin early.
+Several rows may be in progress, but the results are the same as for one row at a time. Each row walks through the graph
+by itself: first through the row-local steps, then through the ordered ones. Only the oldest row may enter the ordered
+steps. The rows after it advance up to these steps, so that their calls begin early.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class _Walk:
         self.handed: deque[Departure | LostBranch] = deque()
 
     def __bool__(self) -> bool:
-        """Return whether anything is under way."""
+        """Return whether any token is in progress."""
         return bool(self.local or self.handed)
 
 
 class Walks:
     """The rows under way, the oldest first: at most `limit`.
 
-    `steps` are all steps, or only the row-local ones. In the latter case a walk ends where it would go on at ordered
-    steps, and `take_handed` returns what is for them.
+    `steps` are all steps, or only the row-local ones. In the latter case a walk ends before the ordered steps, and
+    `take_handed` returns the departures to them.
     """
 
     def __init__(self, steps: Mapping[Place, Step], limit: int, cut: Cut) -> None:
@@ -89,7 +89,7 @@ class Walks:
                 wait(self._pending(), return_when=FIRST_COMPLETED)
 
     def _take(self, walk: _Walk, *, is_oldest: bool) -> None:
-        """Go on with a walk as far as possible now."""
+        """Continue a walk as far as is possible now."""
         while walk.local:
             if not self._can_take(walk.local[0], is_oldest=is_oldest):
                 return
@@ -109,7 +109,7 @@ class Walks:
             return is_oldest
         step = self._steps[each.wire.target]
         if not is_oldest and (step.is_ordered or each.token.branches):
-            return False  # where branches meet again may depend on which row came first
+            return False  # the result of a coalesce may depend on which row came first
         pending = step.pending(each.token)
         return pending is None or pending.done()
 
@@ -139,7 +139,7 @@ class Walks:
     def _pending(self) -> Iterator[Future[Exchange]]:
         """Yield the calls that walks wait for.
 
-        Without calls that were answered and only wait for their turn: they must not end the wait.
+        Calls that were answered and only wait for their turn are left out, because they would end the wait at once.
         """
         for walk in self._walks:
             queue = walk.local or walk.handed

@@ -1,7 +1,7 @@
-"""The worker's side: take rows through the row-local steps.
+"""Takes rows through the row-local steps, in a worker.
 
-A worker has the pipeline, but no database. Jobs and results travel as bytes, so that objects that cannot be sent are
-noticed on both sides, and any kind of executor can be used.
+A worker has the pipeline, but no database. Jobs and results are sent as bytes, so that either side notices objects that
+cannot be sent, and any kind of executor can be used.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ __all__ = ["Breakdown", "RunContext", "payload_store", "process_name", "process_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What a worker must know about a run.
+    """The facts about a run that a worker needs.
 
-    `reason_key` is that of `Start`. `versions` holds the recorded plugin version of each node, `inputs` what transforms
-    read. `dialect` is that of the audit database, `database_url` the database with the answers for a replay.
-    `rate_file` counts calls for all workers if the settings name no file. Log records of at least `log_level` are sent
-    to the main process. Relative paths begin in `directory`.
+    `reason_key` is the one of `Start`. `versions` holds the recorded plugin version of each node, and `inputs` the
+    recorded descriptions of transforms' inputs. `dialect` is the dialect of the audit database, and `database_url` the
+    database with the answers for a replay. `rate_file` counts calls for all workers if the settings do not name a file.
+    Log records of at least `log_level` are sent to the main process. Relative paths are resolved against `directory`.
     """
 
     run_id: str
@@ -70,7 +70,7 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
-    """Why a worker did not process its rows.
+    """The reason why a worker did not process its rows.
 
     If the rows cannot be sent, the main process can still process them.
     """
@@ -84,10 +84,10 @@ class Breakdown:
 def process_partition(context: bytes, job: bytes) -> bytes:
     """Process the rows of a partition, in a worker.
 
-    `context` is a pickled RunContext, `job` a pickled Partition with the tag of its ids. Returns a pickled
+    `context` is a pickled RunContext, and `job` a pickled Partition with the tag for its ids. Returns a pickled
     ProcessedPartition or Breakdown.
     """
-    with _lock:  # plugins need not know of threads, which a cluster's workers may have several of
+    with _lock:  # plugins need not be thread-safe, but the workers of a cluster may have several threads
         outcome = _process(context, job)
         try:
             return pickle.dumps(outcome)
@@ -106,7 +106,7 @@ def _process(context: bytes, job: bytes) -> ProcessedPartition | Breakdown:
             with workshop.collected_log() as log:
                 processed = workshop.process(partition)
             return replace(processed, log=log)
-    except Exception as error:  # noqa: BLE001  the other process reports it, whatever it is
+    except Exception as error:  # noqa: BLE001  the main process reports any error
         return _breakdown(error)
 
 
@@ -145,7 +145,7 @@ class _Workshop:
         return self._stack.enter_context(calls)
 
     def process(self, partition: Partition) -> ProcessedPartition:
-        """Process the first rows of a partition, most often all."""
+        """Process the first rows of a partition, usually all."""
         context, external = self._context, self._external
         if external is not None:
             external.restart()
@@ -178,7 +178,7 @@ class _Workshop:
 
     @contextmanager
     def collected_log(self) -> Iterator[list[logging.LogRecord]]:
-        """Yield what is logged in the block for another process."""
+        """Collect the log records of the block for another process."""
         records: list[logging.LogRecord] = []
         if process_name() == self._context.process:
             yield records
@@ -226,7 +226,7 @@ def _require_same(pipeline: Pipeline, context: RunContext) -> None:
 def payload_store(settings: Settings) -> ManagedPayloadStore | None:
     """Return the payload store for rows, or None.
 
-    Rows are kept only if the settings ask for it: each takes a file or an object.
+    Rows are kept only if the settings ask for it, because each takes a file or an object.
     """
     if "payload_store" not in settings.model_fields_set:
         return None
@@ -235,11 +235,11 @@ def payload_store(settings: Settings) -> ManagedPayloadStore | None:
 
 _lock = threading.Lock()
 _opened: tuple[bytes, _Workshop] | None = None
-"""The workshop of the newest run, with its context."""
+"""The workshop of the newest run, after its context."""
 
 
 def _open_workshop(context: bytes) -> _Workshop:
-    """Return the workshop of a run, which is made once."""
+    """Return the workshop of a run, which is cached."""
     global _opened  # noqa: PLW0603  one per process
     if _opened is None or _opened[0] != context:
         _close_workshop()
@@ -256,4 +256,4 @@ def _close_workshop() -> None:
         opened[1].close()
 
 
-atexit.register(_close_workshop)  # workers of a cluster end as other programs do
+atexit.register(_close_workshop)  # workers of a cluster exit like other programs

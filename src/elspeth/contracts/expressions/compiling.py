@@ -1,4 +1,4 @@
-"""Expressions made of syntax trees: each node becomes a closure."""
+"""Compiles syntax trees to expressions: each node becomes a closure."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _RowData = Mapping[str, object]  # read only
 _Evaluator = Callable[[_RowData], object]
 
 _FAILURES = (MisfitError, ArithmeticError, TypeError, RecursionError)
-"""What operations raise where there is no value. None of their messages repeats a value."""
+"""The errors of operations without a result. None of their messages repeats a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
     """A compiled expression.
 
-    `is_boolean` is true if every value that it can have is true or false. `fields` are those of the row that it reads.
+    `is_boolean` says whether its value is always true or false. `fields` are the fields of the row that it reads.
     """
 
     source: str
@@ -45,13 +45,13 @@ class Expression:
 
     @property
     def names_fields(self) -> bool:
-        """Return whether it asks for fields by their names."""
+        """Return whether it reads fields by their names."""
         return True
 
     def evaluate(self, row: Mapping[str, object]) -> object:
         """Return the value for a row.
 
-        Raises EvaluationError if there is none.
+        Raises EvaluationError if the expression has no value.
         """
         return self._evaluator(row)
 
@@ -120,7 +120,7 @@ def _compile_collection(node: ast.List | ast.Tuple | ast.Set) -> _Evaluator:
 
 
 def _is_constant(node: ast.expr) -> bool:
-    """Return whether a node depends on no row."""
+    """Return whether the value of a node is constant."""
     match node:
         case ast.Constant() | ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=int() | float())):
             return True

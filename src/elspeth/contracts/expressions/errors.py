@@ -8,13 +8,13 @@ __all__ = ["EvaluationError", "ExpressionError"]
 
 
 class ExpressionError(ValueError):
-    """A text that is not an expression of the language."""
+    """A text is not an expression of the language."""
 
 
 class EvaluationError(RecordableError, ValueError):
     """An expression has no value for this row.
 
-    `field` is the field of the row that is the reason, if there is one.
+    `field` is the field of the row that causes the error, or None.
     """
 
     def __init__(self, problem: str, *, field: str | None) -> None:

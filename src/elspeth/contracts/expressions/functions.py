@@ -1,7 +1,7 @@
 """The functions of expressions.
 
-Each takes bounded time and makes no value much larger than its arguments. A function that Python has means the same,
-where it has a value. Functions raise MisfitError, ArithmeticError or TypeError if there is none.
+Each takes limited time and makes no value much larger than its arguments. A function with the name of a Python function
+returns the same values. Functions raise MisfitError, ArithmeticError or TypeError if there is no result.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _MANY = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function, and how many arguments it takes.
+    """A function, with the numbers of arguments that it takes.
 
-    `is_boolean` is true if every value is true or false.
+    `is_boolean` says whether its result is always true or false.
     """
 
     call: Callable[..., object]
@@ -119,7 +119,7 @@ def _checked(number: int) -> int:
 def _choose(predicate: Callable[[Any, Any], object]) -> Callable[..., object]:
     """Return the function that chooses an extreme value.
 
-    Of equal values, it is the first.
+    Of several equal values, it is the first.
     """
 
     def choose(*values: object) -> object:

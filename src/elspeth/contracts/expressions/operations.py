@@ -1,13 +1,14 @@
-"""What the operators of expressions mean.
+"""The operators of expressions.
 
-They mean what Python's mean, except that nothing is compared by accident:
+They behave like Python's, except that values of different kinds are not compared by accident:
 
-- A float that meets a decimal is taken as it is written: `row['paid'] >= 99.9` compares with the decimal 99.9.
-- A decimal, date, time or duration is compared with its own kind only; beside null, text or another kind it is an error
-  where Python would say that they are not equal.
+- A float that is combined with a decimal stands for the decimal that is written: `row['paid'] >= 99.9` compares with
+  the decimal 99.9.
+- A decimal, date, time or duration can only be compared with its own kind. To compare it with null, text or another
+  kind is an error, where Python would return that they are not equal.
 - Decimals are exact up to 18 places, and rounded half to even beyond.
 
-Functions raise MisfitError, ArithmeticError or TypeError if there is no value.
+Functions raise MisfitError, ArithmeticError or TypeError if there is no result.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def type_name(value: object) -> str:
 
 
 def item_of(container: object, key: str | int) -> object:
-    """Return what an object or list holds."""
+    """Return an item of an object or list."""
     if isinstance(key, str):
         if not isinstance(container, Mapping):
             raise MisfitError(f"expected an object, got {describe_kind(container)}")
@@ -62,7 +63,7 @@ def item_of(container: object, key: str | int) -> object:
 
 
 def compare(predicate: _Predicate, left: object, right: object) -> object:
-    """Return what a comparison of two values says."""
+    """Return the result of comparing two values."""
     if isinstance(left, TypedValue) or isinstance(right, TypedValue):
         return _compare_typed(predicate, left, right)
     return predicate(left, right)
@@ -108,7 +109,7 @@ COMPARISONS: Mapping[type[ast.cmpop], _Predicate] = {
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
 }
-"""Predicates of comparisons; the first six are used by way of `compare`."""
+"""The predicates of comparisons. The first six are called by `compare`."""
 
 
 # -- arithmetic ------------------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ _TIMES: Mapping[_Times, Callable[[Any, Any], object]] = {
     (ast.Mult, dt.timedelta, int): operator.mul,
     (ast.Mult, int, dt.timedelta): operator.mul,
 }
-"""What can be computed with dates, times and durations."""
+"""The operations on dates, times and durations."""
 
 
 def calculate(kind: type[ast.operator], a: object, b: object) -> object:

@@ -1,4 +1,4 @@
-"""The syntax trees of expressions, and facts about them."""
+"""Parses expressions to syntax trees, and inspects these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_DEPTH = 40
 
 
 def parse_expression(source: str) -> ast.expr:
-    """Return the syntax tree of an expression of bounded size.
+    """Return the syntax tree of an expression of limited size.
 
     Raises ExpressionError, with the column if it is known.
     """
@@ -39,7 +39,7 @@ def parse_expression(source: str) -> ast.expr:
 
 
 def _check_size(tree: ast.expr) -> None:
-    """Refuse large trees before anything walks them recursively."""
+    """Refuse large trees before they are visited recursively."""
     level: list[ast.AST] = [tree]
     nodes = depth = 0
     while level:
@@ -51,7 +51,7 @@ def _check_size(tree: ast.expr) -> None:
 
 
 def is_boolean(node: ast.expr) -> bool:
-    """Return whether every value is true or false."""
+    """Return whether the value is always true or false."""
     match node:
         case ast.Compare() | ast.UnaryOp(op=ast.Not()) | ast.Constant(value=bool()):
             return True
@@ -108,7 +108,7 @@ _NAMES: Mapping[type[ast.expr], str] = {
 
 
 def describe_node(node: ast.expr) -> str:
-    """Return what a node is called in messages."""
+    """Return the name of a node in messages."""
     match node:
         case ast.Name(id=name):
             return f"the name {name!r}"
@@ -121,7 +121,7 @@ def describe_node(node: ast.expr) -> str:
 
 
 def not_allowed_error(node: ast.expr) -> ExpressionError:
-    """Return the error of a node without meaning."""
+    """Return the error for a node that is not allowed."""
     return ExpressionError(
         f"has {describe_node(node)}{column_of(node)}, which is not allowed: expected row['f'], row.get('f', d), "
         "comparisons, and/or/not, + - * / %, in, literals, x if c else y, functions such as len(row['f'])"
@@ -129,5 +129,5 @@ def not_allowed_error(node: ast.expr) -> ExpressionError:
 
 
 def column_of(node: ast.expr) -> str:
-    """Return where a node begins, for messages."""
+    """Return the column where a node begins, for messages."""
     return f" at column {node.col_offset + 1}"

@@ -1,4 +1,4 @@
-"""Which fields of a row a condition reads."""
+"""Finds out which fields of a row a condition reads."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["NotedRow"]
 
 
 class NotedRow(Mapping[str, object]):
-    """A row that notes which fields are asked for.
+    """A row that notes which fields are read.
 
-    `asked` holds their names in the order of the first question, whether the row has them or not.
+    `asked` holds their names in the order of the first access, whether the row has them or not.
     """
 
     __slots__ = ("_row", "asked")
@@ -20,7 +20,7 @@ class NotedRow(Mapping[str, object]):
         self.asked: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> object:
-        """Return a field's value; raise KeyError without one."""
+        """Return a field's value, or raise KeyError."""
         self.asked[name] = None
         return self._row[name]
 
@@ -31,7 +31,7 @@ class NotedRow(Mapping[str, object]):
         return name in self._row
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over all names, which are all asked for then."""
+        """Iterate over all names, which are all noted."""
         self.asked.update(dict.fromkeys(self._row))
         return iter(self._row)
 

@@ -1,4 +1,4 @@
-"""The base classes of plugins, and what they exchange."""
+"""The base classes of plugins, and the values they exchange."""
 
 from elspeth.contracts.plugins.bases import (
     Aggregation,

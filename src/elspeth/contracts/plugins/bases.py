@@ -1,10 +1,10 @@
 """The base classes of plugins.
 
 The engine makes a plugin from its validated options and calls it in a fixed order. A source is read once, from its
-first row to its last. Transforms get one row at a time, aggregations one batch at a time. A sink is opened before the
-first row, takes rows, and is synced before each commit that records what it took. After the last row it is finished; it
-is published only when a committed record holds the hash of its output. When a run is resumed, its sinks are reopened
-where the last commit left them.
+first row to its last. A transform gets one row at a time, an aggregation one batch at a time. A sink is opened before
+the first row, gets rows, and is synced before each commit that records these rows as written. After the last row it is
+finished; it is published only after the hash of its output was committed. When a run is resumed, its sinks are reopened
+at the positions of the last commit.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Plugin(ABC):
     def __init__(self, options: PluginOptions) -> None:
         """Keep the options.
 
-        Subclasses may do more here, but touch nothing outside.
+        Subclasses may do more here, but must not open files or call other systems.
         """
         self.options = options
 
@@ -78,16 +78,16 @@ class Source(Plugin):
     options: SourceOptions
 
     def check(self) -> None:
-        """Check before a run that there is something to read.
+        """Check before a run that the input exists.
 
-        Reads no row. Raises PluginError if there is nothing.
+        No row is read. Raises PluginError if the input is missing.
         """
 
     @abstractmethod
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield every row in order.
 
-        Raises PluginError if the source as a whole cannot be read on.
+        Raises PluginError if the source as a whole cannot be read any further.
         """
 
     def fraction_read(self) -> float | None:
@@ -95,18 +95,19 @@ class Source(Plugin):
         return None
 
     def inputs(self) -> Sequence[ReadInput]:
-        """Return what `read` has opened so far, in order.
+        """Return the inputs that `read` opened so far, in order.
 
-        The engine records it, and compares it when a run is resumed. A source without inputs that could be named has
+        The engine records them, and compares them when a run is resumed. A source whose inputs have no names returns
         none.
         """
         return ()
 
     def datasets(self) -> Sequence[Dataset]:
-        """Return what is read, by the names that catalogues know.
+        """Return the datasets that are read, named as in catalogues.
 
-        Called once, before `read`, and recorded; `file_dataset` and `table_dataset` make such names. Several files are
-        in the order of reading. None by default: then lineage events do not tell where the rows come from.
+        This is called once, before `read`, and the result is recorded. `file_dataset` and `table_dataset` make the
+        names. Several files are in the order of reading. By default there are none, and lineage events do not say where
+        the rows come from.
         """
         return ()
 
@@ -121,54 +122,55 @@ class Transform(Plugin):
     """Whether `process` may return several rows."""
 
     is_row_local: ClassVar[bool] = True
-    """Whether what becomes of a row depends on this row alone."""
+    """Whether the result for a row depends on this row alone."""
 
     options: TransformOptions
 
     def check(self) -> None:
-        """Check before a run that there is what `prepare` reads.
+        """Check before a run that the input of `prepare` exists.
 
-        Raises PluginError if there is not.
+        Raises PluginError if it is missing.
         """
 
     def prepare(self) -> JsonObject:
         """Read what the transform needs besides rows, and describe it.
 
-        Called once before the first row of a run, and again when the run is resumed. What it returns is recorded with
-        the node, and must be the same then. Raises PluginError if something cannot be read.
+        This is called once before the first row of a run, and again when the run is resumed. The result is recorded
+        with the node, and must be the same both times. Raises PluginError if something cannot be read.
         """
         return {}
 
     def field_origins(self) -> FieldOrigins | None:
         """Return where the fields of its results come from.
 
-        Called once, before the first row, and recorded. None by default: then lineage events are silent about all
-        fields behind the transform.
+        This is called once, before the first row, and the result is recorded. The default is None: then lineage events
+        say nothing about the fields behind the transform.
         """
         return None
 
     @abstractmethod
     def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
-        """Return what becomes of one row, which may be changed.
+        """Return the result for a row, which may be changed.
 
-        An exception is recorded as an error of the row, too.
+        An exception is also recorded as an error of the row.
         """
 
 
 class DistinctTransform(Transform):
     """The base class of transforms that drop repeated rows.
 
-    The plugin says what the key of a row is. The engine remembers the keys, also when the run is resumed, and drops the
-    rows that come later in the order of the source.
+    The plugin returns the key of a row. The engine keeps the keys, even when the run is resumed, and drops each row
+    whose key belongs to an earlier row in the order of the source.
     """
 
     is_row_local = False
 
     @abstractmethod
     def key(self, row: RowData) -> object | RowError:
-        """Return what tells the row from others.
+        """Return the key of a row.
 
-        Rows with the same canonical JSON of it are the same. An exception is recorded as an error of the row.
+        Rows are the same if the canonical JSON of their keys is the same. An exception is recorded as an error of the
+        row.
         """
 
     @final
@@ -194,15 +196,15 @@ class Aggregation(Plugin):
     def prepare(self) -> JsonObject:
         """Read what the aggregation needs besides rows, and describe it.
 
-        As for transforms.
+        It is called and recorded as that of a transform.
         """
         return {}
 
     @abstractmethod
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
-        """Return what becomes of a batch.
+        """Return the result for a batch.
 
-        It has at least one row. An exception is recorded as an error of all its rows.
+        A batch has at least one row. An exception is recorded as an error of all its rows.
         """
 
 
@@ -215,22 +217,22 @@ class Sink(Plugin):
     def expect_failed_rows(self) -> None:
         """Prepare for rows that failed elsewhere.
 
-        Called before `open`. Such rows may differ in their fields.
+        This is called before `open`. Such rows may differ in their fields.
         """
 
     def dataset(self) -> Dataset | None:
-        """Return what is written, by the name that catalogues know.
+        """Return the dataset that is written, named as in catalogues.
 
-        Called once, before `open`, and recorded; `file_dataset` and `table_dataset` make such names. None by default:
-        then lineage events do not tell where the rows go.
+        This is called once, before `open`, and the result is recorded. `file_dataset` and `table_dataset` make the
+        names. The default is None: then lineage events do not say where the rows go.
         """
         return None
 
     @abstractmethod
     def open(self, staging_name: str) -> None:
-        """Prepare to take rows, without showing anything.
+        """Prepare to take rows, without making anything visible.
 
-        `staging_name` is unique to the run. Raises PluginError if that is not possible.
+        `staging_name` is unique to the run. Raises PluginError if the sink cannot take rows.
         """
 
     @abstractmethod
@@ -242,27 +244,28 @@ class Sink(Plugin):
 
     @abstractmethod
     def sync(self) -> None:
-        """Return when all rows so far survive a power cut."""
+        """Make all rows so far survive a power cut."""
 
     @abstractmethod
     def position(self) -> JsonObject:
-        """Return how far the output has come.
+        """Return the position behind the rows so far.
 
-        Called after `sync`; `reopen` goes on from this position.
+        This is called after `sync`; `reopen` continues at the position.
         """
 
     @abstractmethod
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on from a position, in another process.
+        """Continue at a position, in another process.
 
-        What was staged after it is dropped. Raises PluginError if what was staged before it is gone or was changed.
+        Staged rows behind the position are dropped. Raises PluginError if staged rows before it are missing or were
+        changed.
         """
 
     @abstractmethod
     def finish(self) -> StagedOutput | None:
-        """Take no more rows, and describe what will be published.
+        """End the rows, and describe the output to be published.
 
-        Returns None if there is no output that could be named.
+        Returns None if there is no output to name.
         """
 
     @abstractmethod
@@ -276,26 +279,27 @@ class Sink(Plugin):
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
         """Return whether a finished output is in place.
 
-        Called if a run stopped while it was published. If the output is in place, the staging is removed.
+        This is called if a run stopped while the output was being published. If the output is in place, the staged
+        files are removed.
         """
 
     def published_version(self) -> str | None:
         """Return the version of the published output, or None.
 
-        Called after `publish` or a successful `confirm`, and recorded.
+        This is called after `publish` or a successful `confirm`, and the result is recorded.
         """
         return None
 
     @abstractmethod
     def close(self) -> str | None:
-        """Stop early, and return where the staged rows are.
+        """Stop early, and return the place of the staged rows.
 
-        What was synced stays staged.
+        Rows that were synced stay staged.
         """
 
     @abstractmethod
     def discard(self) -> None:
-        """Stop early, and remove what was staged."""
+        """Stop early, and remove the staged rows."""
 
 
 class PluginCatalogue(Protocol):
@@ -313,7 +317,7 @@ class PluginCatalogue(Protocol):
         ...
 
     def expands(self, name: str, options: Mapping[str, object]) -> bool:
-        """Return whether a transform may make several rows of one.
+        """Return whether a transform may expand a row into several.
 
         Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """

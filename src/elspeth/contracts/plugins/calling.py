@@ -1,4 +1,4 @@
-"""The base classes of plugins that call a system outside."""
+"""The base classes of plugins that call an external system."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["CallingPlugin", "CallingSource", "CallingTransform"]
 
 
 class CallingPlugin(Plugin):
-    """The base class of plugins that call a system outside.
+    """The base class of plugins that call an external system.
 
-    The engine keeps to the rate limit, repeats calls that failed, and records each attempt with request and answer. In
-    a replay `send` is never called.
+    The engine observes the rate limit, repeats failed calls, and records each attempt with request and answer. In a
+    replay `send` is never called.
     """
 
     determinism = Determinism.EXTERNAL_CALL
@@ -27,38 +27,38 @@ class CallingPlugin(Plugin):
     @property
     @abstractmethod
     def service(self) -> str:
-        """Return the name by which settings limit calls."""
+        """Return the name of the service in the rate limits."""
 
     @abstractmethod
     def send(self, request: JsonObject) -> JsonObject:
         """Send the request once and return the answer.
 
-        Called from several threads at a time. Raises CallError if there is no usable answer.
+        Several threads may call this at the same time. Raises CallError if there is no usable answer.
         """
 
     def comparable(self, response: JsonObject) -> JsonObject:
         """Return the part of an answer that must not vary.
 
-        `verify` compares it with the part of the recorded answer. It is the whole answer, unless a plugin says less.
+        The run mode `verify` compares it with that part of the recorded answer. The default is the whole answer.
         """
         return response
 
     def usage(self, response: JsonObject) -> Mapping[str, int]:  # noqa: ARG002  for plugins that know
-        """Return what an answer cost, such as tokens.
+        """Return the cost of an answer, such as tokens.
 
-        The numbers of all answers are added up in the summary of a run.
+        The summary of a run shows the sums over all answers.
         """
         return {}
 
     def close(self) -> None:
-        """Close connections: no more calls will be made."""
+        """Close the connections, after the last call."""
 
 
 class CallingTransform(CallingPlugin, Transform):
-    """The base class of transforms that call a system outside.
+    """The base class of transforms that call an external system.
 
-    The plugin makes a request of each row, sends it, and makes a row of the answer. The engine sends the requests of
-    several rows at a time.
+    The plugin makes a request from each row, sends it, and makes a row from the answer. The engine sends the requests
+    for several rows at the same time.
     """
 
     @abstractmethod
@@ -70,36 +70,36 @@ class CallingTransform(CallingPlugin, Transform):
 
     @abstractmethod
     def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
-        """Return what the answer makes of the row.
+        """Return the result for a row and its answer.
 
-        The row may be changed. An exception is recorded as an error of the row.
+        The row may be changed in place. An exception is recorded as an error of the row.
         """
 
     @final
     def process(self, row: RowData) -> RowData | RowError:
         """Send the request and use the answer, without an engine.
 
-        Nothing is repeated or recorded.
+        Failed calls are not repeated, and nothing is recorded.
         """
         request = self.request(row)
         return request if isinstance(request, RowError) else self.result(row, self.send(request))
 
 
 class CallingSource(CallingPlugin, Source):
-    """The base class of sources that call a system outside.
+    """The base class of sources that call an external system.
 
-    `read` makes a request, asks it with `ask`, and makes rows of the answer. When a run is resumed, the same requests
-    must lead to the same rows; those that the run has recorded get the recorded answers.
+    `read` makes a request, calls `ask` with it, and makes rows from the answer. When a run is resumed, the same
+    requests must lead to the same rows; requests that the run has recorded get the recorded answers.
     """
 
     caller: Callable[[JsonObject, float | None], JsonObject] | None = None
-    """What the engine answers requests with; set before `read`."""
+    """The function with which the engine answers requests; the engine sets it before `read`."""
 
     @final
     def ask(self, request: JsonObject, *, within: float | None = None) -> JsonObject:
-        """Return the answer to a request, with all attempts.
+        """Return the answer to a request, repeating failed attempts.
 
-        The request is recorded, so it must not contain secrets. `within` limits the seconds. Raises CallError if there
-        is no usable answer. Without an engine nothing is repeated or recorded.
+        The request is recorded, so it must not contain secrets. `within` limits the time for all attempts, in seconds.
+        Raises CallError if there is no usable answer. Without an engine nothing is repeated or recorded.
         """
         return self.send(request) if self.caller is None else self.caller(request, within)

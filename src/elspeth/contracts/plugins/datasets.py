@@ -1,8 +1,8 @@
-"""Datasets by the names under which lineage catalogues know them.
+"""Names datasets as lineage catalogues do.
 
 The names follow the naming rules of OpenLineage (`spec/Naming.md` in its repository): a namespace says where datasets
-are, and a name which of them it is. Other tools name the same file or table in the same way, so that a catalogue joins
-what they say about it.
+are, and a name identifies one of them. Other tools give the same name to the same file or table, so that a catalogue
+can join their statements about it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "file_dataset", "table_dataset"]
 
 _FILES = "file"
-"""The namespace of files of this machine."""
+"""The namespace of local files."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SCHEMES: Mapping[str, str] = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
-"""Schemes that are other names of the one that the rules know."""
+"""The scheme that the rules use, by its other names."""
 
 _SERVERS: Mapping[str, tuple[str, int | None, str | None]] = {
     "postgresql": ("postgres", 5432, "public"),
@@ -33,7 +33,7 @@ _SERVERS: Mapping[str, tuple[str, int | None, str | None]] = {
     "mssql": ("mssql", 1433, "dbo"),
     "oracle": ("oracle", 1521, None),
 }
-"""Scheme of the namespace, usual port and usual schema by the kind of a database server."""
+"""The scheme of the namespace, the default port and the default schema, by kind of database server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Dataset:
     """A file, table or other collection of rows.
 
     `namespace` says where it is, such as ``file`` or ``postgres://db.example:5432``; `name` is unique there. Neither
-    holds a secret: both are recorded, exported and sent.
+    may contain a secret, because both are recorded, exported and sent.
     """
 
     namespace: str
@@ -51,8 +51,8 @@ class Dataset:
 def file_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Return the dataset of a file, or an object's URL.
 
-    User, password and parameters of a URL are left out; the container before the ``@`` of Azure's is kept. A relative
-    path begins in the working directory.
+    User, password and parameters of a URL are left out; the container before the ``@`` of an Azure URL is kept. A
+    relative path is resolved against the working directory.
     """
     text = os.fspath(path)
     if not _URL.match(text):
@@ -69,8 +69,8 @@ def file_dataset(path: str | os.PathLike[str]) -> Dataset:
 def table_dataset(url: URL, table: str) -> Dataset | None:
     """Return the dataset of a table.
 
-    `table` may begin with its schema. A table of SQLite is named by the file of its database. None for a database in
-    memory, which nobody else sees.
+    `table` may begin with its schema. The name of a SQLite table includes the file of its database. Returns None for a
+    database in memory, which no other program sees.
     """
     backend = url.get_backend_name()
     if backend == "sqlite":
@@ -81,7 +81,7 @@ def table_dataset(url: URL, table: str) -> Dataset | None:
     scheme, port, schema = _SERVERS.get(backend, (backend, None, None))
     parameter = url.query.get("host")
     host = url.host or (parameter if isinstance(parameter, str) else None)
-    if not host or host.startswith("/"):  # a socket of this machine
+    if not host or host.startswith("/"):  # a local socket
         host = "localhost"
     place = f"[{host}]" if ":" in host else host
     number = url.port or port

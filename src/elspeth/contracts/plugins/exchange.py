@@ -1,4 +1,4 @@
-"""What plugins and the engine exchange, besides rows."""
+"""The values that plugins and the engine exchange, besides rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JsonObject = Mapping[str, object]
 
 
 class PluginError(RecordableError):
-    """A source or sink cannot go on.
+    """A source or sink cannot continue.
 
     The message names the file or address, and the place in it.
     """
@@ -33,16 +33,16 @@ class PluginError(RecordableError):
 class RowRejectedError(RecordableError, ValueError):
     """A sink cannot represent one row.
 
-    Nothing of the row was written, and the sink can take the next one.
+    No part of the row was written, and the sink can take the next row.
     """
 
 
 class CallError(RecordableError):
-    """A call to a system outside gave no usable answer.
+    """A call to an external system gave no usable answer.
 
-    `details` are recorded with the message. An answer may repeat what was asked: message and details describe its kind
-    only, and `answer` holds its content, which is kept with the contents of calls. `is_retryable` says whether another
-    attempt may help, `retry_after` how many seconds the other side asks to wait before it.
+    `details` are recorded with the message. Because an answer may repeat the request, message and details must only
+    describe its kind; `answer` holds its content, which is kept with the contents of calls. `is_retryable` says whether
+    another attempt may help, and `retry_after` is the number of seconds that the other side asks to wait before it.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class CallError(RecordableError):
 class RowError:
     """The answer of a plugin that cannot process its input.
 
-    `details` are recorded with the error. Both are exported: they name fields and say what was expected, and repeat no
-    values.
+    `details` are recorded with the message. Both are exported, so they name fields and say what was expected, but must
+    not repeat values.
     """
 
     message: str
@@ -77,8 +77,8 @@ class RowError:
 class RowDrop:
     """The answer that ends a row on purpose.
 
-    The row is no failure, and goes nowhere. `reason` and `details` are recorded with its last visit. Both are exported:
-    they name fields and conditions, and repeat no values.
+    The row is not a failure, and is sent nowhere. `reason` and `details` are recorded with its last visit. Both are
+    exported, so they name fields and conditions, but must not repeat values.
     """
 
     reason: str
@@ -103,10 +103,9 @@ class ReadInput:
     """A file or a query that a source has read.
 
     `input_type` is a word such as file, standard_input or query; `path_or_uri` says where it was, without secrets.
-    `rows` counts the rows read so far, valid or not. `content_hash` (SHA-256 in hex) and `size_bytes` are those of the
-    bytes read, of a compressed file as it is stored. They are None for inputs without bytes, and until an input
-    `is_complete`, which means that it was read to its end. `object_version` is the version or the tag of an object in
-    an object store.
+    `rows` counts the rows read so far, valid or not. `content_hash` (SHA-256 in hex) and `size_bytes` describe the
+    bytes read, which for a compressed file are the stored ones. They are None for inputs without bytes, and until the
+    input `is_complete`, which means that it was read to its end. `object_version` is the version or tag of an object.
     """
 
     input_type: str

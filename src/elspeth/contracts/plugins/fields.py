@@ -1,4 +1,4 @@
-"""What transforms do to fields."""
+"""Describes what transforms do to fields."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class FieldOrigins:
 
     All members are JSON, because they are recorded.
 
-    - `same`: fields of the result with the field of the row whose value each has.
-    - `derived`: fields of the result with the fields of the row of which each is computed; an empty list if its value
-      comes from elsewhere.
-    - `changed`: fields that keep their names, but perhaps not their values.
-    - `removed`: fields that the result does not have.
+    - `same`: maps fields of the result to the fields of the row with the same value.
+    - `derived`: maps fields of the result to the fields of the row from which they are computed; the list is empty if
+      the value comes from outside the row.
+    - `changed`: the fields that keep their names, but perhaps not their values.
+    - `removed`: the fields of the row that the result lacks.
     - `keeps_others`: whether the result has all other fields of the row, unchanged.
 
-    Names of fields of the row may lead into objects: ``line.amount``. A field that is both `same` and `derived` is
+    Names of fields of the row may lead into objects: ``line.amount``. A field in both `same` and `derived` counts as
     derived.
     """
 
@@ -35,7 +35,7 @@ class FieldOrigins:
     def renamed(cls, names: Mapping[str, str]) -> FieldOrigins:
         """Return the origins of fields under new names.
 
-        `names` has the new names by the old ones.
+        `names` maps the old names to the new ones.
         """
         same = {new: old for old, new in names.items()}
         return cls(same=same, removed=[old for old in names if old not in same])

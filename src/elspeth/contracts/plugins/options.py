@@ -14,7 +14,7 @@ from elspeth.objects.address import ObjectPath, address_problem, is_address, pla
 
 __all__ = ["FilePath", "LocalPath", "PluginOptions", "SourceOptions", "TransformOptions", "check_address"]
 
-_MAX_PATH_LENGTH = 512  # characters that the audit trail has for an artifact's path
+_MAX_PATH_LENGTH = 512  # the most characters of an artifact's path in the audit trail
 
 
 def check_address(text: str) -> str:
@@ -34,7 +34,7 @@ def check_address(text: str) -> str:
 
 
 FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH), AfterValidator(check_address)]
-"""The path of a file or the address of an object, which the audit trail can hold."""
+"""The path of a file or the address of an object, short enough for the audit trail."""
 
 
 def _check_local(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Functions of Python that settings name as `module:function`.
+"""Python functions that settings name as `module:function`.
 
 The annotations of a function say what it takes and returns. They are checked before a run, so that a function that does
-not fit its step is a problem of the settings.
+not fit its step is reported as a problem of the settings.
 """
 
 from elspeth.contracts.python_functions.loading import FunctionError, FunctionPath, LoadedFunction, load_function

@@ -1,4 +1,4 @@
-"""Import a function, and know the source that was imported."""
+"""Imports a function, and identifies the imported source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import StringConstraints
 __all__ = ["FunctionError", "FunctionPath", "LoadedFunction", "load_function"]
 
 _NO_RESULT = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-"""What tells functions that return something to be awaited or iterated over."""
+"""The flags of functions whose result must be awaited or iterated over."""
 
 FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 """The path of a function: `package.module:function`."""
@@ -27,7 +27,7 @@ FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-
 class FunctionError(ValueError):
     """A function cannot be used.
 
-    The message names it, and says what to do.
+    The message names the function, and says what to do.
     """
 
 
@@ -35,7 +35,7 @@ class FunctionError(ValueError):
 class LoadedFunction:
     """An imported function.
 
-    `sha256` is that of the source of its module, in hex. `version` is that of the module or its package, if it has one.
+    `sha256` is the hash of its module's source, in hex. `version` is the version of the module or its package, if any.
     """
 
     path: str
@@ -44,7 +44,7 @@ class LoadedFunction:
     version: str | None
 
     def describe(self) -> dict[str, object]:
-        """Return what is recorded of the function."""
+        """Return the description of the function to record."""
         version = {} if self.version is None else {"version": self.version}
         return {"function": self.path, "sha256": self.sha256, **version}
 
@@ -52,16 +52,17 @@ class LoadedFunction:
 def load_function(path: str, directory: str | None) -> LoadedFunction:
     """Import the function of a path.
 
-    The module is one of the search path. If a directory is given, it comes last there, and the module must be in it.
+    The module is found on the search path. If a directory is given, it is added at the end of the path, and the module
+    must be in it.
 
-    Raises FunctionError if that is not possible.
+    Raises FunctionError if the function cannot be imported.
     """
     module_name, _, name = path.partition(":")
     if directory is not None:
         _add_to_search_path(path, directory)
     try:
         module = _import_module(module_name)
-    except (Exception, SystemExit) as error:  # whatever the module does while it is imported
+    except (Exception, SystemExit) as error:  # importing a module may raise anything
         raise FunctionError(f"function {path!r}: {_import_problem(error, module_name, directory)}") from error
     if directory is not None and Path(directory).resolve() not in _source_file(path, module).parents:
         raise FunctionError(
@@ -83,10 +84,10 @@ def load_function(path: str, directory: str | None) -> LoadedFunction:
 
 
 class _HashingLoader(SourceFileLoader):
-    """Runs the source whose hash it keeps, never cached bytecode.
+    """Executes the source whose hash it keeps, never cached bytecode.
 
-    Python takes a cache for current if time and size of the source are those that it knows: after a quick edit, the
-    hash would be that of other code.
+    Python considers a cache valid if it has the time and size of the source. After a quick edit, it could execute other
+    code than the hash describes.
     """
 
     sha256 = ""
@@ -101,7 +102,7 @@ class _HashingLoader(SourceFileLoader):
 def _import_module(name: str) -> ModuleType:
     """Return a module, imported again if its source has changed.
 
-    Only what was imported here is imported again: other code may hold parts of any other module.
+    Only modules that were imported here are imported again, because other code may hold objects of any other module.
     """
     known = sys.modules.get(name)
     if known is not None and not _is_outdated(known):
@@ -156,7 +157,7 @@ def _is_public_function(value: object, module_name: str) -> bool:
 
 
 def _source_file(path: str, module: ModuleType) -> Path:
-    if module.__file__ is None:  # of a namespace package
+    if module.__file__ is None:  # a namespace package
         raise FunctionError(f"function {path!r}: {module.__name__!r} is no module with a file")
     return Path(module.__file__).resolve()
 
@@ -164,7 +165,7 @@ def _source_file(path: str, module: ModuleType) -> Path:
 def _source_hash(path: str, module: ModuleType) -> str:
     """Return the SHA-256 of the source that was imported.
 
-    What the program had imported itself is taken to be what its file has now.
+    For a module that the program had imported itself, this is the hash of its present file.
     """
     loader = module.__spec__.loader if module.__spec__ else None
     if isinstance(loader, _HashingLoader):

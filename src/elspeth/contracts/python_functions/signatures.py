@@ -1,4 +1,4 @@
-"""What functions take and return, by their annotations."""
+"""Reads from annotations what functions take and return."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _VALUES: Mapping[object, tuple[type, ...]] = {
     dt.timedelta: (dt.timedelta,),
     NoneType: (NoneType,),
 }
-"""The types of values by the annotations of parameters. An integer is a float to type checkers."""
+"""The types of values that annotations allow. As for type checkers, `float` also allows integers."""
 
 _ANYTHING = (Any, object)
 _MAPPINGS = (dict, Mapping)
 _LISTS = (list, Sequence)
 _ANSWERS = (RowError, RowDrop, NoneType)
-"""What a function may return instead of a row."""
+"""The types that a function may return instead of a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parameter:
     """A parameter with the name of a field.
 
-    `types` are those of its values, None for any.
+    `types` are the allowed types of its values, or None for any.
     """
 
     name: str
@@ -57,7 +57,7 @@ class _Parameter:
 class RowFunction:
     """A function of a row, or of its fields.
 
-    `parameters` are the fields, None for the whole row. `returns` are the alternatives of what it returns.
+    `parameters` are the fields, or None for the whole row. `returns` holds the alternatives of its annotated result.
     """
 
     loaded: LoadedFunction
@@ -71,7 +71,7 @@ class RowFunction:
 
     @property
     def names_fields(self) -> bool:
-        """Return whether it asks for fields by their names."""
+        """Return whether it takes fields by their names."""
         return self.parameters is not None
 
     @property
@@ -85,10 +85,7 @@ class RowFunction:
         return NoneType in self.returns
 
     def require_rows(self) -> None:
-        """Require a function that returns rows.
-
-        Raises FunctionError for any other.
-        """
+        """Raise FunctionError unless the function returns rows."""
         rows = [each for each in self.returns if each not in _ANSWERS]
         if not rows or not all(_is_row(each) or _is_list_of_rows(each) for each in rows):
             raise FunctionError(
@@ -112,10 +109,10 @@ class RowFunction:
         return f"expected the labels that the function returns, {expected}, got {got}"
 
     def evaluate(self, row: Mapping[str, object]) -> object:
-        """Return what the function returns for a row.
+        """Return the result of the function for a row.
 
-        It may change the row. Raises EvaluationError if the row lacks a field, or has a value of another type; and
-        whatever the function raises.
+        The function may change the row. Raises EvaluationError if the row lacks a field or has a value of another type,
+        and all errors of the function.
         """
         if self.parameters is None:
             return self.loaded.function(row)
@@ -126,7 +123,7 @@ class RowFunction:
                     raise EvaluationError(f"field {each.name!r} is missing", field=each.name)
                 continue
             value = row[each.name]
-            # By the exact type: True is no integer, a date and time no date.
+            # The exact type counts: True is not an integer here, and a datetime is not a date.
             if each.types is not None and type(value) not in each.types:
                 problem = f"field {each.name!r}: expected {each.expected}, got {describe_kind(value)}"
                 raise EvaluationError(problem, field=each.name)
@@ -141,7 +138,7 @@ class BatchFunction:
     loaded: LoadedFunction
 
     def evaluate(self, rows: list[RowData]) -> object:
-        """Return what the function returns for a batch."""
+        """Return the result of the function for a batch."""
         found = self.loaded.function(rows)
         return [found] if isinstance(found, dict) else found
 
@@ -151,7 +148,7 @@ def row_function(path: str, directory: str | None = None) -> RowFunction:
 
     One parameter that is annotated as a mapping takes the row. Otherwise each parameter takes the field of its name.
 
-    Raises FunctionError if it cannot be imported, or its annotations are not understood.
+    Raises FunctionError if it cannot be imported, or its annotations cannot be used.
     """
     loaded = load_function(path, directory)
     parameters, hints = _annotations(loaded)
@@ -168,7 +165,7 @@ def batch_function(path: str, directory: str | None = None) -> BatchFunction:
 
     Its parameter is annotated as a list of rows; it returns such a list, or a row.
 
-    Raises FunctionError if it cannot be imported, or its annotations are not these.
+    Raises FunctionError if it cannot be imported, or has other annotations.
     """
     loaded = load_function(path, directory)
     parameters, hints = _annotations(loaded)

@@ -1,1 +1,1 @@
-"""Calls to external systems: made, replayed or compared."""
+"""Makes, replays and compares calls to external systems."""

@@ -18,8 +18,8 @@ __all__ = ["Attempt", "Caller", "Difference", "Exchange", "describe_error"]
 class Attempt:
     """One attempt: its request, and the response or the error.
 
-    An error has the keys `exception` and `type`, like the error of a visit, and perhaps further details; a response
-    with an error is what came instead of a usable answer. `latency_ms` is None where no call was made.
+    An error has the keys `exception` and `type`, like the error of a visit, and perhaps further details. A response in
+    addition to an error is the unusable answer. `latency_ms` is None if no call was made.
     """
 
     request: JsonObject
@@ -30,9 +30,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """An answer that is not the recorded one.
+    """An answer that differs from the recorded one.
 
-    A hash is None where there was no answer, the index for a call of a source.
+    A hash is None if there was no answer. The index is None for a call of a source.
     """
 
     row_index: int | None
@@ -45,7 +45,7 @@ class Difference:
 class Exchange:
     """The attempts of a call, at least one, in order.
 
-    `difference` says how the answer differs from that of a recorded run.
+    `difference` says how the answer differs from the recorded one, if it does.
     """
 
     attempts: tuple[Attempt, ...]
@@ -68,24 +68,24 @@ class Caller(Protocol):
     def start(self, plugin: CallingPlugin, request: JsonObject, *, row_index: int | None) -> Future[Exchange]:
         """Begin a call for a token, and return at once.
 
-        `row_index` is that of the token's row, None for a call of a source.
+        `row_index` is the index of the token's row, or None for a call of a source.
 
-        Whatever goes wrong with the call, or is raised by the plugin, is the exchange's failure. The future raises only
-        what no row is to blame for; it is cancelled, or raises CancelledError, if the caller is closed first. Raises
-        CanonicalError for a request that cannot be recorded.
+        If the call fails, or the plugin raises an error, that is the failure of the exchange. The future itself only
+        raises errors that do not concern a row; it is cancelled, or raises CancelledError, if the caller is closed
+        first. Raises CanonicalError for a request that cannot be recorded.
         """
         ...
 
     def close(self) -> None:
-        """Stop waiting and cancel what has not begun.
+        """Stop waiting, and cancel the calls that have not begun.
 
-        Calls under way go on in the background, and their answers are lost.
+        Calls in progress continue in the background, and their answers are lost.
         """
         ...
 
 
 def describe_error(error: Exception) -> Mapping[str, object]:
-    """Return an error as it is recorded with a call."""
+    """Describe an error for the record of a call."""
     facts: dict[str, object] = {"exception": make_storable(recordable_message(error)), "type": type(error).__name__}
     if isinstance(error, CallError):
         asked = {} if error.retry_after is None else {"retry_after": error.retry_after}

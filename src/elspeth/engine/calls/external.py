@@ -1,4 +1,4 @@
-"""What makes a pipeline's calls, chosen by the run mode."""
+"""Chooses the caller of a pipeline by its run mode."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["ExternalCalls", "open_external_calls"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalCalls:
-    """What makes calls, and where requests and answers are kept.
+    """The caller of a run, and its store of answers.
 
-    `recorded` has the answers of an earlier run, if they are needed. `rate_file` counts calls if the settings name no
-    file for that. `usage` adds up what answers say that they cost. Recorded answers cost nothing.
+    `recorded` holds the answers of an earlier run, if they are needed. `rate_file` counts calls if the settings do not
+    name a file for that. `usage` is the sum of the costs that answers state. Recorded answers cost nothing.
     """
 
     caller: Caller
@@ -39,16 +39,16 @@ class ExternalCalls:
     usage: Counter[str] = field(default_factory=Counter)
 
     def restart(self) -> None:
-        """Forget what was answered, and what it cost.
+        """Reset the given answers and the costs.
 
-        Call it before a partition, whose rows may come to a worker again.
+        Call it before a partition, because a worker may get the same rows again.
         """
         self.usage.clear()
         if self.recorded is not None:
             self.recorded.restart()
 
     def note_usage(self, plugin: CallingPlugin, exchange: Exchange) -> None:
-        """Add what a call cost in all its attempts."""
+        """Add the costs of all attempts of a call."""
         for attempt in exchange.attempts:
             if self.is_live and attempt.response is not None:
                 self.usage.update(plugin.usage(attempt.response))
@@ -62,11 +62,11 @@ def open_external_calls(
     payloads: PayloadStore | None = None,
     rate_file: str | None = None,
 ) -> Iterator[ExternalCalls | None]:
-    """Yield what makes a pipeline's calls, None without calls.
+    """Yield the means for a pipeline's calls, None without calls.
 
-    Requests and answers are always kept: without them a run could not be replayed. They are kept in `payloads`, or
-    else in a store that is opened where the settings say. The database `db` is needed for answers that are recorded in
-    it, and `rate_file` counts calls if the settings name no file.
+    Requests and answers are always kept, because otherwise a run could not be replayed. They are kept in `payloads`, or
+    else in the store that the settings name. The database `db` is needed for recorded answers. `rate_file` counts calls
+    if the settings do not name a file.
     """
     plugins = [each for each in pipeline.reading() if isinstance(each, CallingPlugin)]
     if not plugins:

@@ -1,6 +1,6 @@
-"""Calls that are made.
+"""Makes calls.
 
-Several are made at a time, no faster than the limits allow, and repeated where that may help.
+Several are made at the same time, no faster than the rate limits allow, and repeated if that may help.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from elspeth.engine.calls.rates import RateLimit, RateLimits
 __all__ = ["LiveCaller", "Wait"]
 
 Wait = Callable[[float], bool]
-"""Waits for seconds or until the caller is closed, and returns whether it is."""
+"""A function that waits for seconds, or until the caller is closed, and returns whether it is closed."""
 
 _Work = Callable[[], Exchange]
 
 
 class LiveCaller:
-    """Makes calls; rate limits hold for every attempt."""
+    """Makes calls, with rate limits on every attempt."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class LiveCaller:
         return self._workers.submit(lambda: self._exchange(plugin, request, limit))
 
     def close(self) -> None:
-        """Stop waiting and cancel what has not begun.
+        """Stop waiting, and cancel the calls that have not begun.
 
-        Calls under way go on in the background, and their answers are lost.
+        Calls in progress continue in the background, and their answers are lost.
         """
         self._closed.set()
         self._workers.close()
@@ -91,7 +91,7 @@ class LiveCaller:
     def _delay(self, state: RetryCallState) -> float:
         """Return the seconds until the next attempt.
 
-        They are more than the settings say only if the other side asks for that.
+        They exceed the delay in the settings only if the other side asks for that.
         """
         asked = _last(state).error
         after = asked.retry_after if asked is not None else None
@@ -117,7 +117,7 @@ class _Try:
 
 def _last(state: RetryCallState) -> _Try:
     """Return the newest attempt of a call."""
-    assert state.outcome is not None  # noqa: S101  asked after an attempt only
+    assert state.outcome is not None  # noqa: S101  called only after an attempt
     made: _Try = state.outcome.result()
     return made
 
@@ -157,8 +157,8 @@ def _recordable_answer(error: Exception) -> JsonObject | None:
 class _Workers:
     """Up to `size` threads that work through a queue.
 
-    Unlike those of ThreadPoolExecutor they are daemons: a process that was told to stop does not wait for calls under
-    way, whose answers nobody will read.
+    Unlike the threads of ThreadPoolExecutor they are daemons, so that a stopping process does not wait for calls in
+    progress, whose answers nobody will read.
     """
 
     def __init__(self, size: int) -> None:
@@ -167,7 +167,7 @@ class _Workers:
         self._queue: SimpleQueue[tuple[Future[Exchange], _Work] | None] = SimpleQueue()
 
     def submit(self, work: _Work) -> Future[Exchange]:
-        """Let the next free thread do the work."""
+        """Queue work for the next free thread."""
         future: Future[Exchange] = Future()
         self._queue.put((future, work))
         if len(self._threads) < self._size:
@@ -180,7 +180,7 @@ class _Workers:
     def close(self) -> None:
         """Cancel work that has not begun, and end idle threads.
 
-        No more work may be given.
+        No more work may be submitted.
         """
         with suppress(Empty):
             while True:

@@ -1,4 +1,4 @@
-"""The calls of a source, made or answered from records."""
+"""Makes a source's calls, or answers them from records."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from elspeth.engine.calls.recorded import ReplayCaller
 __all__ = ["SourceCalls"]
 
 _GLANCE = 0.2
-"""Seconds between two looks at whether the run is to stop."""
+"""The seconds between two checks whether the run is to stop."""
 
 
 class SourceCalls:
     """Answers the requests of a source, and records its calls.
 
-    A request that the run has on record, from a process before this one, gets the recorded answer: the rows after it
-    may be recorded, too. `check` is called while an answer is awaited, and may raise.
+    A request that an earlier process of the run recorded gets the recorded answer, because the rows after it may be
+    recorded, too. `check` is called while an answer is awaited, and may raise.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SourceCalls:
     def ask(self, request: JsonObject, within: float | None) -> JsonObject:
         """Return the answer to a request.
 
-        Raises CallError if there is none within the seconds.
+        Raises CallError if there is none within `within` seconds.
         """
         recorded = self._before.answer(request, row_index=None).response
         if recorded is not None:
@@ -69,8 +69,8 @@ class SourceCalls:
     def record(self) -> None:
         """Record the calls since the last commit.
 
-        Their contents are stored in the unit that names them, as one that failed may have stored nothing. A crash
-        before the commit leaves contents that no record names.
+        Their contents are stored in the same unit of work, because an earlier unit that failed may not have stored
+        them. A crash before the commit leaves contents that no record refers to.
         """
         store = self._external.payloads.store
         for attempt in self._made:
@@ -90,7 +90,7 @@ class SourceCalls:
             )
 
     def settle(self) -> None:
-        """Forget the calls that were recorded, after a commit."""
+        """Drop the calls that were recorded, after a commit."""
         self._committed += len(self._made)
         self._made.clear()
 
@@ -115,7 +115,7 @@ class SourceCalls:
 def _answer(exchange: Exchange) -> JsonObject:
     """Return the answer of an exchange.
 
-    Raises CallError if there is none, or if it is not the recorded one that it is compared with.
+    Raises CallError if there is none, or if it differs from the recorded answer with which it is compared.
     """
     if exchange.response is None:
         attempts = f" ({len(exchange.attempts)} attempts)" if len(exchange.attempts) > 1 else ""

@@ -1,6 +1,6 @@
-"""How often a service may be called.
+"""Limits how often a service may be called.
 
-A limit holds for all threads and, if it has a file, for all processes that use the file.
+A limit applies to all threads and, if it has a file, to all processes that use the file.
 """
 
 from __future__ import annotations
@@ -82,13 +82,13 @@ class RateLimit:
 class RateLimits:
     """The limits of all services.
 
-    `clock` returns seconds. The default suits the place where calls are counted.
+    `clock` returns seconds. The default depends on where calls are counted.
     """
 
     def __init__(self, settings: RateLimitSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._path = settings.persistence_path
-        # Processes share no other clock than the time of day.
+        # The time of day is the only clock that processes share.
         self._clock = clock or (time.monotonic if self._path is None else time.time)
         self._limits: dict[str, RateLimit | None] = {}
 
@@ -122,9 +122,9 @@ class RateLimits:
 
 
 def _rates(limit: ServiceRateSettings) -> list[Rate]:
-    """Return the rates that matter.
+    """Return the rates that have an effect.
 
-    The library refuses a rate that another one makes useless.
+    The library refuses a rate that another rate makes redundant.
     """
     second, minute = limit.requests_per_second, limit.requests_per_minute
     rates = []
@@ -140,7 +140,7 @@ def _stored_bucket(path: str, service: str, rates: list[Rate]) -> SQLiteBucket:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         bucket = SQLiteBucket.init_from_file(rates, table=table, db_path=path)
-        # A power cut may lose the newest calls from the count, and nothing else.
+        # A power cut loses at most the count of the newest calls.
         bucket.conn.execute("PRAGMA journal_mode = WAL")
         bucket.conn.execute("PRAGMA synchronous = NORMAL")
     except (OSError, sqlite3.Error) as error:

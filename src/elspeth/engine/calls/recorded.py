@@ -1,4 +1,4 @@
-"""Calls answered from a recorded run, or compared with it."""
+"""Answers calls from a recorded run, or compares answers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from elspeth.engine.calls.exchange import Attempt, Caller, Difference, Exchange,
 __all__ = ["ReplayCaller", "VerifyCaller"]
 
 _WINDOW_ROWS = 256
-_WINDOWS = 8  # rows come in the order of the source, but for those that waited in a batch or for a branch
+_WINDOWS = 8  # rows come in the order of the source, except for those that waited in a batch or for a branch
 
 _Key = tuple[int | None, str]
-"""The index of a row, None for a source, and the hash of a request."""
+"""The index of a row, or None for a source, and the hash of a request."""
 
 _Window = Mapping[_Key, list[list[Call]]]
-"""The recorded calls around a row, or of sources: for each visit or operation that asked, a list of attempts."""
+"""The recorded calls near a row, or of sources: a list of attempts for each visit or operation with a request."""
 
 
 class ReplayCaller:
-    """Answers requests as they were answered for the same row.
+    """Answers requests with the recorded answers for the same row.
 
-    Attempts that failed are repeated, too. What was asked several times for a row is answered in the recorded order.
-    Requests of sources are answered as those of the run's sources, or of the one at `source_node_id`. Raises
-    RunNotFoundError for an unknown run.
+    Failed attempts are replayed, too. Repeated requests for a row get their answers in the recorded order. Requests of
+    sources get the answers that the run's sources got, or the one at `source_node_id`. Raises RunNotFoundError for an
+    unknown run.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class ReplayCaller:
         self._answered: Counter[_Key] = Counter()
 
     def start(self, plugin: CallingPlugin, request: JsonObject, *, row_index: int | None) -> Future[Exchange]:  # noqa: ARG002  the same for every plugin
-        """Return the recorded answer, which is there at once."""
+        """Return the recorded answer, as a completed future."""
         future: Future[Exchange] = Future()
         future.set_result(self.answer(request, row_index=row_index))
         return future
 
     def answer(self, request: JsonObject, *, row_index: int | None) -> Exchange:
-        """Return what was recorded for a request.
+        """Return the recorded exchange for a request.
 
-        An answer that was not recorded, or not kept, is a failed attempt.
+        If the answer was not recorded or not kept, the exchange has a failed attempt.
         """
         key = (row_index, stable_hash(request))
         recorded = self._window(row_index).get(key, [])
@@ -71,14 +71,14 @@ class ReplayCaller:
         return Exchange(attempts=tuple(self._attempt(call, request) for call in recorded[number]))
 
     def restart(self) -> None:
-        """Forget which answers were given."""
+        """Reset the record of the answers that were given."""
         self._answered.clear()
 
     def close(self) -> None:
-        """Do nothing: no call is under way."""
+        """Do nothing, as no call is ever in progress."""
 
     def _window(self, row_index: int | None) -> _Window:
-        """Return the recorded calls around a row, or of sources."""
+        """Return the recorded calls near a row, or of sources."""
         if row_index is None:
             if self._of_sources is None:
                 self._of_sources = self._calls_of_sources()
@@ -101,7 +101,7 @@ class ReplayCaller:
     def _calls_of_sources(self) -> _Window:
         """Return the recorded calls of sources.
 
-        A run that was resumed may have asked again for what it did not get. Only answers count then.
+        A resumed run may have repeated requests that got no answer. In that case only answers count.
         """
         found: dict[_Key, list[list[Call]]] = {}
         calls = calls_of_sources(self._db, self._run_id, self._source_node_id)
@@ -120,13 +120,13 @@ class ReplayCaller:
         except CallError as problem:
             if error is None:
                 return _failed(request, problem)
-            response = None  # the attempt failed then as now, whatever came with it
+            response = None  # the attempt failed then, and so it fails now, with or without its answer
         return Attempt(request=request, response=response, error=error, latency_ms=call.latency_ms)
 
     def _response(self, call: Call) -> JsonObject:
         """Return the recorded answer.
 
-        Raises CallError if it was not kept, is lost, or was changed.
+        Raises CallError if the answer was not kept, is missing, or was changed.
         """
         if call.response_ref is None:
             problem = f"run {self._run_id} kept no payload of the answer to this request"
@@ -152,7 +152,7 @@ class ReplayCaller:
 class VerifyCaller:
     """Makes calls, and compares each answer with the recorded one.
 
-    The plugin says what of an answer counts. Two failures are equal, whatever failed.
+    The plugin selects the part of an answer that counts. Two failures are equal, whatever the reasons.
     """
 
     def __init__(self, live: Caller, replay: ReplayCaller) -> None:
@@ -160,7 +160,7 @@ class VerifyCaller:
         self._replay = replay
 
     def start(self, plugin: CallingPlugin, request: JsonObject, *, row_index: int | None) -> Future[Exchange]:
-        """Begin a call; the exchange says if the answer differs."""
+        """Begin a call, whose exchange says whether the answer differs."""
         recorded = self._replay.answer(request, row_index=row_index)
         compared: Future[Exchange] = Future()
 

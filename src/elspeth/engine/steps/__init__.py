@@ -1,4 +1,4 @@
-"""What happens at nodes, one module per kind."""
+"""The steps of a pipeline, with one module per kind."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["CollectingStep", "Step"]
 
 
 class Step(ABC):
-    """What happens to tokens at one node."""
+    """The work on tokens at one node."""
 
     is_ordered = False
     """Whether tokens must arrive in the order of the source."""
 
     @abstractmethod
     def take(self, token: LiveToken, along: Wire) -> Onward:
-        """Process a token, and return what goes on.
+        """Process a token, and return the tokens that go on.
 
-        `along` is the edge on which it came.
+        `along` is the edge on which the token arrived.
         """
 
     def expect(self, token: LiveToken) -> None:  # noqa: B027  only calls begin early
-        """Prepare for a token that is on its way here."""
+        """Prepare for a token on its way to this step."""
 
     def pending(self, token: LiveToken) -> Future[Exchange] | None:  # noqa: ARG002  only calls take time
         """Return the call that the token waits for."""
@@ -45,13 +45,13 @@ class CollectingStep(Step):
     is_ordered = True
 
     def release_due(self, now: float) -> Onward:  # noqa: ARG002  for steps that have timeouts
-        """Release what has waited until its timeout."""
+        """Release the tokens whose timeout has passed."""
         return []
 
     @abstractmethod
     def release_all(self) -> Onward:
-        """Release everything: no more tokens will come."""
+        """Release all tokens, as no more will arrive."""
 
     @abstractmethod
     def restore(self, items: Sequence[HeldItem]) -> None:
-        """Wait with the items that another process kept."""
+        """Restore the waiting items that another process kept."""

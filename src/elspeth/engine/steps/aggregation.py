@@ -1,4 +1,4 @@
-"""Aggregations: tokens wait, and are processed in batches."""
+"""Aggregations, at which tokens wait to be processed in batches."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class _OpenBatch:
 class AggregationStep(CollectingStep):
     """Collects tokens in batches, which the plugin processes.
 
-    A trigger ends a batch, at the latest at the end of the source. Its condition sees the row that arrives, and
-    `batch_count` and `batch_age_seconds`, both with that row counted in.
+    A trigger ends a batch, at the latest at the end of the source. Its condition sees the arriving row, and
+    `batch_count` and `batch_age_seconds`, which include that row.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AggregationStep(CollectingStep):
         return self._processed
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Add a token, and process the batch if that triggers."""
+        """Add a token, and process the batch if triggered."""
         visit = self._trail.arrive(token, self._place)
         try:
             require_json(token.row)
@@ -101,7 +101,7 @@ class AggregationStep(CollectingStep):
         return []
 
     def release_all(self) -> Onward:
-        """Process the open batch: no more tokens will come."""
+        """Process the open batch, as no more tokens will arrive."""
         if self._batch is None:
             return []
         return self._execute(self._batch, TriggerType.END_OF_SOURCE, "the source has no more rows")
@@ -133,7 +133,7 @@ class AggregationStep(CollectingStep):
         return self._batch
 
     def _execute(self, batch: _OpenBatch, trigger: TriggerType, reason: str) -> Onward:
-        """Process a batch, and record what came of it.
+        """Process a batch, and record its results.
 
         A crash before the commit leaves the batch open with its members.
         """
@@ -159,7 +159,7 @@ class AggregationStep(CollectingStep):
         return self._absorb(batch, result)
 
     def _process(self, batch: _OpenBatch) -> list[HashedRow] | Failure:
-        """Return what the plugin makes of a batch."""
+        """Return the plugin's result for a batch."""
         try:
             result = self._plugin.process([copy_row(member.row) for member in batch.members])
             if isinstance(result, RowError):
@@ -169,9 +169,9 @@ class AggregationStep(CollectingStep):
             return Failure.of(error)
 
     def _rows(self, result: object, members: int) -> list[RowData]:
-        """Return the rows of an answer.
+        """Return the rows in a plugin's result.
 
-        Raises AnswerError if it is not what the output mode expects.
+        Raises AnswerError for a result that the output mode does not allow.
         """
         name = self._plugin.name
         if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
@@ -193,7 +193,7 @@ class AggregationStep(CollectingStep):
         return onward
 
     def _pass_on(self, batch: _OpenBatch, outputs: list[HashedRow]) -> Onward:
-        """Send each member on with its new row."""
+        """Send on each member with its new row."""
         onward: list[Departure | LostBranch] = []
         for member, output in zip(batch.members, outputs, strict=True):
             token = member.waiting.token

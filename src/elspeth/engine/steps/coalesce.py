@@ -1,4 +1,4 @@
-"""Coalesces: the branches of a fork become one token again."""
+"""Coalesces, at which branches become one token again."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ __all__ = ["CoalesceStep"]
 
 @dataclass(slots=True, kw_only=True)
 class _Meeting:
-    """The branches of one fork, and what came of them.
+    """The state of one fork at its coalesce.
 
-    `outer` are the branches around this fork, `lost` those of it that will never arrive. `join_group` is the group of
-    the merge, `refusal` why there is none.
+    `outer` are the branches around this fork, and `lost` the branches of the fork that will never arrive. `join_group`
+    is the group of the merge, or `refusal` says why there is none.
     """
 
     group: str
@@ -52,7 +52,7 @@ class _Meeting:
 class _KeptMeeting:
     """A meeting as it is kept for another process.
 
-    `arrived` are the tokens that wait, `gone` the branches that need not be waited for.
+    `arrived` are the waiting tokens, and `gone` the branches that are not waited for any more.
     """
 
     outer: tuple[Branch, ...]
@@ -69,9 +69,9 @@ _KEPT: TypeAdapter[_KeptMeeting] = TypeAdapter(_KeptMeeting)
 class CoalesceStep(CollectingStep):
     """Waits for the branches of forks, and merges them.
 
-    A policy decides as soon as it can: `require_all` when all branches have arrived, `quorum` at the count, `first` at
-    the first, `best_effort` when each has arrived or never will. Once no branch is outstanding, or after the timeout,
-    the policy decides on those that arrived. Memory holds the forks that are not complete.
+    A policy decides as soon as it can: `require_all` when all branches have arrived, `quorum` when enough have, `first`
+    when one has, and `best_effort` when each has arrived or is lost. When no branch is outstanding, or after the
+    timeout, the policy decides with the branches that arrived. Only incomplete forks are held in memory.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class CoalesceStep(CollectingStep):
         self._undecided: dict[str, _Meeting] = {}
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the token knows its branch
-        """Let a token wait, and merge if that suffices."""
+        """Add a waiting token, and merge if possible."""
         visit = self._trail.arrive(token, self._place)
         try:
             require_json(token.row)
         except AnswerError as error:
             return self._trail.refuse(visit, Failure.of(error))
         branch, meeting = token.branches[-1].name, self._meeting(token.branches)
-        token.branches = ()  # from here on the meeting answers for the outer branches
+        token.branches = ()  # from here on the meeting is responsible for the outer branches
         waiting = self._trail.wait(visit)
         meeting.arrived[branch] = waiting
         if meeting.group in self._undecided:
@@ -111,7 +111,7 @@ class CoalesceStep(CollectingStep):
         return onward
 
     def release_due(self, now: float) -> Onward:
-        """Decide for the forks whose timeout has passed."""
+        """Decide about the forks whose timeout has passed."""
         timeout = self._settings.timeout_seconds
         onward: list[Departure | LostBranch] = []
         while timeout is not None and self._undecided:
@@ -123,7 +123,7 @@ class CoalesceStep(CollectingStep):
         return onward
 
     def release_all(self) -> Onward:
-        """Decide for every fork: no more tokens will come."""
+        """Decide about all forks, as no more tokens will arrive."""
         onward: list[Departure | LostBranch] = []
         while self._undecided:
             onward += self._decide(next(iter(self._undecided.values())), is_final=True)
@@ -189,7 +189,7 @@ class CoalesceStep(CollectingStep):
     def _decide(self, meeting: _Meeting, *, is_final: bool) -> Onward:
         """Merge if the policy is satisfied, or give up.
 
-        It gives up when the policy can no longer be satisfied.
+        It gives up if the policy cannot be satisfied any more.
         """
         is_final = is_final or not self._outstanding(meeting)
         if self._is_satisfied(meeting, is_final=is_final):
@@ -215,7 +215,7 @@ class CoalesceStep(CollectingStep):
                 return count > 0 and is_final
 
     def _merge(self, meeting: _Meeting) -> Onward:
-        """Merge what arrived, and send the merged token on."""
+        """Merge the arrived tokens, and send on the merged token."""
         arrived = self._in_order(meeting)
         try:
             row, reason = self._merged_row(arrived)
@@ -227,11 +227,11 @@ class CoalesceStep(CollectingStep):
         return [self._trail.depart(token, self._place, CONTINUE)]
 
     def _in_order(self, meeting: _Meeting) -> dict[str, WaitingToken]:
-        """Return what arrived, in the order of the settings."""
+        """Return the arrived tokens, in the order of the settings."""
         return {name: meeting.arrived[name] for name in self._settings.branches if name in meeting.arrived}
 
     def _merged_row(self, arrived: Mapping[str, WaitingToken]) -> tuple[RowData, dict[str, object]]:
-        """Return the merged row, and how it was made.
+        """Return the merged row, and the reason to record.
 
         Raises AnswerError for a field that must not have several values.
         """
@@ -252,13 +252,13 @@ class CoalesceStep(CollectingStep):
         return merged, reason | ({"overridden": overridden} if overridden else {})
 
     def _give_up(self, meeting: _Meeting) -> Onward:
-        """Fail what arrived, and lose the branch around this fork."""
+        """Fail the arrived tokens, and lose the outer branch."""
         missing = [name for name in self._settings.branches if name not in meeting.arrived]
         message = f"the policy {self._settings.policy!r} cannot be met: branch {', '.join(missing)} did not arrive"
         return self._refuse(meeting, Failure(message=message, kind="CoalesceError"))
 
     def _refuse(self, meeting: _Meeting, refusal: Failure) -> Onward:
-        """Fail what arrived, and what will arrive later."""
+        """Fail the arrived tokens, and those that arrive later."""
         meeting.refusal = refusal
         onward: list[Departure | LostBranch] = []
         for waiting in self._in_order(meeting).values():
@@ -276,7 +276,7 @@ class CoalesceStep(CollectingStep):
 
 
 def _union(rows: Mapping[str, RowData], *, keeps_first: bool) -> tuple[RowData, dict[str, str]]:
-    """Return all fields, and whose value decided where they differ."""
+    """Return all fields, and whose values were used for conflicts."""
     merged: RowData = {}
     owners: dict[str, str] = {}
     overridden: dict[str, str] = {}

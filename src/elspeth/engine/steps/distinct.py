@@ -22,10 +22,10 @@ _DROPPED = "a row with the same key came before"
 
 
 class DistinctStep(CollectingStep):
-    """Drops tokens whose key came before.
+    """Drops tokens whose key occurred before.
 
-    It remembers the hash of each key with the index of the source row that came first. The hashes are kept with the
-    waiting items of the run, not in its trail: from the hash of a single field, its value could be guessed.
+    It keeps the hash of each key with the index of the first source row that has it. The hashes are stored with the
+    waiting items of the run, not in its trail, because the value of a single field could be guessed from its hash.
     """
 
     def __init__(self, trail: TrailWriter, place: Place, plugin: DistinctTransform) -> None:
@@ -56,10 +56,10 @@ class DistinctStep(CollectingStep):
         return [self._trail.depart(token, self._place, CONTINUE)]
 
     def release_all(self) -> Onward:
-        """Forget the keys: no more tokens will come."""
+        """Drop the keys, as no more tokens will arrive."""
         self._first.clear()
         return []
 
     def restore(self, items: Sequence[HeldItem]) -> None:
-        """Remember the keys that another process kept."""
+        """Restore the keys that another process kept."""
         self._first = {bytes.fromhex(each.item): cast("int", each.state[FIRST_ROW]) for each in items}

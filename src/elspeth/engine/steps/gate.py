@@ -1,4 +1,4 @@
-"""Gates: a condition or function decides where tokens go."""
+"""Gates, at which a condition or function routes tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["GateStep"]
 class GateStep(Step):
     """Evaluates the condition or function for each token's row.
 
-    `joins` names the coalesce that waits for a branch.
+    `joins` maps each branch to the coalesce that waits for it.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class GateStep(Step):
         self._condition = condition
         self._routes = settings.routes
         self._reasons = Reasons(condition.source, trail.reason_key)
-        # What a function of the whole row reads is not known: the visit has the hash of the row.
+        # The fields that a function of the whole row reads are unknown. The visit has the hash of the row.
         self._is_noted = self._reasons.have_values and condition.names_fields
         self._joins = {branch: joins.get(branch) for branch in settings.fork_to or ()}
 
@@ -58,7 +58,7 @@ class GateStep(Step):
             return self._trail.refuse(visit, self._failure(message, "RouteError", {}))
         reason = self._reasons.decision(value, label)
         state_id = self._trail.complete(visit, token.row_hash, reason)
-        if self._is_noted:  # only here, as the reasons of visits are part of every export
+        if self._is_noted:  # only in routing events, because every export contains the reasons of visits
             reason = self._reasons.with_values(value, label, token.row, asked)
         if self._routes[label] == FORK:
             self._trail.route_copies(state_id, self._place, self._joins, reason)
@@ -67,9 +67,9 @@ class GateStep(Step):
         return [self._trail.depart(token, self._place, label)]
 
     def _decide(self, token: LiveToken) -> tuple[object, Collection[str]]:
-        """Return the result, and the fields that were asked for.
+        """Return the result, and the fields that were read.
 
-        They are noted only where they are recorded.
+        The fields are only noted if they are recorded.
         """
         # A function may change its row.
         row = token.row if isinstance(self._condition, Expression) else copy_row(token.row)

@@ -1,4 +1,4 @@
-"""Sinks: where tokens leave the pipeline."""
+"""Sinks, at which tokens leave the pipeline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["SinkStep"]
 
 
 class SinkStep(Step):
-    """Hands rows to a sink, which stages them.
+    """Passes rows to a sink, which stages them.
 
     With `has_error_fields`, every row gets the error fields.
     """

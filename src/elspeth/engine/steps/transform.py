@@ -1,6 +1,6 @@
-"""Transforms: one row becomes another, or several.
+"""Transforms, at which a row becomes another row, or several.
 
-Some call an external system for that.
+Some transforms call an external system.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["CallStep", "TransformStep"]
 
 
 class TransformStep(Step):
-    """Hands each token's row to the plugin.
+    """Passes each token's row to the plugin.
 
-    Whatever goes wrong with a row is recorded, and the run goes on.
+    An error with a row is recorded, and the run continues.
     """
 
     def __init__(self, trail: TrailWriter, place: Place, plugin: Transform) -> None:
@@ -40,7 +40,7 @@ class TransformStep(Step):
         self.is_ordered = not plugin.is_row_local
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Send on what the plugin makes of the row."""
+        """Send on the plugin's result for the row."""
         visit = self._trail.arrive(token, self._place)
         try:
             result = self._plugin.process(copy_row(self._validator.validate(token.row)))
@@ -59,9 +59,9 @@ class TransformStep(Step):
         return [self._trail.depart(token, self._place, CONTINUE)]
 
     def _rows(self, result: object) -> list[RowData]:
-        """Return the rows of an answer.
+        """Return the rows in a plugin's result.
 
-        Raises AnswerError if a transform must not answer so.
+        Raises AnswerError for a result that is not allowed.
         """
         name = self._plugin.name
         if isinstance(result, dict):
@@ -85,7 +85,7 @@ class TransformStep(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """The call begun for a token, or why none was."""
+    """The call begun for a token, or an error."""
 
     row: RowData
     since: datetime
@@ -95,8 +95,8 @@ class _Question:
 class CallStep(Step):
     """Calls an external system for each token.
 
-    The call begins as soon as the token is on its way here, and is recorded with the visit. A crash between the call
-    and the commit leaves no record of it: the resumed run makes the call again.
+    The call begins as soon as the token is on its way to this step, and is recorded with the visit. A crash between the
+    call and the commit leaves no record of the call, and the resumed run makes it again.
     """
 
     def __init__(
@@ -129,12 +129,12 @@ class CallStep(Step):
         self._questions[token.token_id] = _Question(row=row, since=since, call=call)
 
     def pending(self, token: LiveToken) -> Future[Exchange] | None:
-        """Return the call that is under way for a token."""
+        """Return the call in progress for a token, or None."""
         call = self._questions[token.token_id].call
         return None if isinstance(call, Failure) else call
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Send on what the plugin makes of the answer."""
+        """Send on the plugin's result for the answer."""
         question = self._questions.pop(token.token_id)
         visit = self._trail.arrive(token, self._place, question.since)
         if isinstance(question.call, Failure):
@@ -151,7 +151,7 @@ class CallStep(Step):
         return [self._trail.depart(token, self._place, CONTINUE)]
 
     def _outcome(self, row: RowData, exchange: Exchange) -> HashedRow | Failure:
-        """Return what the plugin makes of the answer."""
+        """Return the plugin's result for the answer."""
         if exchange.response is None:
             error = dict(exchange.failure or {})
             message, kind = str(error.pop("exception", "")), str(error.pop("type", "CallError"))
@@ -190,8 +190,8 @@ class CallStep(Step):
 
 
 def _comparison(exchange: Exchange) -> dict[str, object]:
-    """Return the recorded hash if the answer differs.
+    """Return the recorded answer's hash if the answer differs.
 
-    It is None if no answer was recorded.
+    The hash is None if no answer was recorded.
     """
     return {} if exchange.difference is None else {DIFFERS_FROM: exchange.difference.recorded_hash}
