@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
+from elspeth.contracts.errors import AuditIntegrityError
+from elspeth.contracts.events import event_of
 from elspeth.contracts.plugins import PluginError, Source, SourceOptions, StagedOutput
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.errors import AccountingError
 from elspeth.engine.loading import RowLoader
@@ -165,6 +168,17 @@ def test_a_sink_that_fails_stops_the_run_with_a_sound_trail(  # noqa: PLR0917  a
     ]
 
 
+@pytest.mark.parametrize("method", ["open", "position", "finish"])
+def test_an_exception_of_a_sink_is_named_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(CsvSink, method, fail)
+    with pytest.raises(PluginError, match="^sink 'rest' failed: LookupError: raised at ") as caught:
+        forced(build(tmp_path, csv_settings(tmp_path)))
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
 def test_a_sink_that_published_and_reports_failure_leaves_the_artifact_that_names_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +206,7 @@ def test_rows_that_were_staged_are_those_that_are_recorded(tmp_path: Path, monke
     ("source", "error", "rows"), [(FailingSource, PluginError, 3), (InterruptedSource, KeyboardInterrupt, 2)]
 )
 def test_rows_before_a_failure_of_the_source_are_kept(
-    tmp_path: Path, source: type[Source], error: type[BaseException], rows: int
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: type[Source], error: type[BaseException], rows: int
 ) -> None:
     settings = csv_settings(tmp_path)
     settings["datasource"] = {"plugin": source.name}
@@ -205,6 +219,10 @@ def test_rows_before_a_failure_of_the_source_are_kept(
     assert (loading["status"], loading["error_message"]) == ("failed", f"{error.__name__}: {caught.value}")
     assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
     assert staged(tmp_path) == ["x"]
+    (stop,) = [each for each in caplog.records if " stopped: " in each.getMessage()]
+    event = event_of(stop)
+    assert event is not None
+    assert (stop.levelname, event.facts["rows"]) == ("ERROR" if error is PluginError else "WARNING", rows)
 
 
 def test_a_source_that_is_not_there_leaves_a_failed_run_and_no_files(tmp_path: Path) -> None:
@@ -244,11 +262,21 @@ def test_a_full_disk_stops_the_run_and_is_named(tmp_path: Path, monkeypatch: pyt
     assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError("database disk image is malformed"),
+        LandscapeError("the disk is full"),
+        SQLAlchemyError("the connection is lost"),
+        AuditIntegrityError(table="runs", key={}, field="status", expected="running", got="failed"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
 def test_an_audit_database_that_fails_too_is_said_beside_the_first_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise OSError("database disk image is malformed")
+        raise failure
 
     (tmp_path / "in.csv").unlink()
     monkeypatch.setattr(LandscapeRecorder, "finalize_run", fail)
@@ -256,7 +284,7 @@ def test_an_audit_database_that_fails_too_is_said_beside_the_first_reason(
         forced(build(tmp_path, csv_settings(tmp_path)))
     (note,) = caught.value.__notes__
     run_id = trail(tmp_path)["run"][0]["run_id"]
-    assert note == f"The audit database still calls run {run_id} running: database disk image is malformed."
+    assert note == f"The audit database still calls run {run_id} running: {failure}."
 
 
 def test_a_token_without_an_end_is_found_before_anything_is_published(

@@ -158,9 +158,11 @@ def test_entries_about_a_run_that_never_began_are_faults(tmp_path: Path) -> None
     ]
 
 
-def test_a_failed_run_notes_what_was_not_sent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_failed_run_notes_what_was_not_sent(tmp_path: Path, *, is_kept: bool) -> None:
     with receiving(500) as catalogue:
-        settings = _settings(tmp_path, catalogue.transport(), fail_if={"quarantined": 0})
+        landscape = {"enabled": is_kept, "url": _url(tmp_path)}
+        settings = _settings(tmp_path, catalogue.transport(), fail_if={"quarantined": 0}, landscape=landscape)
         (tmp_path / "in.csv").write_text("id,kind\n1,x,\n")
         with pytest.raises(TooManyFailuresError) as caught:
             execute(build(tmp_path, settings))

@@ -306,8 +306,9 @@ def test_rows_before_an_error_of_the_source_are_recorded(tmp_path: Path, monkeyp
         raise ZeroDivisionError
 
     monkeypatch.setattr(GivenSource, "read", read)
-    with pytest.raises(Exception, match="source 'given' failed: ZeroDivisionError"):
+    with pytest.raises(Exception, match="source 'given' failed: ZeroDivisionError") as caught:
         work(make(tmp_path), InlineWorkers())
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert len(trail(tmp_path)["row"]) == 25
 
 
@@ -346,8 +347,11 @@ def ask_usage(_: object, response: JsonObject) -> dict[str, int]:
 def test_what_calls_cost_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AskTransform, "usage", ask_usage)
-    pipeline = make(tmp_path, row_plugins=[{"plugin": "ask", "options": {"field": "answer"}}])
-    assert work(pipeline, InlineWorkers()).usage == {"tokens": 40}
+    asking = {"row_plugins": [{"plugin": "ask", "options": {"field": "answer"}}], "concurrency": {"max_workers": 5}}
+    rows: list[int] = []
+    observer = Observer(on_rows=lambda progress: rows.append(progress.rows))
+    assert work(make(tmp_path, **asking), InlineWorkers(), observer).usage == {"tokens": 40}
+    assert rows[0] == 20  # four rows for each call that is under way
 
 
 class CountingTransform(MarkTransform):

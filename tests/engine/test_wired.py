@@ -137,7 +137,12 @@ def test_a_union_takes_the_value_that_its_policy_says(tmp_path: Path, policy: st
     taken = {"last_wins": ["right", "right"], "first_wins": ["left", "left"], "fail": []}
     assert [row["x"] for row in written(tmp_path, "out")] == taken[policy]
     assert result.failed == (4 if policy == "fail" else 0)
+    errors = {json.loads(each["error_details_json"])["exception"] for each in records.get("transform_error", [])}
     assert len(records.get("transform_error", [])) == result.failed
+    assert errors == ({"branches have different values for 'x'"} if policy == "fail" else set())
+    reasons = [json.loads(each["success_reason_json"] or "{}") for each in records["node_state"]]
+    overridden = {"last_wins": [{"x": "b"}] * 4, "first_wins": [{"x": "a"}] * 4, "fail": []}
+    assert [each["overridden"] for each in reasons if "overridden" in each] == overridden[policy]
 
 
 def test_a_batch_must_have_as_many_rows_as_it_is_expected_to(tmp_path: Path) -> None:
