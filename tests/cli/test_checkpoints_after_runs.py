@@ -11,6 +11,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.sealing.seal import read_seals
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, KeyType, generate_keys, load_signer
 from tests.evidence.format.test_notes import signer_of
@@ -191,6 +193,7 @@ def test_an_abandoned_run_leaves_a_checkpoint(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    settings["landscape"]["seal"] = {"key": f"keys/other/{PRIVATE_KEY}"}  # type: ignore[index]
     with monkeypatch.context() as patched:
         patched.setattr(SinkSet, "publish", stop)
         run(settings)
@@ -199,6 +202,8 @@ def test_an_abandoned_run_leaves_a_checkpoint(
     assert main(["resume", "latest", "-s", "settings.yaml", "--abandon"]) == 0
     assert len(list(Path("kept").iterdir())) == 1
     assert status(capsys) == []
+    with LandscapeDB.from_url("sqlite:///audit.db") as db, db.connection() as connection:
+        assert [seal.envelope_json is not None for seal in read_seals(connection)] == [True]
 
 
 def verify(capsys: Captured, *arguments: str) -> tuple[int, str, str]:

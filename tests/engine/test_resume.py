@@ -214,6 +214,8 @@ def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_
         "those that it began with, or run the pipeline again"
     )
     other["retry"] |= {"initial_delay_seconds": 2, "max_delay_seconds": 50, "exponential_base": 3}
+    with pytest.raises(ResumeError, match=r"plugins: ([^, ]+, ){4}[^, ]+; resume it with"):
+        work(build(tmp_path, other), lambda each: each.resume(run_id))
     other |= {"limit": 100, "labels": {"ticket": "1"}}
     with pytest.raises(ResumeError, match=r"plugins: ([^,]+, ){4}[^,]+ and 2 more; resume it with"):
         work(build(tmp_path, other), lambda each: each.resume(run_id))
@@ -408,15 +410,23 @@ def test_rows_that_wait_keep_the_types_of_their_schema_through_a_stop(
 ) -> None:
     groups_of(monkeypatch, 1)
     options = {"value_field": "id", "schema": {"mode": "free", "fields": ["id: int"]}}
-    batch = {"name": "sum", "plugin": "batch_stats", "trigger": {"count": 4}, "output_mode": "single"}
+    trigger = {"count": 4, "timeout_seconds": 1000}
+    batch = {"name": "sum", "plugin": "batch_stats", "trigger": trigger, "output_mode": "single"}
     rows: list[RowData] = [{"id": str(number)} for number in range(4)]
     chosen = graph_settings(tmp_path, rows, aggregations=[{**batch, "options": options}])
     with monkeypatch.context() as patch:
         patch.setattr(GivenSource, "read", partialmethod(_read_and_stop, 2))
         run_id = begin_killed_run(build(tmp_path, chosen, GivenSource), tmp_path, 1_000)
-    work(build(tmp_path, chosen, GivenSource), lambda each: each.resume(run_id))
+    resume_by_another_clock(build(tmp_path, chosen, GivenSource), run_id)
     assert_sound(trail(tmp_path), status="completed", resumed=True)
     assert written(tmp_path, "out") == [{"count": 4, "sum": 6, "mean": 1.5}]
+
+
+def resume_by_another_clock(pipeline: Pipeline, run_id: str) -> None:
+    """Resume a run in a process whose clock shows a much later time."""
+    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        Orchestrator(db, pipeline, keys, clock=lambda: 1e9).resume(run_id)
 
 
 def test_a_branch_that_was_lost_before_a_stop_is_not_waited_for_after_it(
@@ -457,10 +467,7 @@ def test_a_branch_that_was_lost_before_a_stop_is_not_waited_for_after_it(
         killer.end_locks()
     run_id = unfinished_run(tmp_path)
     assert run_id is not None
-    pipeline = build(tmp_path, chosen, GivenSource, MarkTransform)
-    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
-    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        Orchestrator(db, pipeline, keys, clock=lambda: 1e9).resume(run_id)  # clocks of processes are not the same
+    resume_by_another_clock(build(tmp_path, chosen, GivenSource, MarkTransform), run_id)
     assert [row["id"] for row in written(tmp_path, "out")] == [0, 1, 2, 3]
     assert [each["context_json"] for each in trail(tmp_path)["token_outcome"] if each["context_json"]] == []
 

@@ -7,6 +7,8 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,7 +137,7 @@ def test_rows_over_which_workers_die_are_named_and_one_process_can_go_on(
         work(make(tmp_path), workers)
     assert "elspeth resume" in "".join(caught.value.__notes__)
     assert "a worker died; rows 20 to 29 and those after it are processed again" in caplog.text
-    assert workers.restarts == 5
+    assert (workers.restarts, workers.jobs) == (5, 10)  # from the second death on, one partition at a time
     assert len(trail(tmp_path)["row"]) == 20
     work(make(tmp_path), None)
     records = trail(tmp_path)
@@ -150,6 +152,38 @@ def test_workers_may_die_any_number_of_times_if_rows_are_processed_in_between(
     workers = InlineWorkers(count=1, deadly=range(1, 100, 2))
     assert work(make(tmp_path), workers).rows == 40
     assert workers.restarts > 10
+
+
+class Refusing(InlineWorkers):
+    """Workers that are dead before their first job."""
+
+    def submit(self, *arguments: Any) -> Any:  # noqa: ANN401  passed on
+        if not self.restarts:
+            raise BrokenExecutor
+        return super().submit(*arguments)
+
+
+def test_workers_that_are_dead_are_replaced(tmp_path: Path) -> None:
+    workers = Refusing()
+    assert work(make(tmp_path), workers).rows == 40
+    assert workers.restarts == 1
+
+
+def test_relative_paths_of_workers_begin_where_those_of_the_run_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    class Elsewhere(InlineWorkers):
+        def submit(self, *arguments: Any) -> Any:  # noqa: ANN401  passed on
+            with chdir(elsewhere):
+                return super().submit(*arguments)
+
+    ask = {"plugin": "ask", "options": {"field": "answer"}}
+    work(make(tmp_path, row_plugins=[ask], payload_store={"base_path": "payloads"}), Elsewhere())
+    assert (list(elsewhere.iterdir()), (tmp_path / "payloads").exists()) == ([], True)
 
 
 def test_only_partitions_without_an_answer_are_processed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,11 +381,12 @@ def ask_usage(_: object, response: JsonObject) -> dict[str, int]:
 def test_what_calls_cost_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AskTransform, "usage", ask_usage)
-    asking = {"row_plugins": [{"plugin": "ask", "options": {"field": "answer"}}], "concurrency": {"max_workers": 5}}
+    monkeypatch.setattr("elspeth.engine.sharing._SECONDS", 0)  # no partition is quick
+    asking = {"row_plugins": [{"plugin": "ask", "options": {"field": "answer"}}], "concurrency": {"max_workers": 3}}
     rows: list[int] = []
     observer = Observer(on_rows=lambda progress: rows.append(progress.rows))
-    assert work(make(tmp_path, **asking), InlineWorkers(), observer).usage == {"tokens": 40}
-    assert rows[0] == 20  # four rows for each call that is under way
+    assert work(make(tmp_path, **asking), InlineWorkers(count=1), observer).usage == {"tokens": 40}
+    assert rows == [12, 24, 36, 40]  # four rows for each call that is under way
 
 
 class CountingTransform(MarkTransform):
