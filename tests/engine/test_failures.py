@@ -174,7 +174,7 @@ def test_an_exception_of_a_sink_is_named_after_it(tmp_path: Path, monkeypatch: p
         raise LookupError
 
     monkeypatch.setattr(CsvSink, method, fail)
-    with pytest.raises(PluginError, match="^sink 'rest' failed: LookupError: raised at ") as caught:
+    with pytest.raises(PluginError, match=r"^sink 'rest' failed: LookupError: raised at ") as caught:
         forced(build(tmp_path, csv_settings(tmp_path)))
     assert isinstance(caught.value.__cause__, LookupError)
 
