@@ -44,6 +44,11 @@ END = ("completed", "end_of_source", "the source has no more rows")
             [("completed", "condition", "row['kind'] == 'flush'", 2), (*END, 3)],
         ),
         (
+            {"count": 4, "condition": "row['kind'] == 'flush'"},
+            [3, 12],
+            [("completed", "condition", "row['kind'] == 'flush'", 2), (*END, 3)],
+        ),
+        (
             {"condition": "row['batch_count'] >= 4"},
             [10, 5],
             [("completed", "condition", "row['batch_count'] >= 4", 4), (*END, 1)],

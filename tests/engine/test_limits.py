@@ -93,7 +93,7 @@ def test_a_run_beyond_its_limits_publishes_nothing_and_says_why(tmp_path: Path, 
 
 
 def test_a_number_ends_the_run_at_the_row_that_exceeds_it(tmp_path: Path) -> None:
-    given = settings(tmp_path, rows=20, fail=10, failed=4)
+    given = settings(tmp_path, rows=20, fail=10, failed=4, steps={"known": "99%"})
     with pytest.raises(TooManyFailuresError, match="allows 4, got 5 failed"):
         run(tmp_path, given)
     assert len(trail(tmp_path)["row"]) == 14

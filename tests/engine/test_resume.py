@@ -423,7 +423,7 @@ def test_rows_that_wait_keep_the_types_of_their_schema_through_a_stop(
 
 
 def resume_by_another_clock(pipeline: Pipeline, run_id: str) -> None:
-    """Resume a run in a process whose clock shows a much later time."""
+    """Resume a run in a process with another clock."""
     keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
         Orchestrator(db, pipeline, keys, clock=lambda: 1e9).resume(run_id)

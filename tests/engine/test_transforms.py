@@ -62,6 +62,7 @@ def test_one_row_becomes_several_that_go_on_in_order(tmp_path: Path) -> None:
     assert {group: sum(child["expand_group_id"] == group for child in children) for group in groups} == groups
     parents = {parent["token_id"]: parent["parent_token_id"] for parent in records["token_parent"]}
     assert {parents[child["token_id"]] for child in children} == {each["token_id"] for each in expanded}
+    assert {child["step_in_pipeline"] for child in children} == {1}
 
 
 def test_the_visit_of_a_call_begins_before_the_call(tmp_path: Path) -> None:

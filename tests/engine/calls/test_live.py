@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import CancelledError
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from elspeth.contracts.plugins import CallError, JsonObject, PluginError
 from elspeth.core.canonical import CanonicalError
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
+from elspeth.engine.calls import live as live_module
 from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.calls.live import LiveCaller
 from tests.engine.calls.oracle import FakeTime, Oracle, caller, unavailable
@@ -26,11 +28,12 @@ def exchange(time: FakeTime, oracle: Oracle, retry: RetrySettings | None = None)
         return live.start(oracle, {"asked": 1}, row_index=0).result(SECONDS)
 
 
-def test_an_answer_is_handed_on_with_its_request() -> None:
+def test_an_answer_is_handed_on_with_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "time", SimpleNamespace(perf_counter=iter([7.0, 7.25]).__next__))
     found = exchange(FakeTime(), Oracle.of([SAID]))
     (attempt,) = found.attempts
     assert (attempt.request, attempt.response, attempt.error) == ({"asked": 1}, SAID, None)
-    assert attempt.latency_ms is not None
+    assert attempt.latency_ms == 250
     assert (found.response, found.failure, found.difference) == (SAID, None, None)
 
 
