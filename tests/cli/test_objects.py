@@ -88,6 +88,8 @@ def test_lineage_events_are_exported_to_a_bucket(
         ["landscape", "prune", "-d", "audit.db", "--before", "2100-01-01", "--archive", "s3://b/bags"],
         ["keys", "generate", "-o", "s3://b/keys"],
         ["prove", "bag.zip", "row", "x", "-o", "s3://b/proof.json"],
+        ["landscape", "log", "checkpoint", "-d", "audit.db", "--key", "key.pem", "-o", "s3://b/log.checkpoint"],
+        ["landscape", "log", "cosign", "s3://b/log.checkpoint", "-o", "x", "--key", "k", "--name", "n", "--state", "s"],
         ["settings", "convert", "-s", "settings.yaml", "-o", "s3://b/new.yaml"],
         ["verify", "bag.zip", "--key", "s3://b/key.pem"],
         ["run", "-s", "s3://b/settings.yaml"],

@@ -54,6 +54,17 @@ def test_an_unquoted_field_in_yaml_is_understood() -> None:
     assert schema.fields == (FieldDefinition("id", "int", required=False),)
 
 
+@pytest.mark.parametrize("text", [" id: int? ", "id:int?", "id:   int?\t"])
+def test_space_around_a_field_and_its_type_does_not_count(text: str) -> None:
+    assert FieldDefinition.parse(text) == FieldDefinition("id", "int", required=False)
+
+
+@pytest.mark.parametrize("text", ["id : int", "id: int ?", "my id: int", "id: int\nx", ": int", "id"])
+def test_another_form_of_a_field_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^field .+ is not understood: expected 'name: type'"):
+        FieldDefinition.parse(text)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
