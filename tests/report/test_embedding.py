@@ -17,6 +17,7 @@ from elspeth.core.landscape.queries.story.trail import DatabaseTrail
 from elspeth.report import embedding, writing
 from elspeth.report.embed import Embed
 from elspeth.report.embedding import chosen_lines
+from elspeth.report.records import open_database_records
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.other_runs import record_other_run
 from tests.fixtures.told_run import (
@@ -139,5 +140,10 @@ def test_a_larger_run_is_embedded_in_part_unless_all_is_asked_for(
     written = report_on(told, tmp_path / "report.html")
     assert (written.embed, written.embedded) == (Embed.ALL, total)
     monkeypatch.setattr(writing, "MOST_RECORDS", total - 1)
-    assert report_on(told, tmp_path / "report.html").embed is Embed.FAILURES
+    seen: list[int] = []
+    with open_database_records(told, "latest") as records:
+        path = tmp_path / "report.html"
+        written = writing.write_report(records, path, writing.check_target(path), progress=seen.append)
+    assert (written.embed, written.records, written.embedded) == (Embed.FAILURES, total, len(chosen(told)))
+    assert (seen, seen[-1]) == (sorted(seen), total)
     assert report_on(told, tmp_path / "report.html", embed=Embed.ALL).embedded == total

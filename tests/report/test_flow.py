@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Connection, event
@@ -16,11 +18,30 @@ from elspeth.engine.reporting import Observer
 from elspeth.report.flow import Flow, read_flow
 from elspeth.report.overview import read_overview
 from elspeth.report.records import open_database_records
-from elspeth_schema.contracts import RoutingMode
+from elspeth_schema.contracts import (
+    AuditRecord,
+    Batch,
+    BatchMember,
+    BatchOutput,
+    Edge,
+    Node,
+    NodeStateCompleted,
+    NodeStateFailed,
+    NodeType,
+    RoutingEvent,
+    RoutingMode,
+    Row,
+    Run,
+    Token,
+    TokenParent,
+)
 from tests.engine.pipelines import PLUGINS, build, execute, graph_settings, groups_of, run_graph, trail
 from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.rich_run import recorded, rich_run
 from tests.fixtures.told_run import record_told_run
 from tests.report.flows import assert_counted, flow_of
+
+R = TypeVar("R", bound=AuditRecord)
 
 ROWS: list[RowData] = [{"id": number, "v": number} for number in range(6)]
 
@@ -46,6 +67,84 @@ def test_the_numbers_of_every_kind_of_step_are_those_of_the_records(told: tuple[
     assert_counted(flow, records, has_all_edges=False)
     assert flow.strays > 0, "the fixture has an edge for few of its steps"
     assert edges_of(flow)["source", "gate", "continue"] > 0
+
+
+def tokens_between_nodes(run_id: str = "run-1") -> list[AuditRecord]:
+    """Return a run whose tokens went several ways from one node to another.
+
+    A fork of the second attempt made two tokens. Another token went on though its event names the way to a sink. Two
+    tokens came out of a batch by name only: one was its member, of the other the name is that of an artifact.
+    """
+    found: dict[type, AuditRecord] = {type(each): each for each in reversed(rich_run(run_id))}
+
+    def like(kind: type[R], **values: object) -> R:
+        return replace(found[kind], **values)  # type: ignore[return-value,arg-type]
+
+    sequences = {"node-1": 9, "node-2": None, "node-3": 0, "node-4": 5}
+    types = [NodeType.SOURCE, NodeType.AGGREGATION, NodeType.SINK, NodeType.TRANSFORM]
+    edges = {"edge-1": ("node-2", "b"), "edge-2": ("node-2", "a"), "edge-3": ("node-3", "c")}
+    tokens = {"token-1": None, "token-2": "a", "token-3": "b", "token-4": None, "token-5": None}
+    visits = [("token-1", "node-1", 0), ("token-4", "node-1", 0)]
+    visits += [(token, "node-2", 1) for token in ("token-2", "token-3", "token-4")]
+    return [
+        like(Run),
+        *(
+            like(Node, node_id=node_id, node_type=node_type, sequence_in_pipeline=sequence)
+            for (node_id, sequence), node_type in zip(sequences.items(), types, strict=True)
+        ),
+        *(like(Edge, edge_id=edge_id, to_node_id=to, label=label) for edge_id, (to, label) in edges.items()),
+        like(Row),
+        *(like(Token, token_id=token_id, row_id="row-b", branch_name=branch) for token_id, branch in tokens.items()),
+        *(like(TokenParent, token_id=child, ordinal=0) for child in ("token-2", "token-3")),
+        like(NodeStateFailed, state_id="first", token_id="token-1"),
+        *(
+            like(
+                NodeStateCompleted,
+                state_id=f"{token}-{step}",
+                token_id=token,
+                node_id=node_id,
+                step_index=step,
+                attempt=int(token == "token-1"),
+            )
+            for token, node_id, step in visits
+        ),
+        *(
+            like(RoutingEvent, event_id=f"event-{edge_id}", state_id=state, edge_id=edge_id, mode=mode, ordinal=ordinal)
+            for ordinal, (state, edge_id, mode) in enumerate(
+                [
+                    ("token-1-0", "edge-1", RoutingMode.COPY),
+                    ("token-1-0", "edge-2", RoutingMode.COPY),
+                    ("token-4-0", "edge-3", RoutingMode.MOVE),
+                ]
+            )
+        ),
+        like(Batch),
+        like(BatchMember, token_id="token-4"),
+        *(
+            like(BatchOutput, batch_output_id=token, output_type=kind, output_id=token)
+            for token, kind in (("token-4", "token"), ("token-5", "artifact"))
+        ),
+    ]
+
+
+def test_each_of_several_ways_has_the_tokens_that_took_it(new_landscape: NewLandscape) -> None:
+    other = [each for each in tokens_between_nodes("run-2") if isinstance(each, Run | Node | Edge)]
+    elsewhere = {"edge-1": "node-4", "edge-2": "node-4", "edge-3": "node-2"}
+    with new_landscape() as database:
+        recorded(database, tokens_between_nodes())
+        recorded(
+            database,
+            [replace(each, to_node_id=elsewhere[each.edge_id]) if isinstance(each, Edge) else each for each in other],
+        )
+        with database.snapshot() as connection:
+            flow = read_flow(connection, "run-1")
+    assert [(each.label, each.count) for each in flow.edges] == [("a", 2), ("b", 1), ("c", 0)]
+    assert [node.node_id for node in flow.nodes] == ["node-1", "node-4", "node-2", "node-3"]
+    assert {node.node_id: (node.began, node.made, node.left) for node in flow.nodes if node.came + node.made} == {
+        "node-1": (3, 2, 3),
+        "node-2": (0, 0, 0),
+    }
+    assert flow.strays == 0
 
 
 def test_several_edges_between_two_nodes_have_their_own_numbers(tmp_path: Path) -> None:

@@ -105,6 +105,16 @@ def test_a_page_holds_the_lines_of_the_run_in_blocks(
     assert (written.records, written.embedded) == (len(lines), len(lines))
 
 
+def test_what_was_cleared_is_not_in_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_LINES", 2)
+    with blocks.BlockWriter() as writer:
+        writer.add([b"%d" % number for number in range(5)])
+        assert writer.count == 5
+        writer.clear()
+        writer.add([b"later"])
+        assert (writer.count, b"".join(writer.elements())) == (1, packed_element(b"later"))
+
+
 def test_what_holds_no_page_is_said(tmp_path: Path) -> None:
     objection = page_objection(tmp_path / "gone.html", re.compile(b"<!doctype"), "a report")
     assert objection == "cannot be read, so nothing shows whether it is a report: No such file or directory"
