@@ -83,6 +83,8 @@ def test_what_cannot_be_shown_is_refused(landscape: LandscapeDB, tmp_path: Path)
     write_export(landscape, "run-1", path, format=ExportFormat.JSONL)
     with pytest.raises(RunNotFoundError, match="holds run 'run-1', not 'other'"), open_export_records(path, "other"):
         pass
+    with open_export_records(path, "run-") as records:
+        assert records.run_id == "run-1"
     path.write_bytes(path.read_bytes().replace(b'"row_index":1', b'"row_index":7', 1))
     with pytest.raises(ExportError), open_export_records(path):
         pass
