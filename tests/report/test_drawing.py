@@ -1,4 +1,4 @@
-"""The drawing of a run has the numbers of its flow."""
+"""Drawings have the numbers of the flow."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_the_numbers_of_every_kind_of_step_are_those_of_the_records(told: tuple[
 
 
 def tokens_between_nodes(run_id: str = "run-1") -> list[AuditRecord]:
-    """Return a run whose tokens went several ways from one node to another.
+    """Return a run with several ways between two nodes.
 
     A fork of the second attempt made two tokens. Another token went on though its event names the way to a sink. Two
     tokens came out of a batch by name only: one was its member, of the other the name is that of an artifact.
