@@ -86,6 +86,48 @@ def test_a_chain_is_straight_and_a_ring_has_the_fewest_crossings() -> None:
     assert ring.crossings == 2, "a ring of 2n nodes in two layers has n - 1 crossings"
 
 
+def edge(origin: str, target: str, label: float = 0.0, weight: float = 1.0) -> LayoutEdge:
+    return LayoutEdge(origin=origin, target=target, label=label, weight=weight)
+
+
+def places(widths: dict[str, float], *edges: LayoutEdge) -> dict[str, tuple[float, float]]:
+    layout = lay_out(widths, edges, node_height=HEIGHT, label_height=LABEL)
+    return {key: (round(x, 2), round(y, 2)) for key, (x, y) in layout.nodes.items()}
+
+
+def test_boxes_and_layers_are_as_close_as_is_allowed() -> None:
+    assert places({"a": 100, "b": 60}) == {"a": (50, 20), "b": (158, 20)}
+    assert places({"a": 100, "b": 60}, edge("a", "b")) == {"a": (50, 20), "b": (50, 108)}
+    assert places({"a": 100, "b": 60}, edge("a", "b", label=9)) == {"a": (50, 20), "b": (50, 126)}
+    alone = lay_out({"a": 100, "b": 60}, [edge("a", "b", label=180)], node_height=HEIGHT, label_height=LABEL)
+    assert (alone.labels, alone.width, alone.height) == (((90, 73),), 180, 146)
+
+
+def test_a_box_stands_between_its_neighbours_and_nearer_to_those_of_heavy_edges() -> None:
+    row = dict.fromkeys("abc", 50.0)
+    found = places(row, edge("a", "b"), edge("a", "c"))
+    assert found["a"][0] == (found["b"][0] + found["c"][0]) / 2
+    assert found["c"][0] - found["b"][0] == 50 + 28
+    alike, heavy = (
+        places(dict.fromkeys("abcdx", 50.0), *(edge(name, "x", weight=weight if name == "a" else 1) for name in "abcd"))
+        for weight in (1, 9)
+    )
+    assert alike["x"][0] - alike["b"][0] == alike["c"][0] - alike["x"][0]
+    assert heavy["x"][0] < alike["x"][0]
+
+
+def test_an_edge_passes_beside_the_boxes_between_its_ends() -> None:
+    widths = dict.fromkeys("abc", 50.0)
+    chain = [edge("a", "b", label=30), edge("b", "c"), edge("a", "c", weight=3)]
+    layout = lay_out(widths, chain, node_height=HEIGHT, label_height=LABEL)
+    (_, beside, below, _) = layout.edges[2]
+    assert (beside[1], below[1]) == (layout.nodes["b"][1] - HEIGHT / 2, layout.nodes["b"][1] + HEIGHT / 2)
+    assert round(beside[0], 2) == round(below[0], 2) == round(layout.nodes["b"][0] + 25 + 14, 2)
+    assert [len(way) for way in layout.edges] == [3, 2, 4]
+    assert layout.edges[0][1] == layout.labels[0]
+    assert layout.crossings == 0
+
+
 def test_an_empty_graph_has_no_size() -> None:
     layout = lay_out({}, [], node_height=HEIGHT, label_height=LABEL)
     assert (layout.nodes, layout.width, layout.height) == ({}, 0.0, 0.0)

@@ -13,7 +13,7 @@ from jsonschema import Draft7Validator
 
 from codegen.reference.pages import EXAMPLES
 from elspeth.core.settings._yaml_file import read_settings_file
-from elspeth.core.settings.json_schema import VARIABLE, settings_schema
+from elspeth.core.settings.json_schema import PLUGIN_PLACES, VARIABLE, settings_schema
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -66,6 +66,7 @@ def test_settings_of_the_later_releases_satisfy_it(name: str, tmp_path: Path) ->
         {"run_mode": "${MODE:-live}"},
         {"landscape": {"enabled": "${AUDIT:-true}"}},
         {"datasource": {"plugin": "null"}},
+        {"datasource": {"plugin": "${SOURCE}", "options": {"of": "any"}}},
         {
             "datasource": {
                 "plugin": "csv",
@@ -103,6 +104,41 @@ def test_it_accepts(change: dict[str, object]) -> None:
 )
 def test_it_refuses(change: dict[str, object], message: str) -> None:
     assert messages(pipeline(**change)) == [message]
+
+
+PLUGINS_BY_PLACE: dict[str, tuple[str, dict[str, object]]] = {
+    "datasource": ("csv", {"path": "in.csv"}),
+    "source": ("csv", {"path": "in.csv"}),
+    "sources": ("csv", {"path": "in.csv"}),
+    "sinks": ("csv", {"path": "out.csv"}),
+    "row_plugins": ("passthrough", {}),
+    "transforms": ("passthrough", {}),
+    "aggregations": ("batch_stats", {"value_field": "v"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "form"),
+    [
+        *((place, {}) for place in PLUGINS_BY_PLACE if place != "source"),
+        *((place, {"queues": {}}) for place in ("source", "sinks", "aggregations")),
+    ],
+    ids=str,
+)
+def test_options_are_checked_wherever_a_plugin_stands(place: str, form: dict[str, object]) -> None:
+    plugin, options = PLUGINS_BY_PLACE[place]
+
+    def problems(given: dict[str, object]) -> list[str]:
+        step = {"plugin": plugin, "options": given, **({"on_success": "x"} if place == "source" else {})}
+        section = {"x": step} if place in {"sources", "sinks"} else step if "source" in place else [step]
+        return [each for each in messages({**form, place: section}) if "options" in each]
+
+    assert problems(options) == []
+    assert "'pth'" in " ".join(problems({**options, "pth": "b"}))
+
+
+def test_every_place_of_plugins_has_a_test() -> None:
+    assert PLUGINS_BY_PLACE.keys() == PLUGIN_PLACES.keys()
 
 
 def walk(part: object, visit: Callable[[dict[str, Any]], None]) -> None:

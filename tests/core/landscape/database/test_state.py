@@ -498,3 +498,9 @@ def test_a_server_that_does_not_answer() -> None:
     )
     assert "\n" not in message
     assert "secret" not in message
+
+
+@pytest.mark.parametrize(("count", "listed"), [(5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4, and 1 more")])
+def test_a_message_lists_five_differences_and_counts_the_rest(count: int, listed: str) -> None:
+    state = DatabaseState(kind=StateKind.FOREIGN, differences=tuple(map(str, range(count))))
+    assert f"it holds other tables ({listed})." in describe_state(state, "sqlite:///x.db")

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete
 
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing import log_delivery
 from elspeth.core.landscape.sealing.log_delivery import (
@@ -269,3 +269,35 @@ def test_places_that_nobody_names_any_more_are_forgotten(landscape: LandscapeDB)
     assert forget_places(landscape, ["new"]) == ["old"]
     record_attempt(landscape, "old", None, "problem")  # by a process that knows the place still
     assert [each.partition(":")[0] for each in overdue(landscape)] == ["new"]
+
+
+def test_what_became_of_a_place_is_told_even_if_it_cannot_be_recorded(
+    landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LandscapeError("the disk is full")
+
+    where = plan("a.checkpoint", witness=True)
+    witness(monkeypatch, refuse)
+    monkeypatch.setattr(log_delivery, "record_attempt", fail)
+    unrecorded = "this could not be recorded: the disk is full"
+    assert end(landscape, "a", where) == [
+        f"the checkpoint for {URL} is overdue: witness {URL}: does not answer: Connection refused; {unrecorded}",
+        f"the checkpoint for a.checkpoint is overdue: {unrecorded}",
+    ]
+    assert kept("a.checkpoint") == checkpoint_of(landscape)
+
+
+def test_a_log_that_cannot_be_read_leaves_every_place_overdue(
+    landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: LandscapeDB) -> None:
+        raise OSError
+
+    monkeypatch.setattr(log_delivery, "_read_state", fail)
+    where = plan("a.checkpoint", "b.checkpoint", witness=True)
+    assert end(landscape, "a", where) == [f"the checkpoint for {name} is overdue: OSError" for name in where.names]
+    assert overdue(landscape) == [
+        f"{name}: no checkpoint was left there: OSError" for name in ("a.checkpoint", "b.checkpoint", URL)
+    ]
+    assert list(Path().iterdir()) == []

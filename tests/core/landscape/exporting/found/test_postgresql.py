@@ -80,6 +80,7 @@ SESSION_SETTINGS = (
     "IntervalStyle = 'iso_8601'",
     "extra_float_digits = -10",
     "bytea_output = 'escape'",
+    "client_encoding = 'LATIN1'",
 )
 """Defaults under which the server would write the same values in other words."""
 
@@ -130,7 +131,8 @@ def test_every_kind_of_postgresql_table_is_listed_and_what_stores_rows_is_read(
         "CREATE TABLE bare ()",
         "INSERT INTO bare DEFAULT VALUES",
         "INSERT INTO bare DEFAULT VALUES",
-        "CREATE TABLE empty (a int)",
+        "CREATE TABLE empty (gone int, a int)",
+        "ALTER TABLE empty DROP COLUMN gone",
         "CREATE TABLE parent (a int) PARTITION BY LIST (a)",
         "CREATE TABLE part PARTITION OF parent FOR VALUES IN (1)",
         "INSERT INTO parent VALUES (1)",
@@ -284,16 +286,22 @@ def test_a_password_that_the_server_repeats_is_not_shown(
 def test_a_postgresql_database_is_read_in_one_read_only_transaction(
     postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute(postgresql_url, "CREATE TABLE a (n int)", "CREATE TABLE b (n int)", "INSERT INTO b VALUES (1)")
+    limits = ("statement_timeout", "idle_in_transaction_session_timeout")
+    execute(
+        postgresql_url,
+        *("CREATE TABLE a (n int)", "CREATE TABLE b (n int)", "INSERT INTO b VALUES (1)"),
+        *(f"ALTER DATABASE {make_url(postgresql_url).database} SET {limit} = '7min'" for limit in limits),
+    )
     seen: list[object] = []
 
     def watched(database: PostgresqlDatabase, table: FoundTable) -> Iterator[Row]:
         if table.name == "a":
             execute(postgresql_url, "INSERT INTO b VALUES (2)")
-            seen.extend(database._connection.execute("SHOW transaction_read_only").fetchone() or ())
+            for name in ("transaction_read_only", *limits):
+                seen.extend(database._connection.execute(f"SHOW {name}".encode()).fetchone() or ())
         return read(database, table)
 
     read = PostgresqlDatabase.rows
     monkeypatch.setattr(PostgresqlDatabase, "rows", watched)
     assert written_values(export_lines(postgresql_url, tmp_path), "b") == [{"n": 1}]
-    assert seen == ["on"]
+    assert seen == ["on", "0", "0"]

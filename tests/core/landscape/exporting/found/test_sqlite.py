@@ -120,7 +120,8 @@ def test_every_kind_of_sqlite_table_is_listed_and_what_stores_rows_is_read(
         CREATE VIEW broken AS SELECT * FROM missing;
         CREATE VIRTUAL TABLE words USING fts5(word);
         INSERT INTO words VALUES ('one');
-        CREATE TABLE nothing_else (rowid, _rowid_, oid);
+        CREATE TABLE nothing_else (RowID, _rowid_, oid);
+        CREATE TABLE Zoo (b, a);
         INSERT INTO nothing_else VALUES (2, 1, 1), (1, 1.0, 1), (1, 1, 1), (1, 1, 1);
         """
     )
@@ -130,6 +131,7 @@ def test_every_kind_of_sqlite_table_is_listed_and_what_stores_rows_is_read(
         "plain": ("table", "rowid"),
         "keyed": ("table", "primary key"),
         "empty": ("table", "rowid"),
+        "Zoo": ("table", "rowid"),
         "counted": ("table", "primary key"),
         "broken": ("view", None),
         "words": ("virtual table", None),
