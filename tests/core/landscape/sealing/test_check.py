@@ -393,6 +393,24 @@ def test_whatever_is_written_into_a_sealed_column_is_found_and_named(
         assert fault.key
 
 
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        ("UPDATE nodes SET plugin_version = 'other'", "is not the record that was sealed here"),
+        ("UPDATE nodes SET registered_at = 'x'", "is not the record that was sealed here: registered_at: expected a"),
+        ("DELETE FROM nodes WHERE node_id = (SELECT max(node_id) FROM nodes)", "a record is missing at the end"),
+    ],
+)
+@pytest.mark.parametrize("second", ["source_data_hash = 'x'", "row_index = row_index + 100"])
+def test_of_several_faults_the_first_is_named(sealed_run: LandscapeDB, first: str, second: str, problem: str) -> None:
+    with sealed_run.engine.connect() as connection, closing(connection.begin()) as transaction:
+        for statement in (first, f"UPDATE rows SET {second}"):  # noqa: S608
+            connection.exec_driver_sql(statement)
+        (fault,) = check_seals(connection).faults
+        transaction.rollback()
+    assert (fault.table, fault.problem[: len(problem)]) == ("nodes", problem)
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("moment", ["(created_at::text || ' BC')::timestamptz", "'infinity'", "'-infinity'"])
 def test_a_time_that_only_postgresql_has_is_found_and_named(on_postgresql: NewLandscape, moment: str) -> None:
