@@ -128,6 +128,54 @@ def test_an_edge_passes_beside_the_boxes_between_its_ends() -> None:
     assert layout.crossings == 0
 
 
+PLACES = {
+    "source": (174, 20),
+    "gate": (172, 126),
+    "a": (118, 232),
+    "b": (231, 232),
+    "c": (25, 232),
+    "join": (155, 338),
+    "sums": (144, 426),
+    "out": (102, 532),
+    "failed": (269, 532),
+}
+WAYS = [
+    [174, 173, 172],
+    [172, 231],
+    [172, 144, 118],
+    [118, 155],
+    [231, 191, 155],
+    [25, 69, 69, 75, 75, 102],
+    [155, 144],
+    [144, 124, 102],
+    [172, 98, 25],
+    [174, 265, 288, 288, 304, 304, 303, 303, 301, 301, 269],
+    [231, 281, 281, 286, 286, 269],
+    [144, 211, 269],
+    [172, 266, 290, 290, 236, 236, 213, 213, 102],
+]
+"""The x of every point of every edge."""
+
+
+def test_a_pipeline_is_laid_out_as_it_was() -> None:
+    """Look at drawn diagrams before changing these numbers."""
+    widths = {"source": 120, "gate": 60, "a": 80, "b": 90, "c": 50, "join": 70, "sums": 110, "out": 100, "failed": 95}
+    sound = [("source", "gate", 30), ("gate", "b", 0), ("gate", "a", 40), ("a", "join", 0), ("b", "join", 25)]
+    sound += [("c", "out", 0), ("join", "sums", 0), ("sums", "out", 35)]
+    rare = [
+        ("gate", "c", 20),
+        ("source", "failed", 60),
+        ("b", "failed", 0),
+        ("sums", "failed", 15),
+        ("gate", "out", 10),
+    ]
+    edges = [edge(*each, weight=weight) for some, weight in ((sound, 50), (rare, 1)) for each in some]
+    layout = lay_out(widths, edges, node_height=HEIGHT, label_height=LABEL)
+    assert {key: (round(x), round(y)) for key, (x, y) in layout.nodes.items()} == PLACES
+    assert [[round(x) for x, _ in way] for way in layout.edges] == WAYS
+    assert (layout.crossings, round(layout.width), round(layout.height)) == (2, 316, 552)
+
+
 def test_an_empty_graph_has_no_size() -> None:
     layout = lay_out({}, [], node_height=HEIGHT, label_height=LABEL)
     assert (layout.nodes, layout.width, layout.height) == ({}, 0.0, 0.0)
