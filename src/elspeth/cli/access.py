@@ -1,4 +1,4 @@
-"""The databases and keys that a command is given."""
+"""Opens databases and loads keys for commands."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def open_run(
 ) -> Iterator[RecordedRun]:
     """Open a run in a database or export for reading.
 
-    Without either it is the database of the environment or the settings. Of an export, the records of these types are
-    read.
+    Without either, the database is that of the environment or the settings. `record_types` are the types that are read
+    from an export.
 
-    Raises UsageError if both are given, or there is no database; RunNotFoundError if it does not hold the run.
+    Raises UsageError if both are given, or there is no database, and RunNotFoundError if it does not hold the run.
     """
     if database is not None and export is not None:
         raise UsageError("give -d or --from: either the audit database or an export")
@@ -102,7 +102,7 @@ def default_database() -> str:
 def open_landscape(database: str) -> Iterator[LandscapeDB]:
     """Open an existing audit database for reading.
 
-    One of an older epoch is not changed: a private copy of it is migrated and read.
+    A database of an older epoch is not changed: a private copy of it is migrated and read.
 
     Raises LandscapeError if it cannot be read.
     """
@@ -127,7 +127,7 @@ def protected_files(
     protected = [Protected(path=Path(".env"), what="the file .env of secrets")]
     if database is not None:
         protected += database_files(parse_url(database_url(database)))
-    # A signer URI is taken for the name of a missing file, which does no harm.
+    # A signer URI is treated as the name of a missing file, which does no harm.
     protected += [Protected(path=Path(key), what="a key") for key in keys if key is not None]
     if bag is not None:
         protected.append(Protected(path=bag, what="the bag that is read", extent=Extent.TREE))
@@ -137,7 +137,7 @@ def protected_files(
 def key_passphrase(key: str) -> str:
     """Return the pass phrase of an encrypted private key.
 
-    It is that of the environment, or what is entered on the terminal. Raises UsageError without either.
+    It comes from the environment, or is entered on the terminal. Raises UsageError without either.
     """
     from elspeth.contracts.environment import KEY_PASSPHRASE  # noqa: PLC0415  start time
 
@@ -148,7 +148,7 @@ def key_passphrase(key: str) -> str:
 
 
 def require_key(*, has_key: bool, has_public: bool, has_certificate: bool = False) -> None:
-    """Raise UsageError for what belongs to a missing key."""
+    """Raise UsageError for options that need a missing key."""
     if has_public and not has_key:
         raise UsageError("--public: only with --key: it is the other half of that key")
     if has_certificate and not has_key:
@@ -156,10 +156,10 @@ def require_key(*, has_key: bool, has_public: bool, has_certificate: bool = Fals
 
 
 def load_signer(key: str | None, public: Path | None, certificate: Path | None = None) -> Signer | None:
-    """Load what signs, if a private key was named.
+    """Load the signer, if a private key was named.
 
-    A certificate also stands for the public key. Raises KeyFileError if one of them cannot be used, UsageError if the
-    key is encrypted and nobody gives its pass phrase.
+    A certificate also serves as the public key. Raises KeyFileError if one of them cannot be used, and UsageError if
+    the key is encrypted and there is no pass phrase.
     """
     if key is None:
         return None

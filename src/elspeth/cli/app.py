@@ -40,7 +40,7 @@ __all__ = ["app", "command"]
 
 
 class _Program(TyperGroup):
-    """A group of commands whose failures are reported."""
+    """The group of all commands, which reports their failures."""
 
     def make_context(self, info_name: Any, args: Any, *more: Any, **kwargs: Any) -> Any:  # noqa: ANN401  as in the base class
         """Parse the program's own options; `--help` and `--version` end here."""
@@ -131,7 +131,7 @@ def _root(
 
 
 def _keep_local(leaf: Any) -> None:  # noqa: ANN401  a command of a private type
-    """Make a command's parameters that are local paths refuse addresses."""
+    """Make parameters for local paths refuse addresses."""
     for parameter in leaf.params:
         descriptor = getattr(parameter, "type_descriptor", None)
         if descriptor is not None and descriptor.annotation in {Path, list[Path]}:

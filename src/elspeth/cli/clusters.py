@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster."""
+"""Shares work among the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 READING = "elspeth.core.landscape.sealing.scope"
-"""The module of what workers do that read an audit database."""
+"""The module with the work of processes that read an audit database."""
 
 _LARGE = 4 << 20
-"""Bytes of a file whose records are worth starting workers for."""
+"""The size of a file, in bytes, from which starting workers is worth it."""
 
 _PATIENCE_S = 10
 """How long to wait for the scheduler, and for its first worker."""
@@ -51,14 +51,14 @@ _COUNT_EVERY_S = 2.0
 """How often to ask the scheduler for the number of workers."""
 
 _WATCH_S = 0.2
-"""How often to look whether the scheduler is connected."""
+"""How often to check whether the scheduler is connected."""
 
 
 class ClusterWorkers(Executor):
     """The workers of a cluster, which may come and go.
 
-    The scheduler lets another worker do again what a dead one did. Work that was sent while the connection to the
-    scheduler broke may never end for Dask. So a thread watches the connection, and ends all work when it is lost.
+    If a worker dies, the scheduler gives its work to another one. If the connection to the scheduler breaks while work
+    is sent, Dask may never report its end. So a thread watches the connection, and ends all work when it is lost.
     """
 
     def __init__(self, client: Client, address: str) -> None:
@@ -73,7 +73,7 @@ class ClusterWorkers(Executor):
 
     @property
     def count(self) -> int:
-        """Return how many there are, or were some seconds ago.
+        """Return the number of workers, at most some seconds old.
 
         Raises WorkerError if the scheduler is lost.
         """
@@ -89,13 +89,13 @@ class ClusterWorkers(Executor):
     def readers(self) -> None:
         """Return None.
 
-        A run's audit database need not be in reach of its workers.
+        The workers may be unable to reach a run's audit database.
         """
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Let the next free worker do the work.
+        """Queue work for the next free worker.
 
-        The future raises WorkerError if the scheduler is lost, or if workers die again and again; so may this method.
+        If the scheduler is lost or workers die repeatedly, the future raises WorkerError, and this method may, too.
         """
         answer: Future[T] = Future()
         self._require_scheduler()
@@ -110,7 +110,7 @@ class ClusterWorkers(Executor):
         return answer
 
     def _pass_on(self, answer: Future[T], sent: Future[T]) -> None:
-        """Let an answer have the end of what was sent."""
+        """Complete `answer` with the result of `sent`."""
         from distributed import KilledWorker  # noqa: PLC0415  an extra, and start time
 
         with self._lock:
@@ -121,12 +121,12 @@ class ClusterWorkers(Executor):
             return
         try:
             answer.set_result(sent.result())
-        except CancelledError:  # Dask cancels what it has lost
+        except CancelledError:  # Dask cancels lost work
             answer.set_exception(self._loss())
         except KilledWorker as error:
             count, last = error.allowed_failures + 1, error.last_worker.address
             answer.set_exception(_error(f"{count} workers died over it, the last one at {last}"))
-        except BaseException as error:  # noqa: BLE001  as an executor does, whatever the work raises
+        except BaseException as error:  # noqa: BLE001  like an executor, for any error of the work
             answer.set_exception(error)
 
     def _watch(self) -> None:
@@ -144,27 +144,27 @@ class ClusterWorkers(Executor):
         self._closed.set()
 
     def _require_scheduler(self) -> None:
-        if self._client.status != "running":  # it waits for the scheduler to come back
+        if self._client.status != "running":  # otherwise the client would wait for the scheduler to return
             raise self._loss()
 
     def _loss(self) -> WorkerError:
         return _error(f"the Dask scheduler at {self._address} does not answer any more")
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
-        """Cancel what no worker has begun."""
+        """Cancel the work that no worker has begun."""
         for each in results:
             each.cancel()
 
     def restart(self) -> None:
-        """Do nothing: the cluster replaces its workers."""
+        """Do nothing, as the cluster replaces its workers."""
 
 
 @contextmanager
 def cluster_workers(address: str, files: Sequence[Path] = (), places: Sequence[Place] = ()) -> Iterator[ClusterWorkers]:
     """Yield the workers of the cluster at an address.
 
-    Raises UsageError if there are none, they see other files than this process, or they cannot write to these places.
-    A file is made in each directory to find out, and removed.
+    Raises UsageError if there are none, if they see other files than this process, or if they cannot write to `places`.
+    To test that, a file is made in each directory and removed.
     """
     problem = missing_package("distributed", "dask")
     if problem is not None:
@@ -195,10 +195,10 @@ def cluster_workers(address: str, files: Sequence[Path] = (), places: Sequence[P
 
 
 def prepare_workers(count: int, module: str, records: str) -> None:
-    """Let the module of workers be imported meanwhile.
+    """Let worker processes import their module in advance.
 
-    `records` is a path or URL of a database, or a path of a bag. One small file is done with before workers would have
-    started; anything else may be large.
+    `records` is a path or URL of a database, or the path of a bag. Workers are not started for a small file, which is
+    processed before they would be ready.
     """
     path = Path(records.removeprefix("sqlite:///"))
     is_large = not path.is_file() or path.stat().st_size >= _LARGE
@@ -208,9 +208,9 @@ def prepare_workers(count: int, module: str, records: str) -> None:
 
 @contextmanager
 def share_work(count: int, cluster: str | None, module: str, files: Sequence[Path] = ()) -> Iterator[Executor | None]:
-    """Yield what shares the work of a command.
+    """Yield the executor that shares the work of a command.
 
-    That is None for one process. Else it is as many processes of this machine, or the workers of the cluster at an
+    It is None for a single process. Otherwise it has `count` local processes, or the workers of the cluster at an
     address, which must see the files.
     """
     if cluster is None:
@@ -222,14 +222,14 @@ def share_work(count: int, cluster: str | None, module: str, files: Sequence[Pat
 
 
 def database_files(url: URL) -> list[Path]:
-    """Return the file of a database, if it is one."""
+    """Return the file of a SQLite database, or nothing."""
     from elspeth.core.landscape.database.urls import sqlite_path  # noqa: PLC0415  start time
 
     return [sqlite_path(url)] if url.get_backend_name() == "sqlite" else []
 
 
 def require_runnable(pipeline: Pipeline) -> None:
-    """Raise UsageError for calls whose limit workers would not share."""
+    """Raise UsageError if workers would not share rate limits."""
     limits = pipeline.settings.rate_limit
     rates = (limits.default_requests_per_second, limits.default_requests_per_minute)
     is_limited = limits.enabled and (limits.services or any(rate is not None for rate in rates))

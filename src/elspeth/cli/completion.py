@@ -1,6 +1,6 @@
-"""What the shell completes besides commands and options.
+"""Completes values in the shell, such as runs.
 
-A completion writes nothing and never fails: for what cannot be read there are none.
+A completion writes nothing and never fails: if something cannot be read, the result is empty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ __all__ = ["complete_plugin", "complete_run", "complete_sink", "complete_step"]
 def complete_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the runs in the command's database, newest first.
 
-    Each comes with what shells show beside it. The option `--database`, if it is needed, must stand before the run.
+    Each comes with a description for shells that show one. If the option `--database` is needed, it must precede the
+    run.
     """
     from elspeth.cli.access import database_url, default_database  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import LATEST, list_runs  # noqa: PLC0415
@@ -61,7 +62,7 @@ def complete_sink(context: typer.Context, incomplete: str) -> list[str]:
 def _complete_name(context: typer.Context, incomplete: str, node_type: NodeType | None) -> list[str]:
     """Return the names of steps of a type, or all.
 
-    Those of an export are not completed, as it would have to be read first.
+    Names in an export are not completed, because it would have to be read first.
     """
     from elspeth.cli.access import default_database, open_landscape  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.endings import step_names  # noqa: PLC0415

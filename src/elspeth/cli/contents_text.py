@@ -1,4 +1,4 @@
-"""The contents of a story as text."""
+"""Formats the contents of a story as text."""
 
 from __future__ import annotations
 

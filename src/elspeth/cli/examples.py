@@ -105,12 +105,12 @@ def show_examples(program: Any) -> None:  # noqa: ANN401  its type is private to
     """Make the help of each command end with its examples."""
     for name, command in leaves(program):
         if name in EXAMPLES:
-            # \b keeps the lines as they are.
+            # \b prevents rewrapping of the lines.
             command.epilog = "\n".join(["\b", "Examples:", *(f"  $ {line}" for line in EXAMPLES[name])])
 
 
 def leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  as above
-    """Yield each command that is no group, by name."""
+    """Yield each command that is not a group, by name."""
     if not hasattr(command, "commands"):
         yield name, command
         return

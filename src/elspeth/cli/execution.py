@@ -1,4 +1,4 @@
-"""Executing a pipeline: its keys, database, progress and summary."""
+"""Executes a pipeline, with its database, progress and summary."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ from elspeth_schema import EPOCH
 __all__ = ["execute_pipeline", "row_details", "run_display"]
 
 _SHOWN_DIGITS = 12
-"""Digits of a hash in the summary; JSON has the whole hash."""
+"""The number of digits of a hash in the summary. JSON has the whole hash."""
 
 _MINUTE_S = 60
 
 _MAX_ROWS = 10
-"""Row numbers that the summary lists at most."""
+"""The largest number of row numbers in the summary."""
 
 
 def execute_pipeline(
@@ -64,8 +64,8 @@ def execute_pipeline(
 ) -> int:
     """Do the work and print its summary.
 
-    Returns the exit code, which tells whether rows failed if `tells_failures`. `settings` are named in
-    the advice how to go on.
+    Returns the exit code. With `tells_failures`, it says whether rows failed. The advice on how to continue repeats the
+    options in `settings`.
     """
     failure: ExportFailedError | None = None
     began = time.monotonic()
@@ -96,7 +96,7 @@ def execute_pipeline(
             except ExportFailedError as error:
                 failure, result = error, error.result
             except RunInterruptedError as error:
-                # The message says how to go on; the exit code says which signal stopped the run.
+                # The message says how to continue; the exit code says which signal stopped the run.
                 report_error(error, request.exit_code)
                 raise typer.Exit(request.exit_code) from error
         limit = pipeline.settings.limit
@@ -124,7 +124,7 @@ def execute_pipeline(
 
 
 def _workers(pipeline: Pipeline, cluster: str | None) -> AbstractContextManager[Workers | None]:
-    """Return what opens the workers that share the run's rows."""
+    """Return a context with the workers for the run's rows."""
     if cluster is not None:
         require_runnable(pipeline)
         return cluster_workers(cluster, [Path.cwd()], shared_places(pipeline))

@@ -1,7 +1,7 @@
-"""How commands fail: exit codes, messages, and tracebacks of plugins.
+"""Reports failures: exit codes, messages, and tracebacks of plugins.
 
-With `--json`, standard output has exactly one JSON document: the result, or else the error.
-The group of commands in `app` reports every error through this module, so commands do not catch errors to report them.
+With `--json`, standard output has exactly one JSON document: the result, or else the error. The group of commands in
+`app` reports every error through this module, so commands do not catch errors to report them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def expect_json(arguments: Sequence[str]) -> None:
 
 
 def use_stderr_for_json() -> None:
-    """Note that standard output has something else than JSON."""
+    """Note that standard output is used for the command's output."""
     _json_on_stderr.set(True)
 
 
@@ -105,12 +105,12 @@ def use_stderr_for_json() -> None:
 def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
     """Turn expected errors into messages and `typer.Exit`.
 
-    Other errors are defects and are raised as they are.
+    Other errors are defects, and are raised unchanged.
     """
     meta = {} if ctx is None else ctx.meta
     try:
         yield
-        # Flushed here, because Python would report a failure at exit in its own words.
+        # Flushed here, because Python would report a failure at exit with a message of its own.
         if sys.stdout is not None:  # None if it was closed before Python started
             sys.stdout.flush()
     except BaseException as error:
@@ -119,7 +119,7 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
             _print_usage_document(error)
             raise
         if isinstance(error, BrokenPipeError) and is_broken_pipe(sys.stdout):
-            # The reader, such as `head`, has what it wants.
+            # The reader, such as `head`, has read enough.
             redirect_to_null(sys.stdout)
             raise typer.Exit(ExitCode.BROKEN_PIPE) from error
         if _PRINTER in meta:
@@ -127,7 +127,7 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
         if code is not None:
             print_error(error)
         if stop is not None:
-            # An unexpected error that comes from a stop is no defect: it may interrupt a library anywhere.
+            # An unexpected error that a stop caused is not a defect: the stop may interrupt a library anywhere.
             code = stop.exit_code
             if stop is not error:
                 print_error(stop)
@@ -140,9 +140,9 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
 
 
 def report_error(error: BaseException, code: int) -> None:
-    """Print an error, as JSON too if wanted.
+    """Print an error, with `--json` also as JSON.
 
-    For a command that ends with this exit code and has no other result.
+    Use it for a command that ends with this exit code and has no other result.
     """
     print_error(error)
     _print_error_document(error, code)
@@ -171,7 +171,8 @@ def _print_error_document(error: BaseException, code: int) -> None:
 def print_error(error: BaseException) -> None:
     """Print the message of an error, and its notes.
 
-    Only the problems of settings have lines of their own: a line break is one of a name that the message quotes.
+    Only problems of settings are on separate lines. Any other line break belongs to a name that the message quotes, and
+    is escaped.
     """
     message = f"error: {_message_of(error)}"
     lines = message.split("\n") if hasattr(error, "problems") else [message]
@@ -183,7 +184,7 @@ def print_error(error: BaseException) -> None:
 
 
 def _exit_code_of(error: BaseException) -> int | None:
-    """Return an error's exit code, None for a defect."""
+    """Return an error's exit code, or None for a defect."""
     names = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
     return next((EXIT_CODES[name] for name in names if name in EXIT_CODES), None)
 
@@ -195,7 +196,7 @@ def _message_of(error: BaseException) -> str:
     if isinstance(cause, BaseException):
         from elspeth.contracts.errors import recordable_message  # noqa: PLC0415  start time
 
-        # SQLAlchemy's message holds the statement with its values, which may be protected; so may the driver's.
+        # SQLAlchemy's message contains the statement with its values, which may be confidential. The driver's may, too.
         return f"audit database: {recordable_message(error)}"
     if isinstance(error, MemoryError):
         return "out of memory"
@@ -237,7 +238,7 @@ class TracebackPrinter(logging.Handler):
     def show(self, error: BaseException) -> None:
         """Print the traceback of an exception and its causes.
 
-        Prints nothing if its first cause was raised at a place that was printed before.
+        Nothing is printed if its first cause was raised at a place that was printed before.
         """
         cause = error
         while cause.__cause__ is not None:

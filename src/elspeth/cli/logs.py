@@ -1,6 +1,7 @@
-"""The log of a command: hidden, or on standard error.
+"""Shows or hides the log of a command.
 
-A log that is shown has events of runs, from the level that was asked for, and what libraries log as warnings or errors.
+The log goes to standard error. It contains events of runs from the chosen level on, and the warnings and errors that
+libraries log.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from elspeth.contracts.events import event_of
 __all__ = ["LogFormat", "LogLevel", "hidden_logs", "log_is_shown", "shown_log"]
 
 log_is_shown: ContextVar[bool] = ContextVar("log_is_shown", default=False)
-"""Whether the command has a log, which then tells its progress."""
+"""Whether the command shows a log, which then includes its progress."""
 
 _OURS = "elspeth"
 
 
 class LogLevel(StrEnum):
-    """The least level of what is shown."""
+    """The lowest level of records that are shown."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -45,9 +46,9 @@ class LogFormat(StrEnum):
 
 @contextmanager
 def hidden_logs() -> Iterator[None]:
-    """Keep Python from printing what libraries log.
+    """Keep Python from printing the logs of libraries.
 
-    Without a handler it prints warnings and errors to standard error. Libraries also raise these errors, and the
+    Without a handler, it prints warnings and errors to standard error. Libraries also raise these errors, and the
     command reports them.
     """
     handler = logging.NullHandler()
@@ -83,7 +84,7 @@ def shown_log(level: LogLevel, form: LogFormat) -> Iterator[None]:
 
 
 def _is_no_stop(record: logging.LogRecord) -> bool:
-    """Return whether a record is not of our own stop."""
+    """Return whether a record is about something but a stop."""
     return not (record.exc_info and isinstance(record.exc_info[1], Stopped))
 
 
@@ -122,7 +123,7 @@ class _JsonFormatter(logging.Formatter):
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
     """Return the traceback of a record at level DEBUG.
 
-    Messages of exceptions may repeat values of rows, so those that libraries log as errors are left out.
+    Messages of exceptions may repeat values of rows, so the tracebacks that libraries log as errors are left out.
     """
     if not record.exc_info or record.levelno > logging.DEBUG:
         return None
@@ -132,8 +133,8 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str |
 class _RecordingStream:
     """Standard error whose lines are records of a log.
 
-    They are shown whatever the level of the log is: they are messages of the command. A line that does not say what it
-    is continues the one before.
+    They are shown at every level of the log, because they are messages of the command. A line without a label continues
+    the one before.
     """
 
     def __init__(self, handler: logging.Handler, stream: TextIO) -> None:
@@ -143,7 +144,7 @@ class _RecordingStream:
         self._rest = ""
 
     def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")  # a TypeError tells that this is no binary stream
+        *lines, self._rest = (self._rest + text).split("\n")  # a TypeError shows that this is not a binary stream
         for line in lines:
             if line.strip():
                 self._handler.emit(self._record(line.strip()))

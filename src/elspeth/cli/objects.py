@@ -1,6 +1,6 @@
-"""Objects such as `s3://bucket/key` as arguments of commands.
+"""Accepts objects such as `s3://bucket/key` as arguments of commands.
 
-Commands read and write local files. An object that is read is copied first, and one that is written is uploaded last.
+Commands read and write local files. Objects are downloaded before they are read, and uploaded after they were written.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _BLOCK = 1 << 20
 def fetch(ctx: typer.Context, given: Place | list[Place] | None) -> Path | list[Path] | None:
     """Replace objects by local copies, as a callback of typer.
 
-    The copies are removed when the command ends. Their paths end like the addresses. Raises UsageError for an unusable
-    address, ObjectStoreError if an object cannot be read.
+    The copies are removed when the command ends. Their names end like the addresses. Raises UsageError for an unusable
+    address, and ObjectStoreError if an object cannot be read.
     """
     if given is None:
         return None
@@ -50,7 +50,7 @@ def require_local(text: str) -> str:
 def local_path(text: str | Path) -> Path:
     """Return a local path, as a parser of typer.
 
-    As a path, an address would lead to a directory such as `s3:`. Raises UsageError for an address.
+    Read as a path, an address would lead to a directory such as `s3:`. Raises UsageError for an address.
     """
     if isinstance(text, str) and is_address(text):
         raise UsageError(f"expected a local path, got the address of an object: {text}")
@@ -75,7 +75,7 @@ def _copy(ctx: typer.Context, place: Place) -> Path:
 
     with store_of(place).open(place) as reader:
         directory = tempfile.mkdtemp(prefix="elspeth-")
-        # A context is closed with its command, and only forgotten if another option of the command is wrong.
+        # A context is closed with its command, but only garbage-collected if another option of the command is wrong.
         ctx.call_on_close(finalize(ctx, rmtree, directory, ignore_errors=True))
         copy = Path(directory, place.bucket, place.key)
         copy.parent.mkdir(parents=True)
@@ -89,8 +89,8 @@ def _copy(ctx: typer.Context, place: Place) -> Path:
 def uploading(path: ObjectPath, *, force: bool) -> Iterator[Path]:
     """Yield a path whose file is uploaded at the end.
 
-    It is uploaded if the block succeeds. Only `force` replaces an object, and never what must not be replaced. Raises
-    UsageError for an unusable address, OutputRefusedError if an object is there, ObjectStoreError.
+    It is uploaded if the block succeeds. An object is replaced only with `force`, and never if it must be kept. Raises
+    UsageError for an unusable address, OutputRefusedError if an object exists, and ObjectStoreError.
     """
     _check(path)
     from elspeth.outputs.uploads import begin_upload, is_there_already  # noqa: PLC0415  start time

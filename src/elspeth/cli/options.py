@@ -1,7 +1,7 @@
 """Options and arguments that several commands share, and their rules.
 
-Commands that need `--execute` to do anything only preview their work without it. A preview that `--dry-run` asked for
-ends with exit code 0, any other one with 1: a schedule that lacks `--execute` must not look as if it had worked.
+Without `--execute`, commands that have this option only preview their work. A preview that `--dry-run` requested ends
+with exit code 0, any other one with 1, so that a schedule that lacks `--execute` does not seem to have worked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def require_unicode(param: typer.CallbackParam, value: str | None) -> str | None
 
 
 def _database_or_default(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
-    """Return the given database, or that of the settings."""
+    """Return the given database, or the one of the settings."""
     source = ctx.get_parameter_source(param.name or "")
     if source is not None and source.name == "DEFAULT" and not ctx.resilient_parsing:
         return default_database()
@@ -129,7 +129,7 @@ PayloadsOption = Annotated[
 
 
 def _require_default_settings(path: Path) -> Path:
-    """Return the path; raise UsageError if none was given."""
+    """Return the path, or raise UsageError if none was given."""
     if path == DEFAULT_SETTINGS and not path.exists():
         raise UsageError(f"there is no {path} here: name the settings file with -s, or in {SETTINGS}")
     return path

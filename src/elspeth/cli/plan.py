@@ -1,4 +1,4 @@
-"""The plans of pipelines."""
+"""Shows the plans of pipelines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHAPES: Mapping[NodeType, tuple[str, str]] = {
     NodeType.GATE: ("{", "}"),
     NodeType.SINK: ("[(", ")]"),
 }
-"""Type of node -> the brackets of its shape in Mermaid."""
+"""The brackets of a node's shape in Mermaid, by type of node."""
 
 
 def plan_as_text(pipeline: Pipeline) -> str:
@@ -107,7 +107,7 @@ def plan_as_svg(pipeline: Pipeline) -> str:
 def _escape_label(text: str) -> str:
     """Escape text for a quoted Mermaid label.
 
-    Entities are the only escapes there. What could steer a terminal is escaped as in the plan.
+    Entities are the only escapes in labels. Characters that could control a terminal are escaped as in the plan.
     """
     return printable(text).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -175,7 +175,7 @@ def _name(node: Node, place: Place) -> str:
 
 
 def _onward_lines(pipeline: Pipeline, place: Place) -> Iterator[tuple[str, str]]:
-    """Yield where rows go next, unless that follows from positions."""
+    """Yield where rows go next, unless positions imply it."""
     if not isinstance(pipeline.settings, PositionalSettings):
         yield "", f"rows: {_target(pipeline, pipeline.wiring.leaving(place)[0])}"
 
@@ -212,7 +212,7 @@ def _policy(join: CoalesceSettings) -> str:
 
 
 def wire_label(pipeline: Pipeline, wire: Wire) -> str:
-    """Return an edge's label in diagrams, empty without a choice."""
+    """Return an edge's label, or "" without a choice."""
     node_type = pipeline.nodes[wire.origin].node_type
     if wire.mode is RoutingMode.DIVERT:
         return "invalid" if node_type is NodeType.SOURCE else "error"

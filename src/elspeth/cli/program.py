@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with unfailing_stderr(), named_stdout(), raise_signals() as signals:
             if arguments == ["--version"] and _print_version():
                 return 0
-            # Loading these takes time, in which signals may come.
+            # Loading these takes time, during which signals may arrive.
             from elspeth.cli.app import command  # noqa: PLC0415
             from elspeth.cli.logs import hidden_logs  # noqa: PLC0415
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = end.code if isinstance(end, SystemExit) else None
         return int(code) if isinstance(code, int) else int(code is not None)
     except Exception:
-        # While pydantic builds a class, it makes another error of a stop, which has no trace of it but the text.
+        # While pydantic builds a class, it replaces a stop by another error, which mentions the stop only in its text.
         stop = signals.lost_stop() if signals is not None else None
         if stop is None:
             raise
@@ -57,9 +57,9 @@ def _report_stop(stop: Stopped) -> int:
 
 
 def _print_version() -> bool:
-    """Print the version; return False if that failed.
+    """Print the version, and return False if that failed.
 
-    The library of the commands would take ten times as long to load. It is left to report a failure.
+    The library of the commands would take ten times as long to load. It only reports a failure.
     """
     try:
         print(f"elspeth {__version__}", flush=True)  # noqa: T201 - what the user asked for
@@ -70,6 +70,6 @@ def _print_version() -> bool:
 
 def run() -> None:
     """Run the command that the process was started with."""
-    # Collecting garbage after every 700 new objects would take a tenth of the time that a command needs to start.
+    # Collecting garbage after every 700 new objects would take a tenth of the start time of a command.
     gc.set_threshold(_GC_THRESHOLD)
     sys.exit(main())

@@ -1,7 +1,7 @@
-"""Progress on standard error.
+"""Shows progress on standard error.
 
-It is drawn as bars on a terminal, and printed as occasional lines elsewhere. If the command has a log, the lines are
-events there.
+Progress is drawn as bars on a terminal, and printed as occasional lines elsewhere. If the command shows a log, the
+lines are events in it.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ progress_wanted: ContextVar[bool] = ContextVar("progress_wanted", default=True)
 """Whether progress may be shown at all; `--no-progress` sets this to False."""
 
 _LINE_INTERVAL_S = 30.0
-"""Seconds between lines where there is no terminal."""
+"""The seconds between lines without a terminal."""
 
 _REFRESHES_PER_SECOND = 4
 
 _LEAST_S = 1.0
-"""The seconds of work from which the speed is estimated, at least."""
+"""The least seconds of work from which the speed is estimated."""
 
 _ELAPSED_WIDTH = len("0:00:00")
 _BOTH_TIMES_WIDTH = len("0:00:00  0:00:00 left")
 _WIDE = 60
-"""Columns of a terminal that has room for the remaining time."""
+"""The width of a terminal, in columns, from which the remaining time is shown."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Stage:
     ) -> None:
         """Record how much is done.
 
-        Work before the first update does not count for the speed.
+        Work before the first update is left out of the speed.
         """
         if self._first is None:
             self._first = (self.clock(), done)
@@ -116,7 +116,7 @@ class Stage:
     def remaining(self) -> float | None:
         """Return the seconds left at the speed so far.
 
-        None if that is unknown or the stage has ended.
+        Returns None if that is unknown or the stage has ended.
         """
         if self.is_ended or not self.total or self._first is None:
             return None
@@ -145,7 +145,7 @@ def duration(seconds: float) -> str:
 class Bars:
     """Stages drawn as bars that fit the terminal.
 
-    A line for each stage: its name, a bar, details and times. On a narrow terminal details are left out first.
+    Each stage has a line with its name, a bar, details and times. On a narrow terminal, details are left out first.
     """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
@@ -275,7 +275,7 @@ def _draw_bars(display: Display) -> Live:
     from rich.console import Console  # noqa: PLC0415  start time
     from rich.live import Live  # noqa: PLC0415
 
-    # Live draws in its own thread, so the clock goes on while the database is at work.
+    # Live draws in its own thread, so the clock advances while the database is working.
     return Live(Bars(display.stages), console=Console(stderr=True), refresh_per_second=_REFRESHES_PER_SECOND)
 
 
@@ -292,14 +292,14 @@ def _log_stage(stage: Stage) -> None:
 
 @contextmanager
 def _tell_often(display: Display, tell: Callable[[Stage], None]) -> Iterator[None]:
-    """Tell of the current stage at each interval."""
+    """Report the current stage at regular intervals."""
     is_over = threading.Event()
 
     def tell_often() -> None:
         while not is_over.wait(_LINE_INTERVAL_S):
             tell(display.stages[-1])
 
-    # In the context of the command, which knows the run.
+    # The thread runs in the context of the command, which names the run.
     thread = threading.Thread(target=copy_context().run, args=(tell_often,), name="progress", daemon=True)
     thread.start()
     try:

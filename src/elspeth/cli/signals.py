@@ -1,10 +1,10 @@
-"""SIGINT, SIGTERM and SIGHUP: they end a command.
+"""Handles SIGINT, SIGTERM and SIGHUP, which end a command.
 
-During a run the first one only asks it to stop at a safe point.
+During a run, the first signal only requests a stop at a safe point.
 
-A signal that ends a command is raised as an exception wherever the program happens to be. Python drops an exception
-that is raised in a `__del__` or in a callback of a weak reference or a C library. An exception that was dropped before
-the command reported it is raised again.
+A signal that ends a command is raised as an exception at the current point of the program. Python drops an exception
+that is raised in a `__del__`, or in a callback of a weak reference or a C library. If an exception was dropped before
+the command reported it, it is raised again.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _Handler = Callable[[int, FrameType | None], None]
 
 _REPEAT_AFTER_S = 0.02
-"""Long enough for most callbacks to return; if not, the exception is dropped and raised once more."""
+"""The delay before an exception is raised again, in seconds. Most callbacks have returned by then."""
 
 
 class Stopped(KeyboardInterrupt):
     """A signal asks the process to end at once.
 
-    It is a KeyboardInterrupt because libraries clean up after that. Whoever reports it to the user sets `is_reported`.
+    It is a KeyboardInterrupt, because libraries clean up after that. The code that reports it to the user sets
+    `is_reported`.
     """
 
     def __init__(self, number: int) -> None:
@@ -43,7 +44,7 @@ class Stopped(KeyboardInterrupt):
     def __del__(self) -> None:
         """Repeat the signal if nobody has reported it."""
         if self._handler is not None and not self.is_reported and self._handler is RaisingHandler.in_charge:
-            # Raised in here, the exception would be dropped again.
+            # An exception raised here would be dropped again.
             timer = threading.Timer(_REPEAT_AFTER_S, self._handler.repeat, [self.signal])
             timer.daemon = True
             timer.start()
@@ -61,17 +62,17 @@ class StopRequest:
         self.signal: signal.Signals | None = None
 
     def __call__(self) -> bool:
-        """Return whether a signal came."""
+        """Return whether a signal has arrived."""
         return self.signal is not None
 
     @property
     def exit_code(self) -> int:
-        """Return the exit code for the signal, 0 for none."""
+        """Return the signal's exit code, or 0 without one."""
         return 0 if self.signal is None else _exit_code(self.signal)
 
 
 def find_stop(error: BaseException) -> Stopped | None:
-    """Return the stop that an exception is, or came from."""
+    """Return the stop that is or caused an exception."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
@@ -85,8 +86,8 @@ def find_stop(error: BaseException) -> Stopped | None:
 class RaisingHandler:
     """Raises every signal as `Stopped`.
 
-    Only the first SIGHUP counts: a terminal that closes sends several, and the second would cut short the cleaning up
-    after the first.
+    Only the first SIGHUP counts: a closing terminal sends several, and the second would interrupt the cleaning up after
+    the first.
     """
 
     in_charge: ClassVar[RaisingHandler | None] = None
@@ -107,7 +108,7 @@ class RaisingHandler:
         return None if self.raised is None else Stopped(self.raised)
 
     def repeat(self, number: signal.Signals) -> None:
-        """Send the main thread a signal that came to nothing."""
+        """Send a dropped signal to the main thread again."""
         main = threading.main_thread().ident
         if RaisingHandler.in_charge is self and main is not None:
             self._received = False
@@ -128,7 +129,7 @@ def raise_signals() -> Iterator[RaisingHandler]:
 
 @contextmanager
 def note_signals() -> Iterator[StopRequest]:
-    """Note the first signal; raise `Stopped` for the next one.
+    """Note the first signal, and raise `Stopped` afterwards.
 
     Further SIGHUPs are ignored, as by `RaisingHandler`.
     """

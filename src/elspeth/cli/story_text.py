@@ -1,6 +1,6 @@
-"""The story of a row as a tree of text.
+"""Formats the story of a row as a tree.
 
-Hashes and long texts are shortened; the JSON form has them in full.
+Hashes and long texts are shortened. The JSON form contains them in full.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ Contents: TypeAlias = Mapping[str, object]
 _NOTHING: Contents = MappingProxyType({})
 
 _HASH_LENGTH = 12
-"""Characters shown of a hash."""
+"""The number of characters of a hash that are shown."""
 
 _TEXT_LENGTH = 200
-"""Characters shown of a message or JSON text."""
+"""The largest number of characters of a message or JSON text that are shown."""
 
 _MAX_ITEMS = 10
-"""Items shown of a list that may be long, such as the members of a batch or the artifacts of a sink."""
+"""The largest number of items of a list, such as the members of a batch or the artifacts of a sink."""
 
 
 class Branch:
@@ -66,7 +66,7 @@ class Branch:
 def draw_tree(tree: Branch) -> str:
     """Return the tree as lines of text.
 
-    Unprintable characters are escaped, as labels may hold foreign text.
+    Unprintable characters are escaped, because labels may contain untrusted text.
     """
     return "\n".join(_tree_lines(tree, "", ""))
 
@@ -82,7 +82,7 @@ def _tree_lines(tree: Branch, first: str, rest: str) -> Iterator[str]:
 def story_text(story: RowStory, contents: Contents = _NOTHING) -> str:
     """Return the story as a tree of text.
 
-    `contents` by their references show what gates saw.
+    `contents`, by their references, provide the values that gates read.
     """
     row = story.row
     kept = f", kept as {row.source_data_ref}" if row.source_data_ref else ""
@@ -193,7 +193,7 @@ def _route_branch(story: RouteStory, contents: Contents) -> Branch:
 
 
 def _seen(reason: object) -> Iterator[str]:
-    """Yield which values a gate saw, and its answer."""
+    """Yield the values that a gate read, and its result."""
     match reason:
         case {"values": dict(values), "absent": list(absent), "label": str(label)}:
             fields = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
@@ -302,7 +302,7 @@ def _duration(duration_ms: float | None) -> str:
 
 
 def _shorten_list(branches: Iterable[Branch]) -> Sequence[Branch]:
-    """Return the first branches, and one that counts the rest."""
+    """Return the first branches, and one that counts the others."""
     found = list(branches)
     more = len(found) - _MAX_ITEMS
     return found if more <= 0 else [*found[:_MAX_ITEMS], Branch(f"and {more:,} more, in the JSON form")]

@@ -1,4 +1,4 @@
-"""Text for people, and the standard streams that carry it.
+"""Prints text for people, and manages the standard streams.
 
 Text looks the same on a terminal, in a pipe and in a log.
 """
@@ -36,15 +36,16 @@ __all__ = [
 _MAX_LENGTH = 200
 _PAGE = 500  # rows of a table that are aligned together
 _IN_MEMORY = 1 << 20
-"""Characters of a document that wait in memory."""
+"""The number of characters of a document that are kept in memory."""
 _PART = 1 << 16
-"""Characters of a document that are printed at once."""
+"""The number of characters of a document that are printed at a time."""
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> str:
     """Return rows as lines with aligned columns.
 
-    The last column is neither cut nor wrapped. Unprintable characters are escaped, as cells may hold foreign text.
+    The last column is neither truncated nor wrapped. Unprintable characters are escaped, because cells may contain
+    untrusted text.
     """
     table = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -56,7 +57,7 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
 def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
     """Print rows below a heading, and return their number.
 
-    Columns are aligned within a page, so that memory holds one page only. Nothing is printed if there is no row.
+    Columns are aligned within a page, so that only one page is held in memory. Nothing is printed without rows.
     """
     count = 0
     for page in chunks(rows, _PAGE):
@@ -68,8 +69,8 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
 def print_json_list(head: Mapping[str, object], name: str, items: Iterable[object]) -> int:
     """Print a JSON object whose last member is a list.
 
-    The members in `head` come first. Each item has a line. Nothing is printed until the last item is there, so that a
-    failure leaves no half of a document; many items wait in a temporary file. Returns the number of items.
+    The members in `head` come first. Each item has a line. Nothing is printed before the last item is known, so that a
+    failure leaves no incomplete document; many items are kept in a temporary file. Returns the number of items.
     """
     with SpooledTemporaryFile(_IN_MEMORY, mode="w+", encoding="utf-8") as file:
         file.write("{" + "".join(f'"{key}": {json.dumps(value)}, ' for key, value in head.items()) + f'"{name}": [')
@@ -84,13 +85,13 @@ def print_json_list(head: Mapping[str, object], name: str, items: Iterable[objec
 
 
 def one_line(text: str) -> str:
-    """Return foreign text as one short, printable line."""
+    """Return untrusted text as one short, printable line."""
     shown = printable(" ".join(text.split()))
     return shown if len(shown) <= _MAX_LENGTH else f"{shown[:_MAX_LENGTH]}..."
 
 
 def ask_secret(prompt: str) -> str | None:
-    """Ask for a secret on the terminal; None without one."""
+    """Ask for a secret, or return None without a terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         return None
     return getpass.getpass(f"{printable(prompt)}: ", stream=sys.stderr) or None
@@ -99,7 +100,8 @@ def ask_secret(prompt: str) -> str | None:
 def binary_stdout() -> BinaryIO:
     """Return standard output as a binary stream.
 
-    A replaced `sys.stdout` that has no buffer gets UTF-8 as text. Raises OSError if standard output is closed.
+    If `sys.stdout` was replaced by a stream without a buffer, the bytes are decoded as UTF-8. Raises OSError if
+    standard output is closed.
     """
     if sys.stdout is None:
         raise OSError("standard output is closed: name a file with -o")
@@ -111,7 +113,7 @@ def binary_stdout() -> BinaryIO:
 def unfailing_stderr() -> Iterator[None]:
     """Ignore failures to write to standard error.
 
-    This holds while the block lasts. Nobody is there to read it, and work must not stop for lack of a reader.
+    This applies while the block lasts: work must not stop because nobody reads standard error any more.
     """
     with redirect_stderr(cast("TextIO", _UnfailingStream(sys.stderr))):
         yield
@@ -119,7 +121,7 @@ def unfailing_stderr() -> Iterator[None]:
 
 @contextmanager
 def named_stdout() -> Iterator[None]:
-    """Name standard output in failures to write to it."""
+    """Make failures to write to standard output name it."""
     if sys.stdout is None:  # it was closed before Python started
         yield
         return
@@ -140,7 +142,7 @@ def is_broken_pipe(stream: TextIO) -> bool:
 def redirect_to_null(stream: TextIO) -> None:
     """Redirect a broken stream to the null device.
 
-    Otherwise Python would complain about it at exit.
+    Otherwise Python would report it at exit.
     """
     try:
         descriptor = stream.fileno()
@@ -192,7 +194,7 @@ class _UnfailingStream:
 
 
 class _NamedStream:
-    """Standard output, which failures to write name."""
+    """Standard output, which is named in failures to write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,6 +1,6 @@
-"""Read and write objects in stores such as Amazon S3.
+"""Reads and writes objects in stores such as Amazon S3.
 
-`address` parses addresses, and imports only what is always installed. `base` is what all stores share; other modules
-are single stores. `stores` returns the store of an address. The library of a store is an extra, and is imported when an
+`address` parses addresses, without importing extras. `base` is the base class of all stores, and `stores` returns the
+store of an address; the other modules are single stores. The library of a store is an extra, and is imported when an
 object of that store is first used.
 """

@@ -1,4 +1,4 @@
-"""Addresses of objects, such as `s3://bucket/key`."""
+"""Parses addresses of objects, such as `s3://bucket/key`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["SERVICES", "ObjectPath", "Place", "Service", "address_problem", "is_address", "place_of"]
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_MAX_KEY_BYTES = 1024  # of S3, Google Cloud Storage and Azure alike
+_MAX_KEY_BYTES = 1024  # the same for S3, Google Cloud Storage and Azure
 _BUCKET = re.compile(r"\$?[A-Za-z0-9]([._-]?[A-Za-z0-9])*")
 _NOT_KEPT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _VERSION = re.compile(r"\?versionid=", re.IGNORECASE)
@@ -21,7 +21,7 @@ class Service:
     """A kind of object store.
 
     `module` implements it for fsspec, and is installed by the extra `extra`. The environment variable
-    `address_variable` holds the address of the server.
+    `address_variable` may hold the address of the server.
     """
 
     name: str
@@ -43,7 +43,7 @@ SERVICES: Mapping[str, Service] = {
 """The schemes of addresses, named as in fsspec."""
 
 _ALIASES = {"abfs": "az"}
-"""Other schemes of the same objects. Addresses are compared, so that each object has only one."""
+"""Other schemes of the same objects. They are replaced, because addresses are compared."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,7 +62,7 @@ class ObjectPath:
 
     @property
     def service(self) -> Service | None:
-        """Return the kind of store, None for an unknown scheme."""
+        """Return the kind of store, or None if unknown."""
         return SERVICES.get(self.scheme)
 
     @property
@@ -86,7 +86,7 @@ class ObjectPath:
 
 
 Place = Path | ObjectPath
-"""Where a file is."""
+"""The path of a local file, or the address of an object."""
 
 
 def is_address(text: str) -> bool:
@@ -103,9 +103,9 @@ def place_of(text: str) -> Place:
 
 
 def address_problem(text: str) -> str | None:
-    """Return why a text is no address of an object.
+    """Return why a text is not an object's address.
 
-    None if it is one, or is a local path. Imports no library, and asks no store.
+    Returns None if it is one, or if it is a local path. No library is imported, and no store is contacted.
     """
     found = _ADDRESS.match(text)
     if found is None:
@@ -115,7 +115,7 @@ def address_problem(text: str) -> str | None:
         known = ", ".join(f"{scheme}://" for scheme in SERVICES)
         return f"unknown scheme {found[1]!r}: expected one of {known}, or a local path"
     path = ObjectPath(text)
-    if ":" in path.bucket or "@" in path.bucket:  # the whole text may hold a secret
+    if ":" in path.bucket or "@" in path.bucket:  # the text may contain a secret, so it is not shown
         return f"an address {path.scheme}:// has a user, an account or a port: give these in the environment"
     if not path.bucket or not path.key:
         return f"{text!r} names no object: expected {path.scheme}://bucket/key"

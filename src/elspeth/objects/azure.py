@@ -1,7 +1,7 @@
 """Azure Blob Storage.
 
-Uses the client of adlfs for requests, because it finds the account and the credentials, but not its files: these cannot
-restrict which blob they read or replace.
+The client of adlfs is used for requests, because it finds the account and the credentials, but not its file objects,
+because these cannot restrict which blob they read or replace.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Blob(Protocol):
     """The methods of azure-storage-blob's `BlobClient` that elspeth uses."""
 
     async def get_blob_properties(self) -> object:
-        """Return what the store says of the blob."""
+        """Return the metadata of the blob."""
 
     async def download_blob(self, **options: object) -> Stream:
         """Ask for the content, or a range of it."""
@@ -106,8 +106,8 @@ class AzureStore(ObjectStore):
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
-        Requests a change under a condition that is never met, because Azure checks permissions first: an existing blob
-        must not exist, and a missing one must have a tag that no blob can have.
+        The request is for a change under a condition that cannot be met, because Azure checks permissions first: an
+        existing blob is required not to exist, and a missing one to have a tag that no blob can have.
         """
         nothing = self.state(path) is None
         condition = _same_tag(_NO_BLOB) if nothing else _nothing_there()
@@ -182,7 +182,7 @@ async def _upload_blocks(blob: Blob, file: Path, size: int, options: Mapping[str
     blocks: list[object] = []
     with file.open("rb") as opened:
         while content := opened.read(size):
-            name = base64.b64encode(f"{len(blocks):032}".encode()).decode()  # all must be of one length
+            name = base64.b64encode(f"{len(blocks):032}".encode()).decode()  # all names must have the same length
             await blob.stage_block(name, content)
             blocks.append(new_block(block_id=name))
     return await blob.commit_block_list(blocks, **options)
@@ -225,6 +225,6 @@ def _version(version: object) -> str | None:
 
 
 def _is_directory(found: object) -> bool:
-    """Return whether it is a directory of a hierarchical namespace."""
+    """Return whether a blob is a directory of its namespace."""
     metadata = getattr(found, "metadata", None) or {}
     return str(metadata.get("hdi_isfolder", "")).lower() == "true"

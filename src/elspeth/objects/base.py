@@ -1,4 +1,4 @@
-"""What all stores of objects share."""
+"""The base class of object stores."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "PART", "ObjectReader", "ObjectState", "ObjectStore", "RangeFile"]
 
 BLOCK = 8 * 1024 * 1024
-"""Bytes to read ahead: a request takes about as long as reading one MiB."""
+"""The number of bytes to read ahead. A request takes about as long as reading one MiB."""
 
 PART = 64 * 1024 * 1024
-"""Bytes in one request; a larger file is uploaded in parts."""
+"""The largest number of bytes in one request. A larger file is uploaded in parts."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -34,8 +34,9 @@ _WILDCARD = re.compile(r"[*?\[]")
 class ObjectState:
     """The metadata of an object.
 
-    `size` is in bytes. `tag` changes with the content. `version` is that of a bucket that keeps versions. `sha256` is
-    the hash in hex, if the store has computed it itself. `modified` is when the object was written, if that is known.
+    `size` is in bytes. `tag` changes with the content. `version` is set in buckets that keep versions. `sha256` is the
+    hash in hex, if the store has computed it itself. `modified` is the time when the object was written, if that is
+    known.
     """
 
     size: int
@@ -60,7 +61,7 @@ class ObjectStore(ABC):
     def check_writable(self, path: ObjectPath) -> None:
         """Raise ObjectStoreError if the object cannot be written.
 
-        Writes nothing.
+        Nothing is written.
         """
 
     @abstractmethod
@@ -78,13 +79,12 @@ class ObjectStore(ABC):
     def _content(self, path: ObjectPath, state: ObjectState) -> BinaryIO:
         """Open an object, without a request for its metadata.
 
-        Reading raises ObjectChangedError if the store refuses to send ranges of any other object than that of the
-        state.
+        If the store supports it, reading raises ObjectChangedError unless the object still has this state.
         """
 
     @abstractmethod
     def _listed(self, bucket: ObjectPath, prefix: str, *, deep: bool) -> Iterable[tuple[str, ObjectState]]:
-        """Return the keys that begin with a prefix, with states.
+        """Return the keys with a prefix, and their states.
 
         `bucket` is any address in the bucket. Unless `deep`, keys with another slash after the prefix may be left out.
         """
@@ -93,7 +93,7 @@ class ObjectStore(ABC):
     def _write(self, path: ObjectPath, content: bytes, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Store bytes by one request, and return its answer.
 
-        Raises FileExistsError if another object is there than the one to replace.
+        Raises FileExistsError if the existing object is not the one to replace.
         """
 
     @abstractmethod
@@ -142,7 +142,7 @@ class ObjectStore(ABC):
     def find(self, pattern: ObjectPath) -> Sequence[ObjectPath]:
         """Return all objects whose addresses may match a pattern.
 
-        They match the pattern up to its first wildcard, because stores list objects by the beginning of their keys.
+        They match the pattern up to its first wildcard, because stores list objects by the prefixes of their keys.
         """
         prefix = _WILDCARD.split(pattern.key, maxsplit=1)[0]
         rest = pattern.key[len(prefix) :]
@@ -153,7 +153,7 @@ class ObjectStore(ABC):
     def hash(self, path: ObjectPath, state: ObjectState) -> str:
         """Return the SHA-256 of an object in hex.
 
-        Reads the object, unless the store has computed the hash.
+        The object is read, unless the store has computed the hash.
         """
         if state.sha256 is not None:
             return state.sha256
@@ -165,11 +165,11 @@ class ObjectStore(ABC):
     def put(self, path: ObjectPath, file: Path, *, sha256: str, replacing: ObjectState | None) -> ObjectState:
         """Store a file as an object, or change nothing.
 
-        `sha256` is the hash of the file. Replaces only the object whose state is `replacing`; without it, replaces
-        nothing. If an object with this content is already there, it counts as stored: the answer to an earlier request
+        `sha256` is the hash of the file. Only the object with the state `replacing` is replaced; if that is None, no
+        object is. An existing object with the same content counts as stored, because the answer to an earlier request
         may have been lost.
 
-        Raises ObjectChangedError if another object is there.
+        Raises ObjectChangedError if another object exists.
         """
         if self.state(path) != replacing:
             return self._require_stored(path, file, sha256)
@@ -184,8 +184,8 @@ class ObjectStore(ABC):
     def write(self, path: ObjectPath, content: bytes, *, sha256: str, replacing: ObjectState | None) -> None:
         """Store bytes as a small object, or change nothing.
 
-        Replaces only the object whose state is `replacing`; without it, replaces nothing. Raises ObjectExistsError if
-        another object is there, or the one to replace is gone.
+        Only the object with the state `replacing` is replaced; if that is None, no object is. Raises ObjectExistsError
+        if another object exists, or if the one to replace is missing.
         """
         with named_errors(path):
             self._write(path, content, sha256, replacing)
@@ -193,7 +193,7 @@ class ObjectStore(ABC):
     def list(self, prefix: ObjectPath) -> Iterator[tuple[str, ObjectState]]:
         """Yield the objects below a prefix.
 
-        Each comes with the rest of its key after the prefix.
+        Each comes with the part of its key after the prefix.
         """
         start = f"{prefix.key}/"
         with named_errors(prefix):
@@ -224,8 +224,8 @@ class ObjectStore(ABC):
 class ObjectReader(io.RawIOBase):
     """The bytes of an object.
 
-    All errors are ObjectStoreError. If the store supports it, each read fails unless the object is still the one that
-    was opened. `require_unchanged` compares it at the end.
+    All errors are ObjectStoreError. If the store supports it, each read fails unless the object is still the opened
+    one. `require_unchanged` compares it at the end.
     """
 
     def __init__(self, store: ObjectStore, path: ObjectPath, state: ObjectState, file: BinaryIO) -> None:
@@ -258,7 +258,7 @@ class ObjectReader(io.RawIOBase):
         return self._file.tell()
 
     def require_unchanged(self) -> None:
-        """Raise ObjectChangedError if another object is there now."""
+        """Raise ObjectChangedError if the object was replaced."""
         if self._store.state(self._path) != self.state:
             raise ObjectChangedError(self._path, "it was replaced while it was read")
 
@@ -283,7 +283,7 @@ class RangeFile(io.RawIOBase):
 
     @classmethod
     def opened(cls, fetch: Callable[[int, int], bytes], size: int) -> BinaryIO:
-        """Return such a file, typed as other libraries' files are."""
+        """Return such a file, typed like other libraries' files."""
         return cast("BinaryIO", cls(fetch, size))
 
     def readable(self) -> bool:

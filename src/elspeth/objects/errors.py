@@ -1,4 +1,4 @@
-"""Errors of object stores, reworded for users."""
+"""The errors of object stores, reworded for users."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _REQUEST_ID = "RequestId:"
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 _ELSEWHERE = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
-"""Codes of S3 for a bucket in another region than the one that was asked."""
+"""The error codes of S3 for a bucket in another region."""
 
 
 class ObjectStoreError(OSError):
     """An object cannot be read or written.
 
-    `filename` is its address; `strerror` says why and what to do. It repeats no credentials.
+    `filename` is its address; `strerror` says why, and what to do. It does not repeat credentials.
     """
 
     def __init__(self, path: ObjectPath, problem: str) -> None:
@@ -56,11 +56,11 @@ class ObjectMissingError(ObjectStoreError, FileNotFoundError):
 
 
 class ObjectExistsError(ObjectStoreError, FileExistsError):
-    """Another object is there, which may not be replaced."""
+    """An object exists already, and may not be replaced."""
 
 
 class ObjectChangedError(ObjectStoreError):
-    """An object is not the one that was seen before."""
+    """An object was replaced since it was last seen."""
 
 
 @contextmanager

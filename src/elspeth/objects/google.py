@@ -1,7 +1,7 @@
 """Google Cloud Storage.
 
-Uses the client of gcsfs for requests, because it finds the credentials and repeats requests, but not its files: these
-cannot restrict which generation of an object they read or replace.
+The client of gcsfs is used for requests, because it finds the credentials and repeats requests, but not its file
+objects, because these cannot restrict which generation of an object they read or replace.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from elspeth.objects.errors import ObjectChangedError, named_errors
 __all__ = ["CLIENT_OPTIONS", "GoogleStore"]
 
 CLIENT_OPTIONS: Mapping[str, object] = {"session_kwargs": {"auto_decompress": False}}
-"""Options of gcsfs that read objects as they are stored, whatever their content encoding."""
+"""Options of gcsfs with which objects are read as they are stored, whatever their content encoding."""
 
 _PLAIN = {"Accept-Encoding": "identity"}
 _AS_STORED = {"Accept-Encoding": "gzip"}
@@ -149,7 +149,7 @@ class GoogleStore(ObjectStore):
         return answer
 
     def _call(self, method: str, address: str, *parts: str, **options: object) -> tuple[Mapping[str, str], bytes]:
-        """Send a request; return headers and content of the answer."""
+        """Send a request, and return the answer's headers and content."""
         try:
             return cast("tuple[Mapping[str, str], bytes]", self._client.call(method, address, *parts, **options))
         except (OSError, ValueError) as error:
@@ -168,12 +168,12 @@ def _state(described: Mapping[str, object]) -> ObjectState:
 
 
 def _expected(state: ObjectState | None) -> str | None:
-    """Return the generation of a condition that a state meets."""
+    """Return the generation that a state requires as condition."""
     return _NO_OBJECT if state is None else state.version
 
 
 def _received(answer: Mapping[str, str]) -> int:
-    """Return how many bytes of an upload have arrived."""
+    """Return the number of an upload's bytes received."""
     return int(answer["Range"].rpartition("-")[2]) + 1 if "Range" in answer else 0
 
 

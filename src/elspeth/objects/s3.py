@@ -1,6 +1,6 @@
 """Amazon S3, and other stores with its API.
 
-Uses s3fs for requests, but not for uploads: its uploads cannot restrict which object they replace.
+s3fs is used for requests, but not for uploads, because its uploads cannot restrict which object they replace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_PARTS = 10_000
 """The most parts of an object in S3; each has at least 5 MiB."""
 
 _PAGE = 1000
-"""Objects that are listed by one request, the most that S3 allows."""
+"""The number of objects that one request lists, the most that S3 allows."""
 
 _CONFLICTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "NoSuchUpload"})
 """Error codes for a conditional request whose condition is not met."""
@@ -151,7 +151,7 @@ def _conflicts(path: ObjectPath) -> Iterator[None]:
 
 
 def _stored(answer: Mapping[str, object], size: int) -> ObjectState:
-    """Return what the answer to an upload says."""
+    """Return the state in the answer to an upload."""
     return ObjectState(size=size, tag=str(answer.get("ETag", "")), version=_version(answer))
 
 
@@ -175,7 +175,7 @@ def _version(answer: Mapping[str, object]) -> str | None:
 def _full_checksum(head: Mapping[str, object]) -> str | None:
     """Return the SHA-256 that S3 computed, in hex.
 
-    None if S3 computed only hashes of parts, or none.
+    Returns None if S3 computed only hashes of parts, or none.
     """
     checksum = head.get("ChecksumSHA256")
     if not isinstance(checksum, str) or "-" in checksum or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":

@@ -1,4 +1,4 @@
-"""Find stores by address; read files and objects alike."""
+"""Finds stores by address, and reads files and objects alike."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def open_place(place: Place) -> io.BufferedReader:
 def size_and_hash(place: Place) -> tuple[int, str]:
     """Return the size and the SHA-256 of a file.
 
-    The size is in bytes, the hash in hex. Raises OSError if it cannot be read.
+    The size is in bytes, the hash in hex. Raises OSError if the file cannot be read.
     """
     if isinstance(place, ObjectPath):
         store = store_of(place)

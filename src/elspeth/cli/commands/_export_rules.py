@@ -1,4 +1,4 @@
-"""Which options of `export` go together."""
+"""Checks which options of `export` can be combined."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BASE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]+/")
 def check_subject(as_found: str | None, given: Mapping[str, bool]) -> None:
     """Raise UsageError unless one run or database is named.
 
-    `given` says of each option that is about a run whether it was given.
+    `given` maps the options that concern a run to whether they were given.
     """
     if as_found is not None:
         wrong = [name for name, is_given in given.items() if is_given]
@@ -64,7 +64,7 @@ def choose_form(output: str, given: ExportFormat | None, compression: Compressio
 def choose_compression(
     output: str, form: ExportFormat, given: Compression | None, *, as_found: bool
 ) -> Compression | None:
-    """Return how to compress the export.
+    """Return the compression of the export, or None.
 
     Raises UsageError for a form that cannot be compressed in this way.
     """
@@ -79,7 +79,7 @@ def choose_compression(
 def check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_options: Mapping[str, bool]) -> None:
     """Raise UsageError for options that do not fit the form.
 
-    Both mappings say of each option whether it was given.
+    Both mappings map options to whether they were given.
     """
     is_bag = form is ExportFormat.BAG
     wrong = [name for name, given in (other_options if is_bag else bag_options).items() if given]
@@ -97,7 +97,7 @@ def check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_opt
 def check_triples(form: ExportFormat, base: str | None, others: Mapping[str, bool]) -> None:
     """Raise UsageError for options that do not fit N-Triples.
 
-    `others` says of options that they have no place for whether they were given.
+    `others` maps the options that N-Triples do not support to whether they were given.
     """
     if form is not ExportFormat.NT:
         if base is not None:

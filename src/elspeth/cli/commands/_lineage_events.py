@@ -35,8 +35,8 @@ def export_events(
 ) -> None:
     """Write the events of a recorded run.
 
-    `run` is a run, or the path of a bag or another export. `of_records` says of each option that is about exported
-    records whether it was given.
+    `run` is a run, or the path of a bag or another export. `of_records` maps the options that concern exported records
+    to whether they were given.
     """
     wrong = [name for name, is_given in of_records.items() if is_given]
     if wrong:

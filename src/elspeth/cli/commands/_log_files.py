@@ -40,13 +40,13 @@ __all__ = [
 ]
 
 _ENDINGS = (".checkpoint", ".tlog-proof")
-"""Files of a directory that `check --against` reads."""
+"""The suffixes of the files that `check --against` reads from a directory."""
 
 _TAKEN = "exists already: name another file, or use --force"
 
 
 def _choose_stream(output: str) -> str:
-    """Keep JSON away from the stream of a local output."""
+    """Keep JSON off the stream of the output."""
     require_local(output)
     if output == STANDARD_OUTPUT:
         use_stderr_for_json()
@@ -97,7 +97,7 @@ def read_state(database: str) -> LogState:
 def load_note_signer(name: str, key: str, public: Path | None) -> NoteSigner:
     """Load a signer of notes.
 
-    Raises KeyFileError unless its key is Ed25519, EvidenceError for a name that no key can have.
+    Raises KeyFileError unless its key is Ed25519, and EvidenceError for a name that no key can have.
     """
     from elspeth.evidence.format.notes import NoteSigner  # noqa: PLC0415  start time
     from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415
@@ -131,9 +131,9 @@ def kept_paths(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def load_kept(path: Path, key: Path | None) -> KeptCheckpoint:
-    """Read a checkpoint or proof that was kept.
+    """Read a kept checkpoint or proof.
 
-    Raises EvidenceError for anything else, or if the key did not sign it.
+    Raises EvidenceError for anything else, and if the key did not sign it.
     """
     from elspeth.core.landscape.sealing.log_check import KeptCheckpoint  # noqa: PLC0415  start time
     from elspeth.evidence.format.checkpoints import Checkpoint, LogProof, looks_like_log_proof  # noqa: PLC0415
@@ -173,9 +173,9 @@ def read_file(path: Path) -> bytes:
 
 
 def tell(facts: Mapping[str, str | int], output: str, *, json: bool) -> None:
-    """Say what was written.
+    """Report the facts about a written file.
 
-    People read it on standard error; as JSON it goes to the stream that does not have the output.
+    The text goes to standard error, and JSON to the stream without the output.
     """
     if json:
         named = {name.replace(" ", "_"): fact for name, fact in facts.items()}
@@ -188,7 +188,7 @@ def tell(facts: Mapping[str, str | int], output: str, *, json: bool) -> None:
 def write_file(data: bytes, output: str, databases: Sequence[str], keys: Sequence[str | None], *, force: bool) -> None:
     """Write a file, or to standard output.
 
-    An existing file is replaced only with `force`: a kept checkpoint is evidence.
+    An existing file is replaced only with `force`, because a kept checkpoint is evidence.
     """
     from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415  start time
     from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError  # noqa: PLC0415

@@ -83,8 +83,8 @@ def check(
         time.sleep(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic())))
     report: SealReport | None = None
     log: LogReport | None = None
-    # Records can only be edited once their triggers are dropped. The database has diverged then, and its seals show
-    # which records were changed.
+    # Records can only be edited after their triggers were dropped. The database has diverged then, but its seals still
+    # show which records were changed.
     if seals and epoch == EPOCH:
         with share_work(workers, cluster, READING, database_files(url)) as executor:
             report, log = _check_seals(url, key, executor)
@@ -147,7 +147,7 @@ def _check_seals(url: URL, key: Path | None, executor: Executor | None) -> tuple
 
 
 def _unchecked_seals(report: SealReport) -> Iterator[str]:
-    """Yield what the seals do not show without a key."""
+    """Yield remarks about the seals that were not fully checked."""
     for fingerprint, seals in sorted(report.signers.items(), key=lambda item: item[0] or ""):
         if fingerprint is None:
             unsigned = format_count(seals, "seal is", "seals are")

@@ -83,7 +83,7 @@ def diff(
 
 
 def _open(name: str, database: str | None) -> AbstractContextManager[RecordedRun]:
-    """Open the export of this name, else a run."""
+    """Open the export of this name, or else the run."""
     from elspeth.core.landscape.queries.comparison import COMPARED_RECORDS  # noqa: PLC0415  start time
 
     path = Path(name)

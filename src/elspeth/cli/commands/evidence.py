@@ -29,7 +29,7 @@ __all__ = ["keys", "prove"]
 _NO_SALTS = (
     "warning: the records of this bag have no salts: anyone with the proof can test guesses about neighbouring records"
 )
-"""Printed for runs recorded before epoch 5 or imported by an early release."""
+"""The warning about runs that were recorded before epoch 5, or imported by an early release."""
 
 keys = typer.Typer(help="Generate keys that sign evidence.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -73,7 +73,7 @@ def prove(
         use_stderr_for_json()
     policy = proofs.proof_policy(protected_files(bag=bag), force=force)
     if not is_streamed:
-        check_output(Path(output), policy)  # before a bag of gigabytes is read
+        check_output(Path(output), policy)  # fails before a bag of gigabytes is read
     with record_display("prove") as progress:
         proof = proofs.prove(bag, record_type, identity, progress=progress)
     if is_streamed:

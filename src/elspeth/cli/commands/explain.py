@@ -1,4 +1,4 @@
-"""Commands that answer questions about a run: `explain` and `differences`."""
+"""The commands `explain` and `differences`, which query a run."""
 
 from __future__ import annotations
 

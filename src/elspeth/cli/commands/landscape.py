@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 _LISTED = 10
-"""Runs with events that were not sent, in the text."""
+"""The largest number of runs with unsent events in the text."""
 
 app = typer.Typer(help="Inspect and migrate an audit database.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -96,7 +96,7 @@ def _migration_data(done: MigrationReport, name: str, *, dry_run: bool) -> dict[
 
 
 def _report_altered_runs(done: MigrationReport) -> None:
-    """End with 1 if sealed runs were altered before."""
+    """End with exit code 1 if sealed runs were altered."""
     if done.seals is not None and done.seals.faults:
         for fault in done.seals.faults:
             typer.echo(printable(f"{fault} (before the migration, which changed no value)"), err=True)

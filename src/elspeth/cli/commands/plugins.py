@@ -79,7 +79,7 @@ def show_plugin(
 
 
 def _description(plugin: type[Plugin]) -> dict[str, object]:
-    """Return a plugin as lists of plugins show it."""
+    """Return a plugin's description for lists."""
     return {
         "type": plugin.kind.value,
         "name": plugin.name,
@@ -89,7 +89,7 @@ def _description(plugin: type[Plugin]) -> dict[str, object]:
 
 
 def _shown(plugin: type[Plugin], options: JsonSchema) -> str:
-    """Return what a plugin does, with a table of options."""
+    """Return a plugin's documentation, with a table of its options."""
     from elspeth.core.settings.schema_text import default_text, type_text  # noqa: PLC0415  start time
 
     required = options.get("required", [])

@@ -37,7 +37,7 @@ __all__ = ["prune"]
 def _moment(text: str) -> datetime:
     """Return the moment in a text, in UTC.
 
-    A date is its first moment; a time without zone is UTC. Raises UsageError for other texts.
+    A date stands for its first moment; a time without zone is in UTC. Raises UsageError for other texts.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -112,7 +112,7 @@ _HEADING = ("run", "status", "ended", "rows", "bag", "pruned")
 def _prune(db: LandscapeDB, runs: Sequence[PrunableRun], signer: Signer | None) -> dict[str, PrunedRun | Exception]:
     """Prune each run, and return the results by id.
 
-    A run that cannot be pruned stays, and the others are pruned.
+    A run that cannot be pruned is kept, and the others are pruned.
     """
     from elspeth.core.landscape.retention.prune import REFUSALS, prune_run  # noqa: PLC0415  start time
 
@@ -157,7 +157,7 @@ def _cells(run: PrunableRun, result: PrunedRun | Exception | None) -> tuple[str,
 
 
 def _remarks(runs: Sequence[PrunableRun], database: str, *, pruned: int, vacuumed: bool) -> Iterator[str]:
-    """Yield what else there is to know, and to do."""
+    """Yield remarks about the result, and advice."""
     if not runs:
         yield f"no run in audit database {database} ended before that time"
     withheld = sum(run.withheld for run in runs)

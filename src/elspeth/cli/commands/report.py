@@ -1,4 +1,4 @@
-"""The command `report`: a run as one HTML page."""
+"""The command `report`, which writes an HTML page."""
 
 from __future__ import annotations
 

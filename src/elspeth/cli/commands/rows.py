@@ -68,7 +68,7 @@ def rows(
 
 
 def _report_unknown_names(known: set[str], given: Mapping[str, str | None]) -> None:
-    """Say which names belong to no step of the run."""
+    """Report names that belong to no step."""
     from elspeth.core.suggestions import did_you_mean  # noqa: PLC0415  start time
 
     for option, name in given.items():

@@ -283,7 +283,7 @@ def _utc(timestamp: int) -> str:
 def _cosigned(note: Note, state: LogState, path: Path) -> Note:
     """Return the note with the cosignatures of the policy's witnesses.
 
-    Raises EvidenceError if the quorum did not cosign. A witness that does not is named.
+    Raises EvidenceError if the quorum did not cosign. Witnesses that do not cosign are reported.
     """
     from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415  start time
     from elspeth.evidence.format.policy import load_policy  # noqa: PLC0415

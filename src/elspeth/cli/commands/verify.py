@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 _VERIFYING = "elspeth.evidence.verifier.verify"
-"""The module of what workers do."""
+"""The module with the work of processes."""
 
 _RECORDS = "data/records.jsonl"
 
@@ -119,7 +119,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trusted:
-    """Files that say whose word counts."""
+    """The files with the keys and authorities to trust."""
 
     key: Path | None
     authority: Path | None
@@ -131,7 +131,7 @@ class _Trusted:
 def _require_fitting(paths: Sequence[Path], refused: Mapping[str, bool], *, hmac: bool, tsa: bool) -> None:
     """Raise UsageError for options that do not fit the paths.
 
-    `refused` are options that an export does not have, and whether they are given.
+    `refused` maps the options that do not apply to an export to whether they were given.
     """
     are_bags = all(each.is_dir() or each.suffix == ".zip" for each in paths)
     if hmac and refused.get("--key"):
@@ -169,7 +169,7 @@ def _print_verifications(paths: Sequence[Path], verifications: Sequence[Verifica
 
 
 def _compare(paths: Sequence[Path], verifications: Sequence[Verification]) -> list[str]:
-    """Return what keeps bags from being of one history."""
+    """Return why bags do not share one history."""
     from elspeth.evidence.verifier.history import compare_points  # noqa: PLC0415  start time
 
     points = [(str(path), each.log) for path, each in zip(paths, verifications, strict=True)]

@@ -1,4 +1,4 @@
-"""Commands of a witness: cosign and witness."""
+"""The commands of a witness: `cosign` and `witness`."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def witness(
         facts = {"listening": where, "for policies": f"witness NAME {witness_key(signer)}"}
         if json:
             typer.echo(jsonlib.dumps({name.replace(" ", "_"): fact for name, fact in facts.items()}, indent=2))
-            sys.stdout.flush()  # whoever started the witness waits for its address
+            sys.stdout.flush()  # the program that started the witness waits for its address
         else:
             typer.echo(aligned(facts.items()), err=True)
         server.serve_forever()
