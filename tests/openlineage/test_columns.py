@@ -109,6 +109,7 @@ def test_only_named_fields_of_rows_with_further_fields_are_traced(records: Linea
     steps: list[Step] = [
         ("drop", {"fields": ["gone", "f.gone"]}),
         ("cast", {"fields": {"c.d": "int"}}),
+        ("truncate", {"fields": {"d": 3}}),
         ("rename", {"fields": {"a": "b", "c": "e", "gone": "back", "gone.inside": "g", "f.gone": "h"}}),
     ]
     assert _traced(records, *steps, fields=[], mode="dynamic") == {"b": "a:I", "e": "c:T"}
@@ -158,19 +159,24 @@ def test_a_field_that_is_lost_on_one_way_is_traced_along_the_other(records: Line
     nodes = [
         _node(name, NodeType.SOURCE, "csv", like, {"datasets": [{"namespace": "file", "name": name}]}) for name in "xy"
     ]
-    steps = {"drop": FieldOrigins(removed=["a"]), "rename": FieldOrigins(same={"b": "a"})}
+    steps = {
+        "drop": FieldOrigins(removed=["a"]),
+        "cast": FieldOrigins(changed=["c"]),
+        "rename": FieldOrigins(same={"b": "a", "d": "c"}),
+    }
     nodes += [
         _node(name, NodeType.TRANSFORM, "any", like, {FIELD_ORIGINS: record_origins(origins)})
         for name, origins in steps.items()
     ]
     nodes.append(_node("sink", NodeType.SINK, "csv", like, {}))
-    ways = [("x", "drop"), ("drop", "rename"), ("y", "rename"), ("rename", "sink")]
+    ways = [("x", "drop"), ("drop", "rename"), ("y", "cast"), ("cast", "rename"), ("rename", "sink")]
     edges = [
         dataclasses.replace(edge, from_node_id=first, to_node_id=then, default_mode=RoutingMode.MOVE)
         for first, then in ways
     ]
     found = trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges))["sink"]
     assert "y" in [each["name"] for each in found["b"]]
+    assert {each["transformations"][0]["subtype"] for each in found["d"]} == {"TRANSFORMATION"}
 
 
 def test_the_facet_of_a_run_names_the_fields_of_its_input(records: LineageRecords) -> None:

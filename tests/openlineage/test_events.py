@@ -132,8 +132,9 @@ def test_labels_the_commit_and_the_parent_are_named(records: LineageRecords) -> 
     settings = json.dumps({**records.settings, "openlineage": section})
     process = dataclasses.replace(records.processes[0], repository_commit="a" * 40, labels_json='{"ticket":"T-7"}')
     run = dataclasses.replace(records.run, settings_json=settings)
-    (event, _) = events_of(dataclasses.replace(records, run=run, processes=[process]))
+    (event, end) = events_of(dataclasses.replace(records, run=run, processes=[process]))
     assert_valid(event)
+    assert event["job"] == end["job"]
     assert (event["job"]["namespace"], event["job"]["name"]) == ("shop", "orders")
     assert event["job"]["facets"]["sourceCodeLocation"]["url"] == f"swh:1:rev:{'a' * 40}"
     assert event["run"]["facets"]["tags"]["tags"] == [{"key": "ticket", "value": "T-7", "source": "ELSPETH"}]
@@ -150,7 +151,8 @@ def test_a_job_without_a_name_is_named_after_its_settings_file(records: LineageR
 def test_a_run_of_an_earlier_version_has_events_without_datasets(records: LineageRecords) -> None:
     for config in ("{}", "[]"):
         nodes = [dataclasses.replace(node, config_json=config) for node in records.nodes]
-        for event in events_of(dataclasses.replace(records, nodes=nodes, processes=[])):
+        run = dataclasses.replace(records.run, settings_json=f'{{"openlineage": [{config}]}}')
+        for event in events_of(dataclasses.replace(records, run=run, nodes=nodes, processes=[])):
             assert_valid(event)
             assert (event["inputs"], event["outputs"]) == ([], [])
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import URL, Engine, QueuePool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow
+from elspeth.plugins import databases
 from elspeth.plugins.databases import database_exists, describe_database_error
 from elspeth.plugins.manager import PluginManager
 
@@ -54,10 +55,21 @@ def test_rows_come_from_a_query(people: str) -> None:
         ("DELETE FROM people", ": the query returns no rows: expected a SELECT"),
     ],
 )
-def test_a_query_that_cannot_be_read_is_explained(people: str, query: str, problem: str) -> None:
+def test_a_query_that_cannot_be_read_is_explained(
+    monkeypatch: pytest.MonkeyPatch, people: str, query: str, problem: str
+) -> None:
+    engines: list[Engine] = []
+
+    def create(url: URL) -> Engine:
+        engines.append(create_engine(url))
+        return engines[-1]
+
+    monkeypatch.setattr(databases, "create_engine", create)
     with pytest.raises(PluginError) as caught:
         list(PLUGINS.source("sql", {"url": people, "query": query}).read())
     assert str(caught.value) == f"database {people}{problem}"
+    assert isinstance(engines[0].pool, QueuePool)
+    assert engines[0].pool.checkedin() == 0, "no connection is left open"
     assert len(list(PLUGINS.source("sql", {"url": people, "query": "SELECT * FROM people"}).read())) == 2
 
 

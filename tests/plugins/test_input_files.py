@@ -164,6 +164,7 @@ def test_what_stands_before_the_damage_is_read(compress: Callable[[bytes], bytes
     for content, problem in [
         (whole[:-20], "in.csv.gz is truncated: its compressed data have no end"),
         (whole[: len(whole) // 2] + bytes(100) + whole[len(whole) // 2 + 100 :], "in.csv.gz is damaged: "),
+        (whole + gzip.compress(b"")[:10] + b"\xff" * 100, "in.csv.gz is damaged: "),
         (whole + b"PK\x03\x04 and more", "in.csv.gz is damaged: it cannot be decompressed any further"),
     ]:
         Path("in.csv.gz").write_bytes(content)
@@ -323,9 +324,12 @@ def test_a_terminal_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, b"")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     assert fail("-") == "standard input is a terminal: expected rows from a pipe or a file"
-    monkeypatch.setattr("sys.stdin", None)
-    with pytest.raises(PluginError, match="standard input is closed: expected rows from a pipe or a file"):
-        source("-").check()
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed):
+        monkeypatch.setattr("sys.stdin", stream)
+        with pytest.raises(PluginError, match="standard input is closed: expected rows from a pipe or a file"):
+            source("-").check()
 
 
 def test_a_file_may_be_called_like_standard_input() -> None:

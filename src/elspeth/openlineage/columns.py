@@ -79,9 +79,7 @@ class _Fields:
             for name, origins in self.known.items()
             if name not in gone
         }
-        return _Fields(
-            known=kept | made, open=self.open, gone=(self.gone | gone).difference(made), changed=self.changed | touched
-        )
+        return _Fields(known=kept | made, open=self.open, gone=self.gone | gone, changed=self.changed | touched)
 
 
 def _head(name: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from elspeth.cli import main
+from elspeth.cli.commands.diff import _journey, _value
+from elspeth.core.landscape.queries.comparison import RowJourney
 
 SETTINGS = """
 datasource:
@@ -110,6 +112,8 @@ def test_the_list_of_rows_can_be_limited(capsys: pytest.CaptureFixture[str], ids
     assert [row["row"] for row in compared(capsys, "one.jsonl", "two.jsonl", "--limit", "2")["rows"]] == [2, 3]
     assert main(["diff", "one.jsonl", "two.jsonl", "--limit", "2"]) == 1
     assert capsys.readouterr().err == f"runs {ids['one']} and {ids['two']}: 2 differing rows or more\n"
+    assert main(["diff", "one.jsonl", "two.jsonl", "--limit", "4"]) == 1
+    assert capsys.readouterr().err == f"runs {ids['one']} and {ids['two']}: 3 differing rows\n"
 
 
 @pytest.mark.parametrize(
@@ -125,3 +129,17 @@ def test_a_run_that_cannot_be_read_is_an_error(
 ) -> None:
     assert main(["diff", *arguments]) == code
     assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "none"), (0, "0"), (False, "false"), ("", ""), ([], "[]"), ("a\nb", "a b")]
+)
+def test_a_value_of_a_setting_is_shown_unless_there_is_none(value: object, shown: str) -> None:
+    assert _value(value) == shown
+
+
+def test_a_journey_tells_the_decisions_of_steps_but_no_internal_ones() -> None:
+    route = (("size", "true"), ("keywords", "__error__"))
+    assert _journey(RowJourney(outcomes=(), route=route, failed_at=("keywords",))) == (
+        "has not ended, size true, failed at keywords"
+    )

@@ -373,6 +373,13 @@ def test_runs_of_a_missing_database_are_an_error(capsys: Captured) -> None:
 
 # -- adopt -----------------------------------------------------------------------------------------------------------
 
+
+def test_a_script_is_not_printed_as_json(old: Path, capsys: Captured) -> None:
+    with untouched(old):
+        code, _, errors = run_landscape(capsys, "migrate", "-d", "old.db", "--sql", "--json")
+    assert (code, errors) == (2, "error: --sql and --json contradict each other: give one of them\n")
+
+
 RELEASED = "0.5.1-0511__batch_aggregation.db"
 
 
@@ -385,6 +392,7 @@ def test_adopt_copies_the_runs_of_the_predecessor(
     out = capsys.readouterr().out
     assert out.startswith(f"old database            sqlite:///{old}\nadopted                 1 runs\n")
     assert "rows of token_outcomes  33, 33 of them kept as found\n" in out or "rows of token_outcomes  33\n" in out
+    assert not re.search("^rows of [a-z_]+ +0", out, re.MULTILINE), "empty tables are left out"
     assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
     assert capsys.readouterr().out == (f"every run of sqlite:///{old} was adopted before: there is nothing to do.\n")
     assert main(["landscape", "check", "-d", str(new)]) == 0

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from elspeth.cli import main
-from elspeth.cli.commands.prune import _remarks
+from elspeth.cli.commands.prune import _moment, _remarks
+from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.retention import prune
@@ -229,3 +230,11 @@ def test_an_invalid_date_is_refused(own_directory: Path, capsys: Captured, text:
         2,
         f"error: --before: expected a date such as 2026-01-31, or a time in ISO 8601, got {text!r}\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("2026-01-31", "2026-01-31T00:00:00.000000Z"), ("2026-01-31T01:00+02:00", "2026-01-30T23:00:00.000000Z")],
+)
+def test_a_time_is_in_utc_unless_it_has_a_zone(text: str, moment: str) -> None:
+    assert timestamp_text(_moment(text)) == moment
