@@ -205,7 +205,7 @@ def pipeline(*, calls: bool = True, payloads: bool = False, base_path: str = "pa
     "limits",
     [{"services": {"x": 1}}, {"default_requests_per_second": 1}, {"default_requests_per_minute": 1}],
 )
-def test_limits_of_calls_need_a_file_that_workers_share(limits: dict[str, object]) -> None:
+def test_limits_of_calls_need_a_file_that_workers_share(limits: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"rate limits need a rate_limit\.persistence_path that all workers share"):
         require_runnable(pipeline(**limits))
     require_runnable(pipeline(**limits, persistence_path="limits.db"))

@@ -174,7 +174,7 @@ def test_a_field_that_is_lost_on_one_way_is_traced_along_the_other(records: Line
         dataclasses.replace(edge, from_node_id=first, to_node_id=then, default_mode=RoutingMode.MOVE)
         for first, then in ways
     ]
-    found = trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges))["sink"]
+    found: Json = trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges))["sink"]
     assert "y" in [each["name"] for each in found["b"]]
     assert {each["transformations"][0]["subtype"] for each in found["d"]} == {"TRANSFORMATION"}
 
