@@ -1,4 +1,4 @@
-"""What is asked of a Dask cluster, with a client of our own."""
+"""What commands ask of a Dask cluster, without one."""
 
 from __future__ import annotations
 
