@@ -53,14 +53,14 @@ class Stored:
 
 
 def load(_: object, url: str, **__: object) -> Stored:
-    """Return the stored copy of what the validator asks for."""
+    """Return the stored copy of the document that the validator requests."""
     if url != "https://w3id.org/ro/crate/1.1/context":
         raise RuntimeError(f"{url}: expected no document that is not stored")
     return Stored(url=url, text=CONTEXT.read_text(encoding="utf-8"))
 
 
 def problems(crate: Path) -> Iterator[str]:
-    """Yield what is wrong, down to what is recommended."""
+    """Yield the problems, including those with mere recommendations."""
     result = validate(
         ValidationSettings(
             rocrate_uri=str(crate), profile_identifier=PROFILE, requirement_severity=Severity.RECOMMENDED

@@ -1,4 +1,4 @@
-"""What docs/assistants.md shows is what there is."""
+"""docs/assistants.md agrees with the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/log.md shows works."""
+"""The examples in docs/log.md work."""
 
 from __future__ import annotations
 

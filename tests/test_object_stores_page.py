@@ -1,4 +1,4 @@
-"""What docs/object-stores.md shows works, with an S3 server."""
+"""The examples in docs/object-stores.md work, with an S3 server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/operating.md shows works."""
+"""The examples in docs/operating.md work."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def records_of(lines: Iterator[str] | list[str]) -> Iterator[dict[str, object]]:
         yield record
 
 
-def test_a_job_that_is_stopped_goes_on_when_it_is_started_again(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_job_is_resumed_when_it_is_started_again(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     question, begin = commands_of_job(job, can_go_on=False)
     assert main(question) != 0
     capsys.readouterr()

@@ -155,14 +155,14 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def test_generated_files_and_only_they_say_so(project_files: list[str]) -> None:
+def test_only_generated_files_have_the_header(project_files: list[str]) -> None:
     """Only generated files say so; tests have expected output besides."""
     files = [name for name in project_files if not name.startswith("tests/") and (ROOT / name).is_file()]
     marked = [name for name in files if GENERATED_BY.encode() in b"".join((ROOT / name).read_bytes().splitlines()[:3])]
     assert marked == [name for name in files if name.startswith("generated/")]
 
 
-def test_the_reference_pages_are_those_of_the_models() -> None:
+def test_the_reference_pages_agree_with_the_models() -> None:
     """If it fails, run `python -m codegen.reference`, which writes them."""
     made = pages()
     stale = [name for name, text in made.items() if (ROOT / "docs" / name).read_text(encoding="utf-8") != text]
@@ -458,7 +458,7 @@ def room_of(module: str, package: str) -> str | None:
 
 
 @pytest.mark.parametrize("package", sorted(ROOMS))
-def test_rooms_import_only_what_they_may(package: str) -> None:
+def test_rooms_import_only_what_is_allowed(package: str) -> None:
     top = SOURCES.parent.joinpath(*package.split("."))
     breaches = [
         f"{path.relative_to(top)} imports {module}"

@@ -306,14 +306,14 @@ CALLS = [
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("module", MODULES)
-def test_names_are_imported_from_where_they_were(module: str) -> None:
+def test_public_names_keep_their_import_paths(module: str) -> None:
     names = MODULES[module].split()
     found = import_module(module)
     assert [name for name in names if not hasattr(found, name)] == []
     assert set(names) <= set(found.__all__)
 
 
-def test_the_landscape_offers_exactly_the_names_it_did() -> None:
+def test_the_landscape_offers_exactly_its_former_names() -> None:
     landscape = import_module("elspeth.core.landscape")
     assert sorted(landscape.__all__) == sorted(MODULES["elspeth.core.landscape"].split())
     assert set(landscape.__all__) <= set(dir(landscape))
@@ -329,7 +329,7 @@ def test_importing_the_landscape_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(("module", "name", "by_position", "by_keyword"), CALLS)
-def test_calls_take_the_parameters_they_took_and_demand_no_other(
+def test_calls_keep_their_parameters_and_require_no_others(
     module: str, name: str, by_position: list[str], by_keyword: set[str]
 ) -> None:
     found = [each for each in inspect.signature(named(module, name)).parameters.values() if each.name != "self"]
@@ -354,13 +354,13 @@ def test_every_call_of_the_recorder_was_reviewed() -> None:
 
 
 @pytest.mark.parametrize("contract", FIELDS)
-def test_contracts_have_the_fields_they_had(contract: str) -> None:
+def test_contracts_keep_their_fields(contract: str) -> None:
     fields = {field.name for field in dataclasses.fields(getattr(import_module("elspeth.contracts.audit"), contract))}
     assert set(FIELDS[contract].split()) - fields == set()
 
 
 @pytest.mark.parametrize("enum", VALUES)
-def test_enums_have_the_values_they_had(enum: str) -> None:
+def test_enums_keep_their_values(enum: str) -> None:
     found: type[StrEnum] = getattr(import_module("elspeth.contracts.enums"), enum)
     values = {member.name: member.value for member in found}
     assert values.items() >= {value.upper(): value for value in VALUES[enum].split()}.items()

@@ -32,19 +32,19 @@ def project(tmp_path: Path, write_module: ModuleWriter, monkeypatch: pytest.Monk
     return tmp_path
 
 
-def test_the_functions_are_those_of_the_reference() -> None:
+def test_the_page_lists_the_functions_of_the_api() -> None:
     shown = (EXAMPLES / "functions" / "orders.py").read_text(encoding="utf-8")
     assert shown.partition("\n\n")[2] == MODULE
 
 
-def test_the_settings_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_settings_of_the_page_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-x"]) == 0
     capsys.readouterr()
     assert (project / "large.csv").read_text(encoding="utf-8") == "name,amount,total\nAda King,2000.00,2380.00\n"
     assert (project / "rest.csv").read_text(encoding="utf-8") == "name,amount,total\nZoë Miller,100.00,119.00\n"
 
 
-def test_the_code_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_code_of_the_page_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of it, in its order."""
     namespace: dict[str, object] = {}
     for snippet in SNIPPETS:

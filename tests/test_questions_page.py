@@ -1,4 +1,4 @@
-"""The questions of the page have one answer everywhere."""
+"""The queries of the page give the same answers everywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = list[tuple[object, ...]]
 
 
 def plain(rows: Rows) -> Rows:
-    """Return rows with numbers of one kind: drivers differ."""
+    """Return rows with numbers of one type, as drivers differ."""
     return [tuple(float(value) if isinstance(value, Decimal) else value for value in row) for row in rows]
 
 
@@ -49,11 +49,11 @@ OF_SINKS = {"Which rows are in an output?"}
 """The run with every type of record has no visits to its sink."""
 
 
-def test_there_are_ten_questions() -> None:
+def test_the_page_has_all_questions() -> None:
     assert len(QUESTIONS) >= 10
 
 
-def test_answers_of_duckdb_are_those_of_the_database(
+def test_duckdb_gives_the_answers_of_the_database(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -61,7 +61,7 @@ def test_answers_of_duckdb_are_those_of_the_database(
         assert answered(db, recorded(db, rich_run())) == {question for question, _ in QUESTIONS} - OF_SINKS
 
 
-def test_a_run_of_an_example_answers_the_rest(
+def test_a_run_of_an_example_answers_the_other_questions(
     example_run: ExampleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = example_run("boolean_routing").database

@@ -28,7 +28,7 @@ def normalised(text: str) -> str:
 
 
 @pytest.mark.smoke
-def test_the_example_and_the_question_about_it(
+def test_the_example_runs_and_is_explained_as_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(

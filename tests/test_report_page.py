@@ -1,4 +1,4 @@
-"""What docs/report.md shows works."""
+"""The examples in docs/report.md work."""
 
 from __future__ import annotations
 

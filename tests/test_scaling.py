@@ -1,4 +1,4 @@
-"""What docs/scaling.md shows works."""
+"""The examples in docs/scaling.md work."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_page_shows_a_run_with_workers_and_one_with_a_cluster() -> None:
     ]
 
 
-def test_a_run_with_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_workers_works(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
 
     @contextmanager
@@ -61,7 +61,7 @@ def test_a_run_with_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(find_spec("distributed") is None, reason="needs the extra dask")
-def test_a_cluster_on_one_machine_until_its_scheduler_dies(
+def test_a_cluster_works_until_its_scheduler_dies(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as free:

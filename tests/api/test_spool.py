@@ -1,4 +1,4 @@
-"""Large results come in files, of which nothing is left."""
+"""Large results are passed as files, which are removed afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQL of somebody else, on both databases."""
+"""SQL from somebody else, on both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools of assistants, asked by the protocol's own client."""
+"""Tools for assistants, called by the protocol's own client."""
 
 from __future__ import annotations
 

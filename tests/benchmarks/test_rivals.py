@@ -1,4 +1,4 @@
-"""Every way that the benchmark compares gets the records."""
+"""Every tool that the benchmark compares exports the records."""
 
 from __future__ import annotations
 

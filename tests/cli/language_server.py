@@ -1,4 +1,4 @@
-"""A client of a language server, as editors are.
+"""A client of a language server, like an editor.
 
 It speaks the Language Server Protocol over standard input and output.
 """
@@ -27,7 +27,7 @@ class LanguageServer:
         self._numbers = count(1)
 
     def start(self, directory: Path) -> None:
-        """Tell the server what an editor can show."""
+        """Initialise the server with the capabilities of an editor."""
         document = {
             "completion": {"completionItem": {"documentationFormat": ["plaintext"]}},
             "hover": {"contentFormat": ["plaintext"]},
@@ -48,7 +48,7 @@ class LanguageServer:
                 return found
 
     def at(self, method: str, path: Path, line: int, character: int) -> Any:  # noqa: ANN401  an answer of the protocol
-        """Ask about a place in a document."""
+        """Send a request about a place in a document."""
         document, position = {"uri": path.as_uri()}, {"line": line, "character": character}
         return self.ask(f"textDocument/{method}", textDocument=document, position=position)
 

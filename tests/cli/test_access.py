@@ -1,4 +1,4 @@
-"""How commands reach what they are given."""
+"""How commands open the databases that they are given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says of broken source files, and leaves."""
+"""What a run reports about broken source files, and leaves behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECORD_IN_THE_WAY = "expected an object at data for record_path data.items at li
 
 
 class Broken(NamedTuple):
-    """A broken file, and what is said of it.
+    """A broken file, and the message about it.
 
     `said` is the error of the file or, if it begins with "row: ", the reason of its only invalid row.
     """
@@ -244,7 +244,7 @@ def run(capsys: Captured, broken: Broken, path: str) -> tuple[int, str]:
 
 
 def check(broken: Broken, code: int, err: str) -> None:
-    """Check the message of a file, and what is left."""
+    """Check the message about a file, and what is left."""
     visible = sorted(path.name for path in Path().iterdir() if not path.name.startswith("."))
     assert "Traceback" not in err
     if broken.said.startswith("row: "):

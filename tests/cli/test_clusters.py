@@ -129,7 +129,7 @@ def test_the_executor_of_a_cluster_shares_exports_and_verification(tmp_path: Pat
 
 
 class SilentClient:
-    """A client of a scheduler that says nothing."""
+    """A client of a scheduler that never answers."""
 
     status = "running"
 

@@ -1,4 +1,4 @@
-"""Editors know settings, by the language server for YAML."""
+"""Editors know settings through the language server for YAML."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ output_sink: out
 
 
 def line_of(text: str) -> int:
-    """Return where the settings have a text."""
+    """Return the line of a text in the settings."""
     [number] = [number for number, line in enumerate(SETTINGS.splitlines()) if text in line]
     return number
 

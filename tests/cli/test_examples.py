@@ -1,4 +1,4 @@
-"""Each example in a command's help is of that command."""
+"""Each example in a command's help calls that command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def note(notes: list[str], command: str, /, **_: object) -> None:
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note the commands that are called instead."""
+    """Record which commands are called, without running them."""
     notes: list[str] = []
     for name, leaf in COMMANDS.items():
         monkeypatch.setattr(leaf, "callback", functools.partial(note, notes, name))

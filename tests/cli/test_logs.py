@@ -50,7 +50,7 @@ def job(own_directory: Path) -> Path:
 
 @contextmanager
 def no_other_handlers() -> Iterator[None]:
-    """Take away the handlers of pytest."""
+    """Remove the handlers of pytest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.getLogger(), "handlers", [])
         yield

@@ -57,7 +57,7 @@ Plans = dict[str, list[str]]
 
 @contextmanager
 def planned() -> Iterator[Plans]:
-    """Collect the plans of all statements that are sent meanwhile."""
+    """Collect the plans of all statements sent within the block."""
     plans: Plans = {}
 
     def explain_first(
@@ -90,7 +90,7 @@ def _read_postgresql(cursor: DBAPICursor, statement: str, parameters: Parameters
 
 
 def _steps(plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what PostgreSQL will read, in SQLite's words."""
+    """Yield the steps of a PostgreSQL plan, worded like SQLite's."""
     condition, index = plan.get("Index Cond"), plan.get("Index Name")
     if table := plan.get("Relation Name"):
         if plan["Node Type"] == "Bitmap Heap Scan":
@@ -163,7 +163,7 @@ def work_with_all_commands(directory: Path, url: str, monkeypatch: pytest.Monkey
 
 
 def check_references(url: str) -> None:
-    """Look for references to a record as a deletion does.
+    """Search for references to a record as a deletion does.
 
     The plans of these checks are the engine's own, which shows them nowhere. SQLite makes them without statistics.
     """
@@ -184,7 +184,7 @@ def record_other_runs(url: str) -> None:
 
 
 def ask_the_older_way(url: str) -> None:
-    """Read a run by the calls of the older recorder."""
+    """Read a run with the calls of the older recorder."""
     with LandscapeDB.from_url(url) as db:
         told = record_told_run(db)
         recorder = LandscapeRecorder(db)

@@ -53,7 +53,7 @@ def run_unprivileged(*commands: list[str], directory: Path) -> tuple[list[int], 
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """Make an empty directory, which `make_read_only` closes."""
+    """Make an empty directory, which `make_read_only` makes read-only."""
     directory = tmp_path / "medium"
     directory.mkdir()
     yield directory

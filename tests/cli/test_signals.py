@@ -118,13 +118,13 @@ def test_a_second_hangup_is_ignored() -> None:
 
 
 class Doomed:
-    """An object, on whose end something happens."""
+    """An object that calls a function when it is deleted."""
 
     def __init__(self, at_end: Callable[[], object]) -> None:
         self._at_end = at_end
 
     def __del__(self) -> None:
-        """Call what was given."""
+        """Call the given function."""
         self._at_end()
 
 

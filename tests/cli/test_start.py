@@ -1,4 +1,4 @@
-"""What commands import, which decides how fast they start."""
+"""The modules that commands import, which decide their start time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs on several processes, as commands."""
+"""Commands that run on several processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_rows(count: int) -> str:
-    """Write rows, and return what comes of them."""
+    """Write rows, and return the expected output."""
     Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(count)))
     return "id,twice\n" + "".join(f"{number},{number}{number}\n" for number in range(count))
 

@@ -13,5 +13,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def update(request: pytest.FixtureRequest) -> bool:
-    """Tell whether to record outcomes instead of comparing them."""
+    """Return whether to record outcomes instead of comparing them."""
     return bool(request.config.getoption("--update", default=False))

@@ -1,4 +1,4 @@
-"""Codegen with damaged schemas: it explains the fault or succeeds."""
+"""Given a damaged schema, codegen explains the fault or succeeds."""
 
 from collections.abc import Iterator
 from copy import deepcopy

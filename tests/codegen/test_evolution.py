@@ -1,4 +1,4 @@
-"""Changes that are forbidden between epochs."""
+"""Changes that are forbidden from one epoch to the next."""
 
 from __future__ import annotations
 

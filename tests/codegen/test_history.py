@@ -1,4 +1,4 @@
-"""What a schema adds to its history, and their contradictions."""
+"""A schema and its history: additions and contradictions."""
 
 from __future__ import annotations
 

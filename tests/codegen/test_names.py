@@ -1,4 +1,4 @@
-"""Values survive their way into Python source."""
+"""Values are rendered faithfully as Python source."""
 
 import ast
 import re

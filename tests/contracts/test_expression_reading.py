@@ -1,4 +1,4 @@
-"""Which fields an expression asks for, at each evaluation."""
+"""Which fields an expression reads at each evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A secret is recognised in every spelling."""
+"""A secret is recognised in every encoding."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def double(bits: int) -> float:
 
 @given(VALUES)
 @settings(max_examples=300)
-def test_canonical_json_is_what_the_reference_package_writes(value: object) -> None:
+def test_canonical_json_equals_that_of_the_reference_package(value: object) -> None:
     assert canonical_bytes(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
 
 
@@ -107,7 +107,7 @@ def test_a_time_is_written_in_utc_whatever_zone_it_is_in(moment: datetime, offse
 
 
 @pytest.mark.smoke
-def test_rfc_8785_section_3_2_2() -> None:
+def test_the_example_of_rfc_8785_section_3_2_2_is_reproduced() -> None:
     value = json.loads(
         r"""{
           "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
@@ -123,7 +123,7 @@ def test_rfc_8785_section_3_2_2() -> None:
 
 
 @pytest.mark.smoke
-def test_rfc_8785_section_3_2_3_sorts_keys_by_utf_16_code_units() -> None:
+def test_keys_are_sorted_by_utf_16_code_units_as_in_rfc_8785_section_3_2_3() -> None:
     value = {
         "\u20ac": "Euro Sign",
         "\r": "Carriage Return",
@@ -173,7 +173,7 @@ def test_rfc_8785_section_3_2_3_sorts_keys_by_utf_16_code_units() -> None:
         (0x43143FF3C1CB0959, "1424953923781206.2"),
     ],
 )
-def test_rfc_8785_appendix_b(bits: int, text: str) -> None:
+def test_the_numbers_of_rfc_8785_appendix_b_are_reproduced(bits: int, text: str) -> None:
     assert canonical_json(double(bits)) == text
 
 
@@ -248,7 +248,7 @@ def test_values_that_json_cannot_express_are_refused(value: object, message: str
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 2**53, -(2**53), "\ud800", {"\udfff": 1}, {1: "a"}], ids=repr)
-def test_the_reference_package_refuses_them_too(value: object) -> None:
+def test_the_reference_package_refuses_the_same_values(value: object) -> None:
     with pytest.raises((rfc8785.CanonicalizationError, UnicodeEncodeError)):
         rfc8785.dumps(value)  # type: ignore[arg-type]
 

@@ -43,7 +43,7 @@ def graphs(draw: st.DrawFn) -> tuple[list[DiagramNode], list[DiagramEdge]]:
 
 @law(30)
 @given(graphs())
-def test_a_graph_of_any_names_and_numbers_is_well_formed_and_always_the_same(
+def test_any_graph_is_well_formed_and_reproducible(
     graph: tuple[list[DiagramNode], list[DiagramEdge]],
 ) -> None:
     nodes, edges = graph
@@ -60,7 +60,7 @@ def test_a_graph_of_any_names_and_numbers_is_well_formed_and_always_the_same(
     assert labels == [edge.text for edge in edges if edge.text]
 
 
-def test_numbers_and_failures_are_told_by_text_and_by_shape() -> None:
+def test_numbers_and_failures_are_shown_by_text_and_shape() -> None:
     nodes = [
         DiagramNode(key="a", name="read", kind="source", detail="source · csv", failed=1234, waiting=2),
         DiagramNode(key="b", name="bad", kind="sink"),
@@ -75,7 +75,7 @@ def test_numbers_and_failures_are_told_by_text_and_by_shape() -> None:
     assert badges == {"badge failed": f"{SVG}path", "badge waiting": f"{SVG}rect"}
 
 
-def test_nothing_in_a_drawing_needs_a_style_attribute_or_another_file() -> None:
+def test_a_drawing_needs_no_style_attribute_or_other_file() -> None:
     """A page that allows neither can show it."""
     text = draw_svg([DiagramNode(key="a", name='<b style="x">', kind="gate")], [], title="t", has_style=False)
     assert " style=" not in text.replace("&lt;b style=", "")

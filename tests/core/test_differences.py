@@ -18,7 +18,5 @@ from elspeth.core.differences import find_differences
         ({"a": {}}, {"a": []}, [("a", {}, [])]),
     ],
 )
-def test_each_place_that_differs_is_found(
-    first: object, second: object, found: list[tuple[str, object, object]]
-) -> None:
+def test_each_difference_is_found(first: object, second: object, found: list[tuple[str, object, object]]) -> None:
     assert list(find_differences(first, second)) == found

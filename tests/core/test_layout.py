@@ -67,7 +67,7 @@ def drawn(nodes: int, seed: int) -> Graph:
 
 
 @pytest.mark.parametrize(("nodes", "dagre"), [(10, 7), (20, 15), (30, 26), (50, 45), (80, 74)])
-def test_no_more_edges_cross_than_in_the_layout_of_dagre(nodes: int, dagre: int) -> None:
+def test_at_most_as_many_edges_cross_as_in_the_layout_of_dagre(nodes: int, dagre: int) -> None:
     """The figures are sums by @dagrejs/dagre 3.1.3."""
     layouts = [lay_out(*drawn(nodes, seed), node_height=HEIGHT, label_height=LABEL) for seed in range(4)]
     assert sum(layout.crossings for layout in layouts) <= dagre

@@ -101,7 +101,7 @@ def test_an_upload_that_fails_is_an_error_once(bucket: Bucket, code: str) -> Non
     assert bucket.listed() == [KEY]
 
 
-def test_what_is_forgotten_fails_nobody_and_can_be_stored(bucket: Bucket) -> None:
+def test_a_forgotten_upload_raises_no_error_and_can_be_repeated(bucket: Bucket) -> None:
     bucket.server.fail(Failure(method="PUT", code="InternalError"))
     store = opened(bucket)
     store.store(CONTENT)
@@ -175,7 +175,7 @@ def test_only_payloads_unused_since_a_moment_are_deleted(bucket: Bucket, monkeyp
     assert len(bucket.listed()) == 5
 
 
-def test_a_store_is_opened_only_where_objects_can_be_stored(bucket: Bucket) -> None:
+def test_opening_a_store_needs_write_access(bucket: Bucket) -> None:
     path = ObjectPath(bucket.url("payloads"))
     open_payload_store(path)
     assert (bucket.listed(), bucket.unfinished_uploads()) == ([], 0)
@@ -186,7 +186,7 @@ def test_a_store_is_opened_only_where_objects_can_be_stored(bucket: Bucket) -> N
 
 
 @pytest.mark.parametrize("cloud", ["google_bucket", "azure_bucket"])
-def test_every_other_store_keeps_payloads_alike(request: pytest.FixtureRequest, cloud: str) -> None:
+def test_the_other_stores_behave_alike(request: pytest.FixtureRequest, cloud: str) -> None:
     bucket: Bucket = request.getfixturevalue(cloud)
     store = stored(bucket)
     again = stored(bucket)

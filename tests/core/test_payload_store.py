@@ -40,19 +40,21 @@ def alter(base: Path) -> Path:
 
 
 @given(content=st.binary())
-def test_what_was_stored_is_retrieved(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_stored_content_is_retrieved(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     store = FilesystemPayloadStore(tmp_path_factory.mktemp("payloads"))
     content_hash = store.store(content)
     assert content_hash == hashlib.sha256(content).hexdigest()
     assert store.retrieve(content_hash) == content
 
 
-def test_a_payload_lies_below_the_first_digits_of_its_hash(store: FilesystemPayloadStore, base: Path) -> None:
+def test_a_payload_is_in_the_directory_of_the_first_digits_of_its_hash(
+    store: FilesystemPayloadStore, base: Path
+) -> None:
     assert store.store(CONTENT) == CONTENT_HASH
     assert files(base) == [f"{CONTENT_HASH[:2]}/{CONTENT_HASH}"]
 
 
-def test_the_same_content_is_kept_once(store: FilesystemPayloadStore, base: Path) -> None:
+def test_equal_content_is_kept_once(store: FilesystemPayloadStore, base: Path) -> None:
     assert store.store(CONTENT) == store.store(CONTENT)
     assert len(files(base)) == 1
 
@@ -65,7 +67,7 @@ def test_the_age_of_a_payload_counts_from_its_last_use(store: FilesystemPayloadS
     assert store.exists(CONTENT_HASH)
 
 
-def test_a_payload_used_at_a_moment_was_not_last_used_before_it(store: FilesystemPayloadStore, base: Path) -> None:
+def test_a_payload_used_at_a_time_was_not_last_used_before_it(store: FilesystemPayloadStore, base: Path) -> None:
     store.store(CONTENT)
     for path in (base / CONTENT_HASH[:2] / CONTENT_HASH, base / CONTENT_HASH[:2] / "readme"):
         path.touch()
@@ -95,7 +97,7 @@ def test_content_is_complete_when_it_is_synced(store: FilesystemPayloadStore, mo
     assert len(CONTENT) in sizes
 
 
-def test_content_is_stored_where_there_are_no_locks(
+def test_content_can_be_stored_without_file_locks(
     store: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

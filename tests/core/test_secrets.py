@@ -50,7 +50,7 @@ SETTINGS: dict[str, object] = {
         ("keyboard", False),
     ],
 )
-def test_keys_of_secrets_are_known_by_name(name: str, expected: bool) -> None:
+def test_keys_of_secrets_are_recognised_by_name(name: str, expected: bool) -> None:
     assert is_secret_key(name) is expected
 
 
@@ -64,7 +64,7 @@ def test_every_place_of_a_secret_is_found() -> None:
     ]
 
 
-def test_secrets_are_replaced_and_nothing_else_is() -> None:
+def test_only_secrets_are_replaced() -> None:
     assert mask_secrets(SETTINGS, redact) == {
         "landscape": {"url": "postgresql+psycopg://audit:[redacted]@db/landscape"},
         "options": {
@@ -79,7 +79,7 @@ def test_secrets_are_replaced_and_nothing_else_is() -> None:
     }
 
 
-def test_a_fingerprint_is_an_hmac_that_anybody_with_the_key_can_repeat() -> None:
+def test_a_fingerprint_is_an_hmac() -> None:
     mask = secret_mask({"ELSPETH_FINGERPRINT_KEY": "operator", "ELSPETH_ALLOW_RAW_SECRETS": "true"})
     assert mask is not None
     expected = hmac.new(b"operator", b"k-123", hashlib.sha256).hexdigest()
@@ -127,7 +127,7 @@ def test_secrets_in_texts_are_masked(text: str, masked: str) -> None:
     assert mask_text(text, redact) == masked
 
 
-def test_settings_without_secrets_do_not_depend_on_them() -> None:
+def test_the_identity_of_settings_does_not_depend_on_secrets() -> None:
     before: dict[str, object] = {
         "url": "postgresql://u:first@h/db?sslmode=require&sslpassword=x",
         "options": {"api_key": "first", "items": [{"x_token": 1}, "postgresql://u:first@h/db"]},

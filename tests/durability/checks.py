@@ -43,7 +43,7 @@ Ending = tuple[str, str]
 
 @dataclass(slots=True, kw_only=True)
 class Trail:
-    """What is committed of a run.
+    """The committed records of a run.
 
     `status` is None if there is no run. `bad` says which records contradict each other.
     """
@@ -117,7 +117,7 @@ def inspect_job(job: Job) -> tuple[Trail, Findings]:
 
 
 def differences(job: Job, trail: Trail, undisturbed: Trail) -> list[str]:
-    """Yield how a run ended otherwise than an undisturbed one."""
+    """Yield the differences between a run and an undisturbed one."""
     found = []
     if trail.status != "completed":
         found.append(f"the run is {trail.status}")
@@ -136,7 +136,7 @@ def differences(job: Job, trail: Trail, undisturbed: Trail) -> list[str]:
 
 
 def read_trail(job: Job) -> Trail:
-    """Read what the audit database holds of its run."""
+    """Read the run in the audit database."""
     trail = Trail()
     if job.url is None and not job.database.exists():
         return trail

@@ -26,7 +26,7 @@ Survives = Callable[[], bool]
 
 
 def nothing() -> bool:
-    """Let only what was synced survive."""
+    """Let only synced changes survive."""
     return False
 
 
@@ -106,7 +106,7 @@ _Renaming = dict[str, "_File | _Directory | None"]
 
 @dataclass(slots=True)
 class _Directory:
-    """A directory: its names now, and those on the disk."""
+    """A directory: its current names, and those on the disk."""
 
     names: _Names = field(default_factory=dict)
     on_disk: _Names = field(default_factory=dict)

@@ -77,7 +77,7 @@ class Job:
         self.settings.write_text(yaml.safe_dump(settings), encoding="utf-8")
 
     def expected(self, sink: str) -> bytes:
-        """Return what a sink's file holds in the end."""
+        """Return the expected content of a sink's file."""
         lines = (",".join(self.cells(index)) + "\n" for index in range(self.rows) if self.sink_of(index) == sink)
         return "".join(["id,size,note\n", *lines]).encode()
 

@@ -31,7 +31,7 @@ def build_library(directory: Path) -> Path | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadow:
-    """What happens to a process that changes files below `root`.
+    """The faults of a process that changes files below `root`.
 
     It is killed right before its n-th change or sync (`stop_event`), or its n-th sync or change of names
     (`stop_barrier`). After `room` more bytes the disk is full for the paths that match `full` (fnmatch).

@@ -1,4 +1,4 @@
-"""After a killed upgrade a database is old or new."""
+"""A killed upgrade leaves either the old or the new database."""
 
 from __future__ import annotations
 

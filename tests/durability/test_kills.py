@@ -27,7 +27,7 @@ def harness(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Harness:
 
 
 def half() -> Survives:
-    """Decide for each change by chance, always the same."""
+    """Decide for each change at random, but reproducibly."""
     chance = random.Random(0)  # noqa: S311  reproducible, not secret
     return lambda: chance.random() < 0.5
 

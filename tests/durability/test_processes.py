@@ -1,4 +1,4 @@
-"""Several processes at one SQLite database.
+"""Several processes that use one SQLite database.
 
 Two record runs, and a third exports meanwhile.
 """

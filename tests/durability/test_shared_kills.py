@@ -57,7 +57,7 @@ pytestmark = pytest.mark.thorough
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Left:
-    """Return what a run leaves that nobody disturbs."""
+    """Return what an undisturbed run leaves."""
     directory = tmp_path_factory.mktemp("calm")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
@@ -91,7 +91,7 @@ def kill(pid: int) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process is there and no zombie."""
+    """Return whether a process exists and is not a zombie."""
     with suppress(OSError):
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     return False
@@ -115,7 +115,7 @@ def count_rows() -> int:
 
 
 def go_on(*options: str) -> None:
-    """Take the run to its end, or begin it again."""
+    """Resume the run to its end, or begin it again."""
     with LandscapeDB.from_url("sqlite:///audit.db") as db:
         runs = [run.run_id for run in LandscapeRecorder(db).list_runs() if not run.status.is_terminal]
     assert main([*(["resume", *runs, *RUN[1:]] if runs else RUN), *options]) == 0

@@ -64,7 +64,7 @@ class AskTransform(CallingTransform):
         self._refused: set[object] = set()
 
     def request(self, row: RowData) -> JsonObject | RowError:
-        """Ask about the row."""
+        """Return a request about the row."""
         return {"row": dict(row), "field": self._options.field}
 
     def send(self, request: JsonObject) -> JsonObject:

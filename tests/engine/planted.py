@@ -76,7 +76,7 @@ class Thrower(Transform):
     expands = True
 
     def process(self, row: RowData) -> RowData | list[RowData]:
-        """Return the row, or what it asks for."""
+        """Return the row, or fail as it asks for."""
         _raise(row)
         answers: dict[object, object] = {
             "none": None,
@@ -234,7 +234,7 @@ class Planted:
         return found | self._exports(url, "jsonl")
 
     def look_everywhere(self, url: str = "sqlite:///audit.db") -> dict[str, bytes]:
-        """Return what other commands show of the newest run."""
+        """Return everything that other commands show about the newest run."""
         found = dict(self._command("resume", "resume", "latest", "-s", "settings.yaml"))
         found |= self._command("runs", "landscape", "runs", "-d", url)
         return found | self._exports(url, "json", "csv", "parquet", "bag") | self._stories(url) | self._proofs()
@@ -293,7 +293,7 @@ def _files(path: Path) -> dict[str, bytes]:
 
 
 def found_in(shown: dict[str, bytes]) -> list[str]:
-    """Return where planted values stand, with the surrounding text."""
+    """Return where planted values occur, with the surrounding text."""
     places = []
     for name, content in shown.items():
         for mark in _MARKS:

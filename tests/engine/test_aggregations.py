@@ -98,7 +98,7 @@ def test_members_end_in_the_batch_and_its_output_is_a_new_token(tmp_path: Path) 
     assert [json.loads(state["success_reason_json"])["batch_id"] for state in visits] == [batch["batch_id"]] * 2
 
 
-def test_members_pass_through_as_the_tokens_that_they_were(tmp_path: Path) -> None:
+def test_members_that_pass_through_keep_their_tokens(tmp_path: Path) -> None:
     part = {"name": "number", "plugin": "numbering", "output_mode": "passthrough", "trigger": {"count": 3}}
     _, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS, aggregations=[part]), Numbering)
     assert [(row["id"], row["n"]) for row in written(tmp_path, "out")] == [(1, 0), (2, 1), (3, 2), (4, 0), (5, 1)]
@@ -207,7 +207,7 @@ def test_a_condition_without_a_value_is_an_error_of_the_row(tmp_path: Path) -> N
     assert (result.failed, records.get("batch", [])) == (1, [])
 
 
-def test_what_an_aggregation_makes_flows_on_at_the_end_of_the_source(tmp_path: Path) -> None:
+def test_batches_of_consecutive_aggregations_flow_on_at_the_end_of_the_source(tmp_path: Path) -> None:
     second = stats(name="all", options={"value_field": "sum", "compute_mean": False})
     settings = graph_settings(tmp_path, ROWS, "big", aggregations=[stats(trigger={"count": 2}), second])
     settings["gates"] = [

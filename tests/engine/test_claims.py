@@ -1,4 +1,4 @@
-"""Two processes at one run, of which one stops."""
+"""Two processes that record one run, one of which stops."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_run_whose_claim_is_lost_stops_and_can_be_resumed(process: OneProcess)
     assert process.outputs() == OUTPUTS
 
 
-def test_two_processes_at_one_run_lose_nothing(process: OneProcess) -> None:
+def test_two_processes_that_record_one_run_lose_nothing(process: OneProcess) -> None:
     """Resume a run whose owner has lost its claim."""
     second: list[BaseException] = []
 
@@ -125,7 +125,7 @@ def test_two_processes_at_one_run_lose_nothing(process: OneProcess) -> None:
     assert process.seals() == "1 of 1 sealed runs unchanged"
 
 
-def test_nothing_is_recorded_in_a_run_that_another_process_gave_up(process: OneProcess) -> None:
+def test_nothing_is_recorded_in_a_run_that_another_process_abandoned(process: OneProcess) -> None:
     def abandon() -> None:
         lose_claims(process.url)
         process.abandon()

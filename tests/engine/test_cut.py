@@ -21,13 +21,13 @@ def ordered_names(directory: Path, settings: Settings) -> set[str]:
     return {pipeline.nodes[place].name for place in cut_graph(pipeline).ordered}
 
 
-def test_only_sinks_are_ordered_where_each_row_is_on_its_own(tmp_path: Path) -> None:
+def test_only_sinks_are_ordered_if_all_steps_are_row_local(tmp_path: Path) -> None:
     settings = graph_settings(tmp_path, [], row_plugins=[MARK, EXPLODE], gates=[FORK], coalesce=[JOIN])
     settings["sinks"]["bad"] = settings["sinks"]["out"] | {"options": {"path": str(tmp_path / "bad.jsonl")}}
     assert ordered_names(tmp_path, settings) == {"out", "bad"}
 
 
-def test_what_follows_a_step_about_several_rows_is_ordered(tmp_path: Path) -> None:
+def test_steps_behind_one_that_is_not_row_local_are_ordered(tmp_path: Path) -> None:
     settings = graph_settings(tmp_path, [], row_plugins=[MARK, DISTINCT, MARK])
     assert ordered_names(tmp_path, settings) == {"dedupe_1", "mark_2", "out"}
 

@@ -1,4 +1,4 @@
-"""Dropped rows, remembered keys, and tables."""
+"""Dropped rows, remembered keys, and lookup tables."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Spoiling(DedupeTransform):
         return found
 
 
-def test_what_a_plugin_does_to_the_row_of_a_key_is_not_seen(tmp_path: Path) -> None:
+def test_changes_to_the_row_by_the_key_function_have_no_effect(tmp_path: Path) -> None:
     rows: list[RowData] = [{"k": "a"}, {"k": "b"}, {"k": "a"}]
     part = {"plugin": "spoiling", "options": {"key": ["k"]}}
     result, _ = run_graph(tmp_path, graph_settings(tmp_path, rows, row_plugins=[part]), Spoiling)
@@ -186,7 +186,7 @@ def test_the_content_of_a_table_is_recorded_and_the_same_when_a_run_is_resumed(
     assert (found["rows"], len(found["sha256"])) == (4, 64)
 
 
-def test_a_run_does_not_begin_without_the_table(tmp_path: Path) -> None:
+def test_a_run_does_not_begin_without_its_lookup_table(tmp_path: Path) -> None:
     with chdir(tmp_path), pytest.raises(PluginError, match=r"names\.csv cannot be read: No such file or directory"):
         run_graph(tmp_path, lookup_settings(tmp_path))
     with LandscapeDB.from_url(f"sqlite:///{tmp_path / 'audit.db'}") as db, db.connection() as connection:

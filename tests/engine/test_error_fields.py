@@ -1,4 +1,4 @@
-"""Rows that failed say in the file why."""
+"""Failed rows in a file have fields with the reason."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_csv_and_parquet_files_have_columns_for_the_error_fields(tmp_path: Path)
     ],
     ids=["file", "switched off", "strict schema", "free schema", "with other rows", "with other rows, asked for"],
 )
-def test_which_sinks_get_error_fields(
+def test_a_sink_gets_error_fields_for_failed_rows_or_on_request(
     tmp_path: Path, bad: dict[str, Any], sections: dict[str, Any], has_fields: bool
 ) -> None:
     sinks = {"sinks": {"bad": sink(tmp_path, "jsonl", **bad)}} if sections else {}
@@ -127,7 +127,7 @@ def test_other_rows_in_the_same_sink_have_empty_error_fields(tmp_path: Path) -> 
     assert rows[1] == {"id": "x"} | INVALID
 
 
-def test_a_table_gets_error_fields_only_if_asked(tmp_path: Path, database_url: str) -> None:
+def test_a_table_gets_error_fields_only_on_request(tmp_path: Path, database_url: str) -> None:
     bad = {"plugin": "database", "options": {"url": database_url, "table": "bad"}}
     assert build(tmp_path, settings(tmp_path, bad), *PLUGINS).error_sinks == set()
     execute(build(tmp_path, settings(tmp_path, bad | {"error_fields": True}), *PLUGINS))

@@ -3,6 +3,6 @@
 from elspeth.engine.errors import Failure
 
 
-def test_details_of_a_plugin_do_not_take_the_place_of_its_error() -> None:
+def test_details_of_a_plugin_do_not_replace_its_error() -> None:
     failure = Failure(message="refused", kind="RowError", details={"exception": "another", "type": "Another", "n": 1})
     assert failure.as_details() == {"exception": "refused", "type": "RowError", "n": 1}

@@ -56,7 +56,7 @@ def test_a_bad_line_of_a_csv_file_is_an_error_of_its_row(tmp_path: Path, line: b
     assert [each["error"] for each in records["validation_error"]] == [error]
 
 
-def test_a_field_too_large_to_hold_ends_the_run_with_what_came_before(tmp_path: Path) -> None:
+def test_a_field_too_large_to_hold_ends_the_run_after_the_rows_before_it(tmp_path: Path) -> None:
     with (tmp_path / "in.csv").open("wb") as file:
         file.write(b"id,kind\n1,x\n2,")
         file.write(b"x" * HUGE)
@@ -69,7 +69,7 @@ def test_a_field_too_large_to_hold_ends_the_run_with_what_came_before(tmp_path: 
     assert len(records["row"]) == 1
 
 
-def test_a_quote_that_stays_open_ends_the_run_and_a_mended_file_lets_it_go_on(tmp_path: Path) -> None:
+def test_an_unclosed_quote_ends_the_run_which_can_be_resumed_with_a_corrected_file(tmp_path: Path) -> None:
     lines = [f"{number},{'x' if number % 2 else 'y'}\n" for number in range(3_000)]
     mended = "id,kind\n" + "".join(lines)
     lines[1_000] = '1000,"y\n'
@@ -157,7 +157,7 @@ def test_a_sink_whose_path_is_a_directory_ends_the_run_before_the_first_row(tmp_
     assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
 
 
-def test_the_content_of_rows_is_kept_where_the_settings_ask_for_it(tmp_path: Path) -> None:
+def test_the_content_of_rows_is_kept_if_the_settings_ask_for_it(tmp_path: Path) -> None:
     settings = graph_settings(tmp_path, [{"id": 1}], payload_store={"base_path": str(tmp_path / "payloads")})
     _, records = run_graph(tmp_path, settings)
     (row,) = records["row"]
@@ -168,7 +168,7 @@ def test_the_content_of_rows_is_kept_where_the_settings_ask_for_it(tmp_path: Pat
     assert (found.state, found.data) == (RowDataState.AVAILABLE, {"id": 1})
 
 
-def test_what_is_recorded_of_an_error_says_where_and_why(tmp_path: Path) -> None:
+def test_a_recorded_error_says_where_and_why(tmp_path: Path) -> None:
     plugins = [{"plugin": "field_mapper", "options": {"computed": {"x": "row['a'] + 1"}, "on_error": "bad"}}]
     settings = graph_settings(tmp_path, [{"a": "text"}], "bad", row_plugins=plugins)
     _, records = run_graph(tmp_path, settings)
@@ -217,7 +217,7 @@ class IdTransform(Transform):
         ({"gates": [FORK], "coalesce": [{"name": "meet", "branches": ["a", "b"]}]}, 2),
     ],
 )
-def test_a_row_that_json_cannot_hold_fails_where_it_would_have_to_wait(
+def test_a_row_that_json_cannot_hold_fails_at_the_step_where_it_would_wait(
     tmp_path: Path, parts: dict[str, object], failures: int
 ) -> None:
     settings = graph_settings(tmp_path, [{"id": 1}], row_plugins=[{"plugin": "id"}], **parts)

@@ -27,7 +27,7 @@ def exported(tmp_path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def test_the_trail_is_written_where_its_sink_says(tmp_path: Path) -> None:
+def test_the_trail_is_written_to_the_path_of_its_sink(tmp_path: Path) -> None:
     result, records = run(tmp_path, exporting(tmp_path))
     *found, manifest = exported(tmp_path)
     assert manifest["record_type"] == "manifest"
@@ -66,7 +66,7 @@ def test_the_trail_is_compressed_as_the_settings_say(
     assert recorded["export_format"] == "jsonl"
 
 
-def test_a_signed_trail_is_signed_with_the_key_of_the_environment(tmp_path: Path) -> None:
+def test_a_signed_trail_is_signed_with_the_key_from_the_environment(tmp_path: Path) -> None:
     run(tmp_path, exporting(tmp_path, sign=True), environ={"ELSPETH_SIGNING_KEY": "a key of 16 bytes"})
     for record in exported(tmp_path):
         signature = record.pop("signature")
@@ -75,7 +75,7 @@ def test_a_signed_trail_is_signed_with_the_key_of_the_environment(tmp_path: Path
             assert signature == hmac.new(b"a key of 16 bytes", text.encode(), "sha256").hexdigest()
 
 
-def test_progress_of_the_export_is_told(tmp_path: Path) -> None:
+def test_progress_of_the_export_is_shown(tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     execute(build(tmp_path, exporting(tmp_path)), Observer(on_progress=lambda *each: told.append(each)))
     *records, _ = exported(tmp_path)
@@ -92,7 +92,7 @@ def test_an_export_that_is_asked_to_stop_leaves_the_run_complete(tmp_path: Path)
     assert not list((tmp_path / "out").glob("*trail.json*"))
 
 
-def test_an_export_that_is_broken_off_is_recorded_as_failed(tmp_path: Path) -> None:
+def test_an_export_that_is_interrupted_is_recorded_as_failed(tmp_path: Path) -> None:
     begun: list[Phase] = []
 
     def interrupt() -> bool:

@@ -179,7 +179,7 @@ def test_an_exception_of_a_sink_is_named_after_it(tmp_path: Path, monkeypatch: p
     assert isinstance(caught.value.__cause__, LookupError)
 
 
-def test_a_sink_that_published_and_reports_failure_leaves_the_artifact_that_names_its_bytes(
+def test_a_sink_that_published_but_failed_leaves_the_artifact_of_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FaultySink, "method", "publish, but reported as failed")
@@ -191,7 +191,7 @@ def test_a_sink_that_published_and_reports_failure_leaves_the_artifact_that_name
     assert str(tmp_path / "out" / "x.csv") in {artifact["path_or_uri"] for artifact in records["artifact"]}
 
 
-def test_rows_that_were_staged_are_those_that_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_staged_rows_and_recorded_rows_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FaultySink, "method", "sync")
     monkeypatch.setattr(FaultySink, "calls_before", 1)
     with pytest.raises(PluginError):
@@ -225,7 +225,7 @@ def test_rows_before_a_failure_of_the_source_are_kept(
     assert (stop.levelname, event.facts["rows"]) == ("ERROR" if error is PluginError else "WARNING", rows)
 
 
-def test_a_source_that_is_not_there_leaves_a_failed_run_and_no_files(tmp_path: Path) -> None:
+def test_a_missing_source_leaves_a_failed_run_and_no_files(tmp_path: Path) -> None:
     (tmp_path / "in.csv").unlink()
     with pytest.raises(PluginError) as caught:
         forced(build(tmp_path, csv_settings(tmp_path)))
@@ -272,7 +272,7 @@ def test_a_full_disk_stops_the_run_and_is_named(tmp_path: Path, monkeypatch: pyt
     ],
     ids=lambda each: type(each).__name__,
 )
-def test_an_audit_database_that_fails_too_is_said_beside_the_first_reason(
+def test_a_failure_of_the_audit_database_is_reported_beside_the_first_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -309,7 +309,7 @@ def test_a_token_without_an_end_is_found_before_anything_is_published(
     assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
 
 
-def test_a_row_that_was_counted_and_not_recorded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_was_counted_but_not_recorded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = RowLoader.load
 
     def miscount(self: RowLoader, *arguments: object) -> None:

@@ -79,7 +79,7 @@ BOTH = {"id": 1, "a": "by a", "b": "by b"}
         ({"policy": "first", "merge": "select", "select_branch": "b"}, {"id": 1, "b": "by b"}),
     ],
 )
-def test_branches_meet_as_policy_and_merge_say(tmp_path: Path, join: dict[str, object], expected: RowData) -> None:
+def test_branches_are_merged_by_policy_and_strategy(tmp_path: Path, join: dict[str, object], expected: RowData) -> None:
     settings = forked(
         tmp_path, [{"id": 1}], fork_to=["a", "b"], row_plugins=[mark("a"), mark("b")], coalesce=[JOIN | join]
     )
@@ -101,7 +101,7 @@ def test_branches_meet_as_policy_and_merge_say(tmp_path: Path, join: dict[str, o
     assert [each for each in reasons if each.get("action") == "merged"] == [reason] * len(used)
 
 
-def test_the_merged_token_goes_on_behind_the_last_visit_of_the_longest_branch(tmp_path: Path) -> None:
+def test_the_step_index_of_a_merged_token_follows_that_of_the_longest_branch(tmp_path: Path) -> None:
     plugins = [{"plugin": "mark", "branch": "a", "options": {"field": field}} for field in ("one", "two", "three")]
     settings = forked(tmp_path, [{"id": 1}], fork_to=["a", "b"], row_plugins=plugins, coalesce=[JOIN])
     _, records = run_graph(tmp_path, settings)
@@ -136,7 +136,7 @@ def test_a_union_keeps_the_later_branch_and_says_which_fields_it_overrode(tmp_pa
         ({"policy": "first", "merge": "nested"}, [{"b": {"id": 1, "b": "by b"}}], 1),
     ],
 )
-def test_a_branch_that_never_arrives_is_reckoned_with(
+def test_a_branch_that_never_arrives_counts_as_lost(
     tmp_path: Path, join: dict[str, object], expected: list[RowData], failed: int
 ) -> None:
     plugins = [mark("a", fail=[1]), mark("b")]
@@ -158,7 +158,7 @@ def test_a_row_whose_branches_all_fail_ends_without_a_merge(tmp_path: Path) -> N
     assert (result.failed, written(tmp_path, "out")) == (2, [{"id": 2, "a": "by a", "b": "by b"}])
 
 
-def test_what_is_merged_goes_on_behind_the_gate_that_forked_it(tmp_path: Path) -> None:
+def test_merged_rows_continue_behind_the_gate_that_forked_them(tmp_path: Path) -> None:
     settings = forked(tmp_path, [{"id": 1}, {"id": 2, "stay": True}], "late", fork_to=["a", "b"], coalesce=[JOIN])
     settings["gates"].append(
         {"name": "later", "condition": "row['id'] == 1", "routes": {"true": "late", "false": "continue"}}
@@ -185,13 +185,13 @@ def nested(directory: Path, rows: list[RowData], *, inner_fails: list[int]) -> S
     return settings
 
 
-def test_forks_nest(tmp_path: Path) -> None:
+def test_forks_can_be_nested(tmp_path: Path) -> None:
     result, records = run_graph(tmp_path, nested(tmp_path, [{"id": 1}], inner_fails=[]))
     assert written(tmp_path, "out") == [{"id": 1, "p": "by p", "q": "by q"}]
     assert (result.failed, counted(records)) == (0, {"forked": 2, "coalesced": 4, "completed": 1})
 
 
-def test_a_fork_of_which_one_copy_goes_to_a_sink_loses_no_branch_around_it(tmp_path: Path) -> None:
+def test_an_inner_fork_with_a_copy_to_a_sink_loses_no_outer_branch(tmp_path: Path) -> None:
     settings = nested(tmp_path, [{"id": 1}], inner_fails=[])
     settings["sinks"]["aside"] = settings["sinks"]["out"] | {"options": {"path": str(tmp_path / "aside.jsonl")}}
     settings["gates"][-1]["fork_to"].append("aside")
@@ -199,7 +199,7 @@ def test_a_fork_of_which_one_copy_goes_to_a_sink_loses_no_branch_around_it(tmp_p
     assert (written(tmp_path, "out"), result.failed) == ([{"id": 1, "p": "by p", "q": "by q"}], 0)
 
 
-def test_a_join_that_fails_is_a_branch_lost_to_the_join_around_it(tmp_path: Path) -> None:
+def test_an_inner_join_that_fails_is_a_lost_branch_of_the_outer_join(tmp_path: Path) -> None:
     result, records = run_graph(tmp_path, nested(tmp_path, [{"id": 1}], inner_fails=[1]))
     assert written(tmp_path, "out") == []
     assert (result.failed, counted(records)) == (3, {"forked": 2, "failed": 3})
@@ -211,7 +211,7 @@ def test_a_join_that_fails_is_a_branch_lost_to_the_join_around_it(tmp_path: Path
     }
 
 
-def test_a_join_that_fails_does_not_keep_the_join_around_it_waiting(tmp_path: Path) -> None:
+def test_an_inner_join_that_fails_does_not_keep_the_outer_join_waiting(tmp_path: Path) -> None:
     settings = nested(tmp_path, [{"id": 1}, {"id": 2}], inner_fails=[1])
     settings["coalesce"][1] = JOIN | {"policy": "best_effort", "timeout_seconds": 1000}
     run_graph(tmp_path, settings)
@@ -257,7 +257,7 @@ def slow(directory: Path, rows: list[RowData], join: dict[str, object]) -> Setti
         ({"policy": "best_effort", "timeout_seconds": 1}, [{"id": 1, "a": "by a"}, {"id": 2, "a": "by a"}], 1),
     ],
 )
-def test_what_comes_after_the_decision_is_recorded_and_not_merged(
+def test_a_token_that_arrives_after_the_merge_is_recorded_but_not_merged(
     tmp_path: Path, join: dict[str, object], expected: list[RowData], late: int
 ) -> None:
     result, records = run_graph(tmp_path, slow(tmp_path, [{"id": 1}, {"id": 2}], join))
@@ -267,7 +267,7 @@ def test_what_comes_after_the_decision_is_recorded_and_not_merged(
     assert contexts == [{"merged": False, "reason": "arrived after the merge"}] * late
 
 
-def test_what_comes_after_the_join_was_given_up_fails_with_it(tmp_path: Path) -> None:
+def test_a_token_that_arrives_after_a_failed_join_fails_too(tmp_path: Path) -> None:
     result, records = run_graph(tmp_path, slow(tmp_path, [{"id": 1}, {"id": 2}], {"timeout_seconds": 1}))
     assert [row["id"] for row in written(tmp_path, "out")] == [2]
     assert result.failed == 2

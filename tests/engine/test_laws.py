@@ -139,7 +139,7 @@ def test_outputs_do_not_depend_on_the_size_of_groups_or_the_number_of_workers(  
 
 @law(20)
 @given(data=st.data(), rows=ROWS, workers=st.integers(1, 5))
-def test_a_replay_makes_the_same_outputs_and_asks_nobody(
+def test_a_replay_makes_the_same_outputs_without_calls(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], workers: int
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
@@ -159,7 +159,7 @@ def calls_of(records: Records) -> Counter[tuple[object, ...]]:
 
 @law(40)
 @given(data=st.data(), rows=ROWS)
-def test_no_value_of_a_row_is_in_the_trail_whatever_the_graph(
+def test_no_value_of_a_row_is_in_the_trail_for_any_graph(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData]
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
@@ -191,7 +191,7 @@ def test_converted_settings_are_the_same_pipeline(
 
 
 def visits_of(records: Records) -> list[list[tuple[object, ...]]]:
-    """Return what each token met, in their order."""
+    """Return the visits of each token in order."""
     found: dict[str, list[tuple[object, ...]]] = {token["token_id"]: [] for token in records.get("token", [])}
     for state in sorted(records.get("node_state", []), key=lambda state: (state["token_id"], state["step_index"])):
         name = state["node_id"].rpartition("_")[0]
@@ -238,7 +238,7 @@ def test_outputs_of_wired_steps_do_not_depend_on_groups_workers_or_the_order_of_
 
 @law(2)
 @given(data=st.data(), rows=ROWS, more=ROWS, after=st.integers(0, 12))
-def test_a_wired_run_that_stops_anywhere_and_is_resumed_ends_as_if_it_had_not(
+def test_a_wired_run_stopped_anywhere_and_resumed_ends_as_an_undisturbed_one(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], more: list[RowData], after: int
 ) -> None:
     assume(rows or more)  # a run without rows is not resumed

@@ -64,7 +64,7 @@ def test_a_run_within_its_limits_completes(tmp_path: Path) -> None:
     ],
     ids=["run", "step"],
 )
-def test_a_run_beyond_a_number_fails(tmp_path: Path, fail_if: dict[str, Any], problem: str) -> None:
+def test_a_run_with_more_failures_than_the_limit_fails(tmp_path: Path, fail_if: dict[str, Any], problem: str) -> None:
     with pytest.raises(TooManyFailuresError) as raised:
         run(tmp_path, settings(tmp_path, **fail_if))
     assert str(raised.value).endswith(f"has too many failures: {problem}")
@@ -126,7 +126,7 @@ def test_rows_of_several_sources_name_their_source(tmp_path: Path) -> None:
     assert found == [(1, "north", "check"), (2, "south", "check")]
 
 
-def test_a_resumed_run_counts_the_failures_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_counts_earlier_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups_of(monkeypatch, 8)
     given = settings(tmp_path, steps={"mark_0": 1})
     seen: list[Progress] = []
@@ -165,7 +165,7 @@ def test_a_resumed_run_counts_the_failures_before(tmp_path: Path, monkeypatch: p
     ],
     ids=["text", "negative", "boolean", "unknown step"],
 )
-def test_a_limit_that_cannot_be_is_a_problem(tmp_path: Path, fail_if: dict[str, Any], problem: str) -> None:
+def test_an_impossible_limit_is_a_problem(tmp_path: Path, fail_if: dict[str, Any], problem: str) -> None:
     with pytest.raises(SettingsError) as raised:
         build(tmp_path, settings(tmp_path, **fail_if), *PLUGINS)
     assert [str(each) for each in raised.value.problems] == [problem]

@@ -1,4 +1,4 @@
-"""Runs send lineage events by the client of OpenLineage."""
+"""Runs send lineage events with the client of OpenLineage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _url(directory: Path) -> str:
 
 
 def _logged(directory: Path) -> list[Json]:
-    """Return what the log says was not sent."""
+    """Return the events that the log records as not sent."""
     with LandscapeDB.from_url(_url(directory), create_tables=False) as db, db.connection() as connection:
         assert check_log(connection).faults == ()
         entries = [json.loads(text) for _, text in read_log(connection)]
@@ -57,7 +57,7 @@ def _assert_unsent(directory: Path, result: RunResult, problem: str) -> None:
     assert (entry["problem"], entry["what"], entry["run_id"]) == (problem, "openlineage", result.run_id)
 
 
-def test_events_that_are_sent_are_those_that_are_exported(tmp_path: Path) -> None:
+def test_the_sent_events_are_those_that_are_exported(tmp_path: Path) -> None:
     with receiving() as catalogue:
         result = execute(build(tmp_path, _settings(tmp_path, catalogue.transport())))
     assert [each["eventType"] for each in catalogue.events] == ["START", "COMPLETE"]
@@ -70,7 +70,7 @@ def test_events_that_are_sent_are_those_that_are_exported(tmp_path: Path) -> Non
         assert event["job"]["name"] == f"{tmp_path.name}.settings"
 
 
-def test_a_run_that_was_stopped_and_went_on_sends_each_of_it(tmp_path: Path) -> None:
+def test_a_stopped_and_resumed_run_sends_an_event_for_each_process(tmp_path: Path) -> None:
     with receiving() as catalogue:
         settings = _settings(tmp_path, catalogue.transport(), checkpoint={"frequency": "every_row"})
         stops = iter([False, False])
@@ -92,7 +92,7 @@ def test_a_run_that_was_stopped_and_went_on_sends_each_of_it(tmp_path: Path) -> 
         assert_valid(event)
 
 
-def test_a_run_that_fails_and_one_that_is_given_up_send_that(tmp_path: Path) -> None:
+def test_failed_and_abandoned_runs_send_fail_events(tmp_path: Path) -> None:
     with receiving() as catalogue:
         settings = _settings(tmp_path, catalogue.transport(), fail_if={"quarantined": 0})
         (tmp_path / "in.csv").write_text("id,kind\n1,x,\n")
@@ -117,7 +117,7 @@ def test_a_run_that_fails_and_one_that_is_given_up_send_that(tmp_path: Path) -> 
     assert catalogue.events[-1] == events_in(_url(tmp_path), run_id)[-1]
 
 
-def test_a_run_whose_database_is_not_kept_sends_its_end_too(tmp_path: Path) -> None:
+def test_a_run_without_a_kept_database_sends_its_end_too(tmp_path: Path) -> None:
     with receiving() as catalogue:
         settings = _settings(tmp_path, catalogue.transport(), landscape={"enabled": False, "url": _url(tmp_path)})
         execute(build(tmp_path, settings))
@@ -127,7 +127,7 @@ def test_a_run_whose_database_is_not_kept_sends_its_end_too(tmp_path: Path) -> N
     assert [each["eventType"] for each in catalogue.events] == ["START", "COMPLETE", "START", "FAIL"]
 
 
-def test_a_server_that_never_answers_holds_a_run_no_longer_than_the_deadline(tmp_path: Path) -> None:
+def test_a_server_that_never_answers_delays_a_run_at_most_until_the_deadline(tmp_path: Path) -> None:
     with receiving(None) as catalogue:
         settings = _settings(tmp_path, catalogue.transport(timeout=60))
         settings["openlineage"]["deadline_seconds"] = 0.2
@@ -135,7 +135,7 @@ def test_a_server_that_never_answers_holds_a_run_no_longer_than_the_deadline(tmp
     _assert_unsent(tmp_path, result, "2 of 2 lineage events were not sent: there was no answer within 0.2 s")
 
 
-def test_a_server_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_one_problem(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://me:hidden@127.0.0.1:{unused.getsockname()[1]}"
@@ -159,7 +159,7 @@ def test_entries_about_a_run_that_never_began_are_faults(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_a_failed_run_notes_what_was_not_sent(tmp_path: Path, *, is_kept: bool) -> None:
+def test_a_failed_run_records_unsent_events(tmp_path: Path, *, is_kept: bool) -> None:
     with receiving(500) as catalogue:
         landscape = {"enabled": is_kept, "url": _url(tmp_path)}
         settings = _settings(tmp_path, catalogue.transport(), fail_if={"quarantined": 0}, landscape=landscape)
@@ -170,7 +170,7 @@ def test_a_failed_run_notes_what_was_not_sent(tmp_path: Path, *, is_kept: bool) 
 
 
 @pytest.mark.parametrize("what", ["made", "logged"])
-def test_events_that_cannot_be_made_or_logged_fail_no_run(
+def test_errors_while_making_or_logging_events_fail_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:

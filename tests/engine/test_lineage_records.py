@@ -28,7 +28,7 @@ def test_sources_and_sinks_are_recorded_with_their_datasets(tmp_path: Path) -> N
     }
 
 
-def test_names_are_as_secret_as_the_account_unless_they_are_sent(tmp_path: Path) -> None:
+def test_names_are_withheld_with_the_account_unless_events_are_sent(tmp_path: Path) -> None:
     hidden = {"url": f"sqlite:///{tmp_path / 'audit.db'}", "identity": False}
     assert _recorded(tmp_path, landscape=hidden) == {}
     section = {"transport": {"type": "console"}}

@@ -49,7 +49,7 @@ def kept(bucket: Bucket) -> set[str]:
 
 
 @pytest.mark.parametrize("workers", [None, InlineWorkers(count=2)], ids=["alone", "shared"])
-def test_a_run_keeps_each_content_by_one_request(
+def test_a_run_stores_each_content_with_one_request(
     tmp_path: Path, bucket: Bucket, workers: InlineWorkers | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 2)
@@ -79,7 +79,7 @@ def test_contents_are_shown_and_exported_unless_they_were_altered(
     assert not Path("other.zip").exists()
 
 
-def test_a_run_whose_store_fails_stops_and_can_go_on(
+def test_a_run_whose_store_fails_stops_and_can_be_resumed(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 2)

@@ -183,7 +183,7 @@ def test_an_output_without_rows_is_replaced_like_others(tmp_path: Path, bucket: 
         assert bucket.get("out/x.csv") == b"[]\n"
 
 
-def test_a_bucket_that_cannot_be_written_is_known_before_the_first_row(tmp_path: Path, bucket: Bucket) -> None:
+def test_missing_write_access_is_reported_before_the_first_row(tmp_path: Path, bucket: Bucket) -> None:
     bucket.server.fail(Failure(method="POST", part="uploads", status=403, code="AccessDenied"))
     with pytest.raises(PluginError) as caught:
         execute(build(tmp_path, settings_of(tmp_path, bucket)))
@@ -192,7 +192,7 @@ def test_a_bucket_that_cannot_be_written_is_known_before_the_first_row(tmp_path:
     assert (bucket.listed(), staged()) == (["in.csv"], [])
 
 
-def test_an_upload_that_dies_is_made_again_by_the_resumed_run(tmp_path: Path, bucket: Bucket) -> None:
+def test_an_upload_that_dies_is_repeated_by_the_resumed_run(tmp_path: Path, bucket: Bucket) -> None:
     settings = settings_of(tmp_path, bucket)
     bucket.server.fail(Failure(method="PUT", part="x.csv", code="InternalError"))
     with pytest.raises(PluginError) as caught:
@@ -240,7 +240,7 @@ def test_an_output_without_rows_whose_answer_was_lost_is_judged_by_the_one_to_re
         assert bucket.get("out/x.csv") == meanwhile
 
 
-def test_an_object_that_another_program_puts_there_meanwhile_is_left_alone(tmp_path: Path, bucket: Bucket) -> None:
+def test_an_object_that_another_program_stores_meanwhile_is_kept(tmp_path: Path, bucket: Bucket) -> None:
     settings = settings_of(tmp_path, bucket)
     bucket.server.fail(Failure(method="PUT", part="x.csv", before=lambda: bucket.put("out/x.csv", "mine")))
     with pytest.raises(PluginError, match="was made or changed by another program during the run, and is left unchang"):

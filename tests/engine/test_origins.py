@@ -141,7 +141,7 @@ def test_a_large_file_is_read_only_once_to_be_hashed(
     assert (after.rows, after.is_complete, opened) == (3_000, True, [str(path)])
 
 
-def test_standard_input_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_recorded_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = ROWS.encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
     _, records = run_graph(tmp_path, one_sink(tmp_path, "csv", path="-"))
@@ -183,7 +183,7 @@ def test_an_input_that_is_not_read_to_its_end_has_no_hash(tmp_path: Path) -> Non
     assert inputs(records) == [file(tmp_path / "a.csv", 4), ("file", str(tmp_path / "b.csv"), None, None, 2)]
 
 
-def test_a_run_that_fails_for_good_says_what_it_had_read(tmp_path: Path) -> None:
+def test_a_failed_run_records_what_it_had_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(ROWS)
     (tmp_path / "b.csv").write_text(f'{ROWS}5,"x\n')
     settings = one_sink(tmp_path, "csv", path=str(tmp_path / "[ab].csv"), max_record_lines=1)
@@ -330,7 +330,7 @@ def test_labels_are_recorded_and_secrets_in_them_are_not(tmp_path: Path) -> None
     assert "hunter2" not in json.dumps(records)
 
 
-def test_labels_are_texts(tmp_path: Path) -> None:
+def test_labels_must_be_text(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         build(tmp_path, csv_settings(tmp_path, labels={"ticket": 17, "done": None}))
     assert [(each.location, each.message) for each in caught.value.problems] == [
@@ -373,7 +373,7 @@ def repository(tmp_path: Path) -> Path:
     return directory
 
 
-def test_the_commit_of_the_settings_is_recorded_and_whether_anything_differs(
+def test_the_commit_of_the_settings_and_uncommitted_changes_are_recorded(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DIR", "/nowhere")  # as in a hook
@@ -399,7 +399,7 @@ def branch(repository: Path) -> str:
     return (repository / ".git" / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
 
 
-def test_the_repository_cannot_run_a_program(repository: Path) -> None:
+def test_reading_the_commit_runs_no_program_of_the_repository(repository: Path) -> None:
     program = repository / "program"
     program.write_text(f"#!/bin/sh\ntouch {repository / 'ran'}\n")
     program.chmod(0o755)
@@ -408,7 +408,7 @@ def test_the_repository_cannot_run_a_program(repository: Path) -> None:
     assert not (repository / "ran").exists()
 
 
-def test_without_git_nothing_is_said_of_the_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_no_commit_is_recorded(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("elspeth.engine.origins._GIT_SECONDS", 0)  # as if it took too long
         assert repository_state(repository / "other.txt") == (None, None)

@@ -13,14 +13,14 @@ def tally() -> Tally:
     return Tally({})
 
 
-def test_a_partition_has_a_row_at_least_however_late_it_is(tally: Tally) -> None:
+def test_a_partition_has_at_least_one_row_however_late_it_is(tally: Tally) -> None:
     opened = OpenPartition.begin(tally, Bounds(rows=5, visits=5, seconds=0.0))
     assert not opened.is_full()
     opened.rows = 1
     assert opened.is_full()
 
 
-def test_a_partition_ends_with_its_rows_or_its_visits(tally: Tally) -> None:
+def test_a_partition_is_limited_in_rows_and_visits(tally: Tally) -> None:
     tally.visits = 100
     opened = OpenPartition.begin(tally, Bounds(rows=2, visits=3, seconds=1e9))
     opened.rows = 1

@@ -1,4 +1,4 @@
-"""Pipelines and what a run of them needs."""
+"""Pipelines, and the keys and variables that a run needs."""
 
 import hmac
 import json
@@ -29,7 +29,7 @@ def test_node_ids_are_readable_and_fit_the_audit_trail(tmp_path: Path) -> None:
     assert max(len(node.node_id) for node in nodes) == 64
 
 
-def test_node_ids_tell_nothing_of_secrets(tmp_path: Path) -> None:
+def test_node_ids_do_not_depend_on_secrets(tmp_path: Path) -> None:
     ids = set()
     for password in ("first", "second"):
         settings = csv_settings(tmp_path)
@@ -56,14 +56,14 @@ def source_id(pipeline: Pipeline) -> str:
     return pipeline.nodes[place].node_id
 
 
-def test_other_options_make_another_node(tmp_path: Path) -> None:
+def test_different_options_give_different_node_ids(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     first = source_id(build(tmp_path, settings))
     settings["datasource"]["options"]["path"] = "other.csv"
     assert source_id(build(tmp_path, settings)) != first
 
 
-def test_everything_that_the_environment_must_provide_is_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_variables_are_named_at_once(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["landscape"] = {
         "url": "postgresql+psycopg://audit:hunter2@host/db",
@@ -81,7 +81,7 @@ def test_everything_that_the_environment_must_provide_is_named_at_once(tmp_path:
     )
 
 
-def test_a_signing_key_is_used_only_where_signing_is_asked_for(tmp_path: Path) -> None:
+def test_a_signing_key_is_only_used_if_signing_is_requested(tmp_path: Path) -> None:
     pipeline = build(tmp_path, csv_settings(tmp_path))
     assert load_run_keys(pipeline.settings, {"ELSPETH_SIGNING_KEY": "k"}, source="s.yaml").signing_key is None
 
@@ -176,19 +176,19 @@ def test_a_secret_within_a_variable_has_the_fingerprint_of_the_secret(tmp_path: 
     assert secret_variables(tmp_path, settings, environ) == [("DATABASE", fingerprint("hunter2"))]
 
 
-def test_a_variable_that_overrides_a_secret(tmp_path: Path) -> None:
+def test_a_variable_that_overrides_a_secret_is_recorded(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     environ = {"ELSPETH_LANDSCAPE__URL": "postgresql+psycopg://audit:hunter2@host/db"}
     assert secret_variables(tmp_path, settings, environ) == [("ELSPETH_LANDSCAPE__URL", fingerprint("hunter2"))]
 
 
-def test_a_secret_that_the_settings_hold_themselves_comes_from_no_variable(tmp_path: Path) -> None:
+def test_a_secret_in_the_settings_file_comes_from_no_variable(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["landscape"]["url"] = "postgresql+psycopg://audit:hunter2@host/db"
     assert secret_variables(tmp_path, settings, {"PASSWORD": "hunter2"}) == []
 
 
-def test_without_a_key_there_is_no_fingerprint_to_record(tmp_path: Path) -> None:
+def test_without_a_key_no_fingerprint_is_recorded(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["landscape"]["url"] = "${DATABASE}"
     environ = {"DATABASE": "postgresql+psycopg://audit:hunter2@host/db", "ELSPETH_ALLOW_RAW_SECRETS": "true"}

@@ -75,7 +75,7 @@ class CountedTransform(AskTransform):
         return super().result(row, response)
 
 
-def test_no_more_rows_are_under_way_than_four_for_each_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_four_rows_per_worker_are_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(*arguments: Any, **options: Any) -> object:  # noqa: ANN401  passed on
         CountedTransform.waiting.set()
         return concurrent.futures.wait(*arguments, **options)
@@ -93,7 +93,7 @@ def test_no_more_rows_are_under_way_than_four_for_each_worker(tmp_path: Path, mo
     assert CountedTransform.most == 8
 
 
-def test_an_answer_that_must_wait_for_its_turn_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_waits_for_its_turn_is_awaited_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Asking()
     walks = Walks({ASK: step}, 2, Cut(ordered=frozenset(), behind={ASK: frozenset({("coalesce", 0)})}))
     wire = Wire(origin=("source",), label="continue", target=ASK, mode=RoutingMode.MOVE)

@@ -124,7 +124,7 @@ def test_without_an_audit_database_only_force_replaces(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("what", ["FIFO", "device"])
-def test_a_sink_does_not_replace_what_is_no_file(tmp_path: Path, what: str, *, force: bool) -> None:
+def test_a_sink_only_replaces_regular_files(tmp_path: Path, what: str, *, force: bool) -> None:
     (tmp_path / "out").mkdir()
     path = tmp_path / "out" / "x.csv"
     if what == "FIFO":
@@ -149,7 +149,7 @@ def test_force_does_not_replace_the_audit_database(tmp_path: Path) -> None:
     assert runs(tmp_path) == []
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "x").touch()
@@ -161,7 +161,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["x"]
 
 
-def test_the_mode_of_an_output_stays(tmp_path: Path) -> None:
+def test_the_mode_of_an_output_is_kept(tmp_path: Path) -> None:
     run(tmp_path, csv_settings(tmp_path))
     (tmp_path / "out" / "x.csv").chmod(0o600)
     modes: list[int] = []
@@ -183,7 +183,7 @@ def writing(path: Path, content: str) -> Callable[[object], None]:
     return write
 
 
-def test_what_appears_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_appears_during_the_run_is_kept(tmp_path: Path) -> None:
     path, settings = tmp_path / "out" / "x.csv", csv_settings(tmp_path)
     with pytest.raises(PluginError) as caught:
         execute(build(tmp_path, settings), Observer(on_rows=writing(path, "mine")))
@@ -201,7 +201,7 @@ def test_what_appears_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> Non
     assert path.read_text() == "id,kind\n1,x\n"
 
 
-def test_what_changes_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_changes_during_the_run_is_kept(tmp_path: Path) -> None:
     path, settings = tmp_path / "out" / "x.csv", csv_settings(tmp_path)
     run(tmp_path, settings)
     with pytest.raises(PluginError, match="was made or changed by another program during the run"):
@@ -307,7 +307,7 @@ def killed_while_publishing(
 
 
 @pytest.mark.parametrize("content", [None, "mine"])
-def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
+def test_a_run_killed_while_publishing_an_empty_output_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
 ) -> None:
     settings = csv_settings(tmp_path)
@@ -364,7 +364,7 @@ def test_a_run_whose_end_cannot_be_recorded_keeps_an_output_to_confirm(
     assert resumed(tmp_path, settings, run_id).rows == 2
 
 
-def test_a_run_that_goes_on_finds_a_foreign_file_before_its_next_row(tmp_path: Path) -> None:
+def test_a_resumed_run_reports_a_foreign_file_before_its_next_row(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path, checkpoint={"frequency": "every_row"})
     (tmp_path / "in.csv").write_text("id,kind\n1,y\n2,y\n3,x\n")
 
@@ -390,7 +390,9 @@ def test_a_run_that_goes_on_finds_a_foreign_file_before_its_next_row(tmp_path: P
         ("in.csv/trail", "its directory cannot be made: "),
     ],
 )
-def test_an_export_that_has_no_place_is_found_before_the_first_row(tmp_path: Path, path: str, problem: str) -> None:
+def test_an_export_that_may_not_be_written_is_reported_before_the_first_row(
+    tmp_path: Path, path: str, problem: str
+) -> None:
     (tmp_path / "bags" / "evidence").mkdir(parents=True)
     settings = csv_settings(tmp_path)
     pipeline = build(tmp_path, settings)
@@ -402,7 +404,7 @@ def test_an_export_that_has_no_place_is_found_before_the_first_row(tmp_path: Pat
     assert runs(tmp_path) == []
 
 
-def test_a_database_sink_writes_into_no_audit_database(tmp_path: Path, database_url: str) -> None:
+def test_a_database_sink_does_not_write_into_an_audit_database(tmp_path: Path, database_url: str) -> None:
     LandscapeDB.from_url(database_url).close()
     url = make_url(database_url)
     other = url.set(host="localhost") if url.host == "127.0.0.1" else url
@@ -416,7 +418,7 @@ def test_a_database_sink_writes_into_no_audit_database(tmp_path: Path, database_
         assert not connection.dialect.has_table(connection, "elspeth_publications")
 
 
-def test_an_output_is_recorded_with_the_hash_by_which_it_is_known(tmp_path: Path) -> None:
+def test_an_output_is_recorded_with_the_hash_that_identifies_it_later(tmp_path: Path) -> None:
     run(tmp_path, csv_settings(tmp_path))
     recorded = {each["path_or_uri"]: each["content_hash"] for each in trail(tmp_path)["artifact"]}
     for name in ("x", "rest"):

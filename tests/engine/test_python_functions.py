@@ -101,9 +101,7 @@ def test_a_run_is_not_resumed_with_another_function(tmp_path: Path, write_module
     assert (tmp_path / "out" / "x.csv").read_text() == "amount,price\n1,100.0\n"
 
 
-def test_functions_that_do_not_fit_are_problems_of_the_settings_all_at_once(
-    tmp_path: Path, write_module: ModuleWriter
-) -> None:
+def test_all_unusable_functions_are_problems_of_the_settings(tmp_path: Path, write_module: ModuleWriter) -> None:
     given = settings(tmp_path, write_module(RULES))
     given["row_plugins"][0]["options"]["function"] = "rules:prize"
     given["gates"][0]["routes"] = {"huge": "x", "small": "continue"}

@@ -1,4 +1,4 @@
-"""Which values a gate saw, where contents are kept."""
+"""The values that a gate saw, if contents are kept."""
 
 from __future__ import annotations
 
@@ -110,16 +110,16 @@ def test_a_fork_has_one_reason_for_all_copies(recorded: Recorded) -> None:
     assert seen(recorded, "fork", 1) == [({"amount": 3}, [], "false")]
 
 
-def test_a_function_of_fields_saw_them_as_they_were_before(recorded: Recorded) -> None:
+def test_a_reason_has_the_fields_as_the_function_got_them(recorded: Recorded) -> None:
     assert seen(recorded, "named", 0) == [({"amount": 1200, "kind": ["x"]}, ["more"], "false")]
 
 
-def test_of_a_function_of_the_row_the_visit_has_the_hash(recorded: Recorded) -> None:
+def test_a_function_of_the_whole_row_is_covered_by_the_hash_of_the_visit(recorded: Recorded) -> None:
     expected = {"condition": "gate_functions:whole", "result": False, "label": "false"}
     assert recorded.reasons["whole", 0] == [expected]
 
 
-def test_no_record_has_the_values(recorded: Recorded) -> None:
+def test_no_record_contains_the_values(recorded: Recorded) -> None:
     assert "1200" in json.dumps(str(recorded.reasons))
     rest = {kind: found for kind, found in recorded.records.items() if kind not in {"row", "run"}}
     texts = [text for found in rest.values() for each in found for text in each.values() if isinstance(text, str)]
@@ -127,7 +127,7 @@ def test_no_record_has_the_values(recorded: Recorded) -> None:
 
 
 def test_the_hash_of_a_reason_cannot_be_guessed(recorded: Recorded) -> None:
-    """The content alone has the salt."""
+    """Only the stored content has the salt."""
     (reason,) = recorded.reasons["first", 0]
     assert len(bytes.fromhex(reason["salt"])) == 16
     url = f"sqlite:///{recorded.directory / 'audit.db'}"

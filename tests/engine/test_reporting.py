@@ -87,12 +87,12 @@ def test_a_run_in_which_every_row_fails_has_a_problem(tmp_path: Path) -> None:
     assert result.problems == ["no row got through: 6 of 6 rows failed or were quarantined"]
 
 
-def test_the_only_row_is_told_of_in_the_singular(tmp_path: Path) -> None:
+def test_a_single_row_is_reported_in_the_singular(tmp_path: Path) -> None:
     result = replace(result_of(tmp_path, failing(tmp_path, list(range(6)))), rows=1, rows_with_failures=1)
     assert result.problems == ["no row got through: 1 of 1 row failed or was quarantined"]
 
 
-def test_rows_that_fail_in_different_places_make_one_problem(tmp_path: Path) -> None:
+def test_rows_that_fail_in_different_places_give_one_problem(tmp_path: Path) -> None:
     settings = failing(tmp_path, [1, 3, 5]) | {"datasource": {"plugin": "half", "options": {}}}
     result = result_of(tmp_path, settings)
     assert (result.failed, result.quarantined) == (3, 3)
@@ -103,7 +103,7 @@ def test_rows_that_fail_in_different_places_make_one_problem(tmp_path: Path) -> 
     assert result.problems == ["no row got through: 6 of 6 rows failed or were quarantined"]
 
 
-def test_rows_that_are_set_aside_in_a_sink_did_not_get_through(tmp_path: Path) -> None:
+def test_rows_sent_to_an_error_sink_did_not_get_through(tmp_path: Path) -> None:
     options = {
         "on_validation_failure": "aside",
         "path": str(tmp_path / "in.csv"),
@@ -117,17 +117,17 @@ def test_rows_that_are_set_aside_in_a_sink_did_not_get_through(tmp_path: Path) -
     assert result.problems == ["no row got through: 2 of 2 rows failed or were quarantined"]
 
 
-def test_a_source_without_rows_is_no_problem(tmp_path: Path) -> None:
+def test_a_source_without_rows_is_not_a_problem(tmp_path: Path) -> None:
     assert result_of(tmp_path, graph_settings(tmp_path, [])).problems == []
 
 
-def test_an_aggregation_that_makes_nothing_is_no_problem(tmp_path: Path) -> None:
+def test_an_aggregation_without_results_is_not_a_problem(tmp_path: Path) -> None:
     swallow = {"name": "all", "plugin": "swallow", "trigger": {"count": 2}, "output_mode": "transform"}
     result = result_of(tmp_path, failing(tmp_path, [], aggregations=[swallow]))
     assert (result.arrived, result.problems) == (0, [])
 
 
-def test_a_sink_that_can_take_no_row_is_a_problem(tmp_path: Path) -> None:
+def test_a_sink_that_accepts_no_row_is_a_problem(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "target.db")) as connection:
         connection.execute("CREATE TABLE things (other INTEGER)")
     sink = {"plugin": "database", "options": {"url": f"sqlite:///{tmp_path / 'target.db'}", "table": "things"}}

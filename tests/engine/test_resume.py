@@ -69,7 +69,7 @@ KILLS = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_s
 
 @law(30)
 @given(data=st.data(), rows=ROWS, size=st.integers(1, 4), kills=KILLS)
-def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
+def test_a_run_killed_anywhere_and_resumed_ends_as_an_undisturbed_one(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
     rows: list[RowData],
@@ -162,7 +162,7 @@ def test_every_attempt_has_operations_of_its_own(stopped: tuple[Pipeline, str], 
     assert [outcome for outcome, _ in outcomes(records)] == ["completed", "routed", "routed"] * 3
 
 
-def test_a_source_that_changed_is_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_a_changed_source(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
     pipeline, run_id = stopped
     (tmp_path / "in.csv").write_text(INPUT.replace("4,x", "4,z"))
     with pytest.raises(ResumeError, match=f"the source is not what run {run_id} read: row 4 has the hash "):
@@ -187,9 +187,7 @@ class UnspeakableSource(GivenSource):
             yield {"ratio": math.nan} if number == 1 else row
 
 
-def test_a_source_with_a_value_that_json_does_not_have_is_gone_on_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_resumed_with_a_value_that_has_no_json_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups_of(monkeypatch, 2)
     chosen = graph_settings(tmp_path, [{"id": number} for number in range(6)])
     chosen["datasource"]["plugin"] = UnspeakableSource.name
@@ -202,7 +200,7 @@ def test_a_source_with_a_value_that_json_does_not_have_is_gone_on_with(
     assert written(tmp_path, "out") == [{"id": number} for number in (0, 2, 3, 4, 5)]
 
 
-def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_other_settings(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
     _, run_id = stopped
     other = csv_settings(tmp_path)
     other["gates"][0]["condition"] = "row['kind'] == 'y'"
@@ -221,7 +219,7 @@ def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_
         work(build(tmp_path, other), lambda each: each.resume(run_id))
 
 
-def test_other_versions_of_plugins_are_not_gone_on_with(
+def test_a_run_is_not_resumed_with_other_versions_of_plugins(
     stopped: tuple[Pipeline, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, run_id = stopped
@@ -279,7 +277,7 @@ def rows_database(database_url: str) -> Iterator[str | None]:
     drop_database(server, url)
 
 
-def test_settings_with_other_secrets_are_gone_on_with(
+def test_a_run_is_resumed_with_other_secrets(
     database_url: str, rows_database: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def orchestrator(db: LandscapeDB, pipeline: Pipeline, key: str) -> Orchestrator:
@@ -309,7 +307,7 @@ def test_settings_with_other_secrets_are_gone_on_with(
     assert (result.run_id, result.rows, result.rows_by_sink["rest"]) == (run.run_id, 6, 6)
 
 
-def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_altered_staged_rows(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
     pipeline, run_id = stopped
     staging = tmp_path / "out" / f".x.csv.{run_id}.partial"
     content = staging.read_bytes()
@@ -329,7 +327,7 @@ def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipel
     assert_sound(trail(tmp_path), status="completed", resumed=True)
 
 
-def test_an_output_that_is_neither_staged_nor_in_place_is_not_guessed(
+def test_an_output_that_is_neither_staged_nor_in_place_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in.csv").write_text(INPUT)
@@ -346,10 +344,10 @@ def test_an_output_that_is_neither_staged_nor_in_place_is_not_guessed(
     assert_sound(trail(tmp_path), status="completed", resumed=True)
 
 
-def test_a_staged_output_that_becomes_another_than_was_recorded_is_not_published(
+def test_an_output_completed_differently_than_recorded_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another version of a plugin may end a file otherwise."""
+    """Another version of a plugin may end a file differently."""
     (tmp_path / "in.csv").write_text(INPUT)
     with monkeypatch.context() as patch:
         patch.setattr(StagedFile, "publish", raise_killed)
@@ -363,7 +361,7 @@ def test_a_staged_output_that_becomes_another_than_was_recorded_is_not_published
     assert_sound(trail(tmp_path), status="completed", resumed=True)
 
 
-def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
+def test_the_last_rows_are_not_lost_when_a_resumed_run_stops_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in.csv").write_text(INPUT)
@@ -384,7 +382,7 @@ def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
     assert (tmp_path / "out" / "rest.csv").read_text() == "id,kind,copy_index\n0,y,0\n3,y,0\n6,y,0\n"
 
 
-def test_rows_that_wait_keep_their_order_through_several_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_rows_keep_their_order_through_several_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting rows may be kept after others have gone."""
     groups_of(monkeypatch, 1)
     batch = {"name": "all", "plugin": "batch_replicate", "trigger": {"count": 3}, "output_mode": "transform"}
@@ -405,7 +403,7 @@ def test_rows_that_wait_keep_their_order_through_several_stops(tmp_path: Path, m
     assert [row["id"] for row in written(tmp_path, "out")] == list(range(6))
 
 
-def test_rows_that_wait_keep_the_types_of_their_schema_through_a_stop(
+def test_waiting_rows_keep_the_types_of_their_schema_through_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 1)
@@ -472,7 +470,7 @@ def test_a_branch_that_was_lost_before_a_stop_is_not_waited_for_after_it(
     assert [each["context_json"] for each in trail(tmp_path)["token_outcome"] if each["context_json"]] == []
 
 
-def test_a_branch_that_comes_late_after_a_stop_shares_the_refusal_of_the_others(
+def test_a_branch_that_arrives_late_after_a_stop_fails_like_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 1)
@@ -498,7 +496,7 @@ def test_a_branch_that_comes_late_after_a_stop_shares_the_refusal_of_the_others(
     }
 
 
-def test_a_branch_that_comes_late_after_a_stop_belongs_to_the_merge_before_it(
+def test_a_branch_that_arrives_late_after_a_stop_belongs_to_the_earlier_merge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 1)
@@ -527,7 +525,7 @@ def _read_and_stop(source: GivenSource, rows: int) -> Iterator[RowData]:
     raise Killed
 
 
-def test_a_sink_that_holds_other_rows_than_the_trail_says_is_not_published(
+def test_a_sink_whose_rows_differ_from_the_trail_is_not_published(
     stopped: tuple[Pipeline, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline, run_id = stopped
@@ -591,7 +589,7 @@ def test_a_run_that_another_process_records_is_left_alone(stopped: tuple[Pipelin
 
 
 @pytest.mark.postgres
-def test_what_the_server_still_commits_for_a_process_that_is_gone_comes_first(postgresql_url: str) -> None:
+def test_commits_that_a_dead_process_left_to_the_server_come_first(postgresql_url: str) -> None:
     with LandscapeDB.from_url(postgresql_url) as db:
         recorder = LandscapeRecorder(db)
         run_id = recorder.begin_run({}, CANONICAL_VERSION).run_id
@@ -638,7 +636,7 @@ def test_a_run_without_checkpoints_is_not_resumed(tmp_path: Path, monkeypatch: p
         ({}, [9]),
     ],
 )
-def test_checkpoints_come_as_often_as_the_settings_say(
+def test_checkpoints_are_as_frequent_as_the_settings_say(
     tmp_path: Path, checkpoint: dict[str, object], expected: list[int]
 ) -> None:
     (tmp_path / "in.csv").write_text(INPUT)

@@ -176,7 +176,7 @@ def test_gates_follow_one_another_and_text_selects_a_route(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("destination", ["discard", "invalid"])
-def test_an_invalid_row_is_recorded_and_set_aside(tmp_path: Path, destination: str) -> None:
+def test_an_invalid_row_is_recorded_and_quarantined(tmp_path: Path, destination: str) -> None:
     (tmp_path / "in.csv").write_text("id,kind\n1,x\nbad,y\n")
     settings = csv_settings(tmp_path)
     settings["datasource"]["options"] |= {
@@ -234,7 +234,7 @@ def test_a_row_without_a_route_fails_and_the_run_goes_on(
     assert (details["condition"], details.get("field")) == (gate["condition"], field)
 
 
-def test_a_row_that_a_sink_cannot_take_fails_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_row_that_a_sink_refuses_fails_and_the_run_goes_on(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,kind\n1,y\n2,z\n")
     settings = csv_settings(tmp_path)
     settings["sinks"]["rest"]["options"]["schema"] = {"mode": "free", "fields": ["id: int", "kind: bool"]}
@@ -305,7 +305,7 @@ class WitnessSink(CsvSink):
         super().publish()
 
 
-def test_the_audit_trail_names_the_bytes_before_anybody_can_see_them(tmp_path: Path) -> None:
+def test_the_audit_trail_names_the_bytes_before_they_are_visible(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,kind\n1,y\n")
     settings = csv_settings(tmp_path, gates=[])
     settings["sinks"] = {"rest": {**settings["sinks"]["rest"], "plugin": "witness"}}
@@ -314,7 +314,7 @@ def test_the_audit_trail_names_the_bytes_before_anybody_can_see_them(tmp_path: P
     assert WitnessSink.seen == [(digest, "open", False)]
 
 
-def test_progress_is_told_after_each_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_after_each_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups_of(monkeypatch, 2)
     (tmp_path / "in.csv").write_text(INPUT)
     told: list[Progress] = []
@@ -322,7 +322,7 @@ def test_progress_is_told_after_each_group(tmp_path: Path, monkeypatch: pytest.M
     assert [(progress.rows, progress.fraction) for progress in told] == [(2, 1.0), (3, 1.0)]
 
 
-def test_each_phase_is_told_with_what_there_is_to_do(tmp_path: Path) -> None:
+def test_each_phase_is_reported_with_its_total(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(INPUT)
     told: list[tuple[Phase, list[tuple[int, int | None]]]] = []
     observer = Observer(
@@ -339,7 +339,7 @@ def test_each_phase_is_told_with_what_there_is_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.ROWS, Phase.PROOF, Phase.SEAL])
-def test_a_run_can_be_asked_to_stop_in_each_phase_but_when_it_publishes(
+def test_a_run_can_be_stopped_in_each_phase_except_publishing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, phase: Phase
 ) -> None:
     (tmp_path / "in.csv").write_text(INPUT)

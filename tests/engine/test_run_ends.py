@@ -45,7 +45,7 @@ def sink_writes(process: OneProcess) -> set[OperationStatus]:
     return {each.status for each in operations if each.operation_type is OperationType.SINK_WRITE}
 
 
-def test_a_run_that_had_ended_is_not_sealed_again(process: OneProcess) -> None:
+def test_a_run_that_has_ended_is_not_sealed_again(process: OneProcess) -> None:
     process.work(lambda each: each.run())
     forge(
         process.url,

@@ -48,7 +48,7 @@ def run_shared(directory: Path, chosen: Settings, workers: Workers | None) -> tu
 
 
 def without_repeated_calls(chosen: Settings) -> Settings:
-    """Let no call fail only once.
+    """Let calls fail always or never.
 
     How often that happens depends on which process asks.
     """
@@ -66,7 +66,7 @@ WORKERS = st.builds(
 
 @law(10)
 @given(data=st.data(), rows=ROWS, more=ROWS, size=st.integers(1, 7), workers=WORKERS)
-def test_those_of_wired_steps_and_several_sources_do_not_either(  # noqa: PLR0917  what is drawn
+def test_outputs_of_wired_steps_and_several_sources_do_not_depend_on_workers(  # noqa: PLR0917  what is drawn
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
     rows: list[RowData],
@@ -131,7 +131,7 @@ def real_workers(request: pytest.FixtureRequest) -> Iterator[list[Workers]]:
 @pytest.mark.thorough
 @law(60)
 @given(data=st.data(), rows=ROWS, size=st.integers(1, 7))
-def test_neither_do_they_depend_on_processes_and_clusters(
+def test_outputs_and_trail_do_not_depend_on_processes_and_clusters(
     tmp_path_factory: pytest.TempPathFactory,
     real_workers: list[Workers],
     data: st.DataObject,
@@ -158,7 +158,7 @@ def one_postgresql_url(postgresql_server: URL) -> Iterator[str]:
 @pytest.mark.postgres
 @law(20)
 @given(data=st.data(), rows=ROWS, size=st.integers(1, 7))
-def test_nor_do_they_in_postgresql(  # noqa: PLR0917  what is drawn
+def test_outputs_and_trail_in_postgresql_do_not_depend_on_workers(  # noqa: PLR0917  what is drawn
     tmp_path_factory: pytest.TempPathFactory,
     one_postgresql_url: str,
     real_workers: list[Workers],
@@ -176,7 +176,7 @@ def test_nor_do_they_in_postgresql(  # noqa: PLR0917  what is drawn
 
 
 @pytest.mark.postgres
-def test_a_run_in_postgresql_is_shared_alike(tmp_path: Path, postgresql_url: str) -> None:
+def test_a_run_in_postgresql_is_shared_in_the_same_way(tmp_path: Path, postgresql_url: str) -> None:
     rows: list[RowData] = [{"id": number % 6, "v": number % 5 - 1, "items": [number]} for number in range(60)]
     fork = {"name": "fork", "condition": "row['id'] > 2", "routes": {"true": "fork", "false": "continue"}}
     sections: dict[str, object] = {

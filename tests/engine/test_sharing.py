@@ -1,4 +1,4 @@
-"""What workers do, and what happens when they do not."""
+"""The work of workers, and their failures."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_failures_are_logged_and_counted_as_in_one_process(tmp_path: Path, caplo
     assert [level for level, _ in told[0]] == ["WARNING", "WARNING", "DEBUG"]  # one for each kind of error
 
 
-def test_what_plugins_log_in_other_processes_is_logged_here(
+def test_log_messages_of_plugins_in_workers_are_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def process(_: object, row: RowData) -> RowData:
@@ -104,7 +104,7 @@ def test_a_limit_of_failures_ends_a_shared_run(tmp_path: Path) -> None:
     assert len(trail(tmp_path)["row"]) < 40
 
 
-def test_partitions_grow_while_they_are_quick(tmp_path: Path) -> None:
+def test_partitions_grow_while_they_are_processed_quickly(tmp_path: Path) -> None:
     sizes: list[int] = []
     observer = Observer(on_rows=lambda progress: sizes.append(progress.rows))
     work(make(tmp_path), InlineWorkers(count=1), observer)
@@ -112,7 +112,7 @@ def test_partitions_grow_while_they_are_quick(tmp_path: Path) -> None:
     assert sizes[-1] == 40
 
 
-def test_rows_that_a_worker_left_are_processed_as_those_that_they_are(
+def test_rows_that_a_worker_returned_unprocessed_keep_their_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 10, visits=6)  # a worker stops before the tenth row
@@ -128,7 +128,7 @@ def test_rows_that_a_worker_left_are_processed_as_those_that_they_are(
 # -- workers that fail -----------------------------------------------------------------------------------------------
 
 
-def test_rows_over_which_workers_die_are_named_and_one_process_can_go_on(
+def test_rows_that_kill_workers_are_named_and_one_process_can_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     groups_of(monkeypatch, 10)
@@ -207,7 +207,7 @@ def _defect(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize("what", ["version", "input"])
-def test_a_worker_with_other_plugins_or_files_refuses(
+def test_a_worker_with_other_plugins_or_files_refuses_to_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     pipeline = make(tmp_path)
@@ -275,7 +275,7 @@ class Unpicklable(str):
 
 
 @pytest.mark.parametrize("where", ["source", "transform"])
-def test_rows_that_cannot_be_sent_are_processed_by_the_process_of_the_run(tmp_path: Path, where: str) -> None:
+def test_rows_that_cannot_be_pickled_are_processed_by_the_first_process(tmp_path: Path, where: str) -> None:
     locked = {"plugin": "locked", "options": {"field": "m"}}
     pipeline = make(tmp_path, row_plugins=[locked if where == "transform" else MARK])
     if where == "source":
@@ -292,7 +292,7 @@ def test_rows_that_cannot_be_sent_are_processed_by_the_process_of_the_run(tmp_pa
 # -- stopping, and calls ---------------------------------------------------------------------------------------------
 
 
-def test_a_stop_is_noticed_between_partitions_and_any_number_of_workers_goes_on(
+def test_a_stop_between_partitions_can_be_resumed_with_any_number_of_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 7)
@@ -346,7 +346,7 @@ def test_rows_before_an_error_of_the_source_are_recorded(tmp_path: Path, monkeyp
     assert len(trail(tmp_path)["row"]) == 25
 
 
-def test_workers_share_one_count_of_calls_and_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_share_one_temporary_count_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths: list[str] = []
     stored = rates._stored_bucket
 
@@ -363,7 +363,7 @@ def test_workers_share_one_count_of_calls_and_it_is_removed(tmp_path: Path, monk
     assert not Path(paths[0]).exists()
 
 
-def test_workers_replay_what_was_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_replay_recorded_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ask = {"plugin": "ask", "options": {"field": "answer", "late": [4]}}
     quick = {"retry": {"initial_delay_seconds": 0.001}, "row_plugins": [ask]}
@@ -378,7 +378,7 @@ def ask_usage(_: object, response: JsonObject) -> dict[str, int]:
     return {"tokens": 1 + len(str(response)) * 0}
 
 
-def test_what_calls_cost_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_costs_of_calls_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AskTransform, "usage", ask_usage)
     monkeypatch.setattr("elspeth.engine.sharing._SECONDS", 0)  # no partition is quick

@@ -18,7 +18,7 @@ STATE = {
 """A waiting token as the first release keeps it."""
 
 
-def test_a_token_that_the_first_release_kept_is_restored() -> None:
+def test_a_token_stored_by_the_first_release_is_restored() -> None:
     branch = Branch(name="a", group="g", join=("coalesce", 0))
     token = LiveToken(
         token_id="t", row_id="r", row_index=4, row={"id": 1}, row_hash="h", step_index=2, branches=(branch,)

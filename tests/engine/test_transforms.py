@@ -43,7 +43,7 @@ def test_transforms_change_rows_in_the_order_of_the_file(tmp_path: Path) -> None
     ]
 
 
-def test_one_row_becomes_several_that_go_on_in_order(tmp_path: Path) -> None:
+def test_one_row_becomes_several_rows_in_order(tmp_path: Path) -> None:
     plugins = [
         {"plugin": "json_explode", "options": {"array_field": "items"}},
         {"plugin": "mark", "options": {"field": "m"}},
@@ -125,7 +125,7 @@ def test_a_schema_coerces_what_a_transform_gets_and_refuses_what_does_not_fit(tm
     ]
 
 
-def test_what_a_plugin_does_to_the_row_of_a_call_is_not_seen(tmp_path: Path) -> None:
+def test_changes_to_the_row_by_a_calling_plugin_have_no_effect(tmp_path: Path) -> None:
     class Spoiling(AskTransform):
         def request(self, row: RowData) -> JsonObject | RowError:
             asked = super().request(row)
@@ -193,7 +193,7 @@ class OneOnly(Misbehaving):
         (OneOnly, 6, "transform 'one_only' must return one row: it does not declare that it expands rows"),
     ],
 )
-def test_an_answer_that_no_transform_may_give_is_an_error_of_the_row(
+def test_a_result_of_the_wrong_type_is_an_error_of_the_row(
     tmp_path: Path, plugin: type[Plugin], number: int, message: str
 ) -> None:
     row: RowData = {"id": number, "items": [1]}

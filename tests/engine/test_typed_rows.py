@@ -69,7 +69,7 @@ def settings() -> Settings:
 
 
 @pytest.mark.parametrize("after", [8, 11])
-def test_they_keep_their_types_while_they_wait_for_a_resumed_run(
+def test_values_keep_their_types_while_they_wait_for_a_resumed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     groups_of(monkeypatch, 1)

@@ -70,7 +70,7 @@ def test_sources_are_read_in_the_order_of_their_declaration(tmp_path: Path) -> N
     assert len(json.loads(records["run"][0]["source_schema_json"])["anyOf"]) == 2
 
 
-def test_rows_that_are_filtered_do_not_come_to_the_expensive_transform(tmp_path: Path) -> None:
+def test_filtered_rows_do_not_reach_the_expensive_transform(tmp_path: Path) -> None:
     gate = {"name": "large", "input": "rows", "condition": "row['v'] > 1", "routes": {"true": "kept", "false": "rest"}}
     settings = wired_settings(
         tmp_path, {"orders": ORDERS}, "out", "rest", transforms=[passing("costly", "kept", "out")], gates=[gate]
@@ -192,7 +192,7 @@ def test_the_names_of_steps_are_those_of_their_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "fractions"), [(None, [None] * 3), (2, [0.25, 0.5, 0.75])])
-def test_sources_count_as_if_they_were_of_one_size(
+def test_progress_counts_all_sources_as_equally_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None, fractions: list[float | None]
 ) -> None:
     groups_of(monkeypatch, 1)
@@ -263,7 +263,7 @@ def test_a_run_is_resumed_only_with_its_sources_in_the_same_order(
         start(tmp_path, reordered, resume=True)
 
 
-def test_a_limit_counts_the_rows_before_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_rows_counts_those_before_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups_of(monkeypatch, 1)
     settings = wired_settings(tmp_path, {"orders": [*ORDERS, *REFUNDS]}, "rest", limit=2)
     settings["sources"]["orders"]["on_success"] = "rest"
@@ -273,7 +273,7 @@ def test_a_limit_counts_the_rows_before_a_stop(tmp_path: Path, monkeypatch: pyte
     assert [row["id"] for row in written(tmp_path, "rest")] == [1, 2]
 
 
-def test_a_token_made_of_others_has_the_source_of_the_last_and_comes_behind_all(tmp_path: Path) -> None:
+def test_a_token_made_from_others_follows_them_and_has_the_source_of_the_last(tmp_path: Path) -> None:
     which = {"name": "which", "input": "rows", "condition": "row['id'] == 2"}
     settings = wired_settings(
         tmp_path,

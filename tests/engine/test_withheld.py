@@ -98,7 +98,7 @@ def json_array() -> bytes:
     ("plugin", "content"),
     [("csv", csv_lines()), ("jsonl", json_lines()), ("json", json_lines()), ("json", json_array())],
 )
-def test_no_value_of_a_row_that_a_file_source_refuses(planted: Planted, plugin: str, content: bytes) -> None:
+def test_values_of_a_row_that_a_file_source_refuses_are_withheld(planted: Planted, plugin: str, content: bytes) -> None:
     Path("in").write_bytes(content)
     options = {"path": "in", "schema": STRICT}
     shown = planted.run(settings_of({"plugin": plugin, "options": options}))
@@ -110,13 +110,13 @@ def test_no_value_of_a_row_that_a_file_source_refuses(planted: Planted, plugin: 
     "content",
     [f'[{{"n": 1}}, {{"n": "{TEXT}" {TEXT}]', f'[{{"n": 1}}, {{"{NAME}": 1, "{NAME}": 2}}]', f'[1] "{TEXT}"', "[NaN]"],
 )
-def test_no_value_of_a_json_array_that_is_none(planted: Planted, content: str) -> None:
+def test_values_of_an_invalid_json_array_are_withheld(planted: Planted, content: str) -> None:
     Path("in").write_text(content)
     shown = planted.run(settings_of({"plugin": "json", "options": {"path": "in", "schema": STRICT}}))
     assert found_in(shown) == []
 
 
-def test_no_value_of_a_row_that_a_typed_source_refuses(planted: Planted, database_url: str) -> None:
+def test_values_of_a_row_that_a_typed_source_refuses_are_withheld(planted: Planted, database_url: str) -> None:
     columns: dict[str, list[Any]] = {"n": [TEXT, str(NUMBER), None], "t": [TEXT, TEXT, TEXT], NAME: [1, 2, 3]}
     parquet.write_table(pa.table(columns), "in.parquet")
     options: dict[str, Any] = {"schema": STRICT}
@@ -128,7 +128,7 @@ def test_no_value_of_a_row_that_a_typed_source_refuses(planted: Planted, databas
 
 
 @pytest.mark.postgres
-def test_no_value_that_a_query_fails_for(planted: Planted, postgresql_url: str) -> None:
+def test_values_for_which_a_query_fails_are_withheld(planted: Planted, postgresql_url: str) -> None:
     query = "SELECT ('Z' || 'qxjkv')::integer AS n"
     shown = planted.run(settings_of({"plugin": "sql", "options": {"url": postgresql_url, "query": query}}))
     assert found_in(shown) == []
@@ -211,7 +211,7 @@ STEPS: dict[str, tuple[list[RowData], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_no_value_of_a_row_that_a_step_cannot_process(planted: Planted, step: str) -> None:
+def test_values_of_a_row_that_a_step_cannot_process_are_withheld(planted: Planted, step: str) -> None:
     rows, sections = STEPS[step]
     written(rows)
     shown = planted.run(settings_of(JSONL, **sections))
@@ -219,7 +219,7 @@ def test_no_value_of_a_row_that_a_step_cannot_process(planted: Planted, step: st
     assert b'"transform_error"' in shown["e_jsonl"]
 
 
-def test_no_value_in_any_form_of_what_is_shown(planted: Planted) -> None:
+def test_values_are_withheld_from_everything_that_is_shown(planted: Planted) -> None:
     written([{"n": TEXT, "m": 1}, {"n": 1, "m": TEXT, NAME: 2}, {"n": 2, "m": 2}, {"n": 3, "m": 3, "late": TEXT}])
     source = {"plugin": "jsonl", "options": {"path": "in.jsonl", "schema": {"mode": "free", "fields": ["n: int"]}}}
     steps = [{"plugin": "field_mapper", "options": {"computed": {"x": "row['m'] + 1"}}}, {"plugin": "throwing_caller"}]
@@ -253,7 +253,7 @@ ANSWERS: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_no_value_that_a_language_model_repeats(planted: Planted, answer: str) -> None:
+def test_values_that_a_language_model_repeats_are_withheld(planted: Planted, answer: str) -> None:
     written([{"m": TEXT, "n": NUMBER}])
     with llm_server(ANSWERS[answer]) as server:
         options = {
@@ -269,7 +269,7 @@ def test_no_value_that_a_language_model_repeats(planted: Planted, answer: str) -
 
 
 @pytest.mark.parametrize("prompt", ["{{ row[row.m] }}", "{{ row.m | round }}", "{{ row.m[row.n] }}"])
-def test_no_value_that_a_prompt_cannot_be_made_with(planted: Planted, prompt: str) -> None:
+def test_values_for_which_no_prompt_can_be_made_are_withheld(planted: Planted, prompt: str) -> None:
     written([{"m": TEXT, "n": NUMBER}])
     options = {"base_url": "http://127.0.0.1:1", "model": "stub", "prompt": prompt}
     shown = planted.run(settings_of(JSONL, row_plugins=[{"plugin": "llm", "options": options}]))
@@ -286,7 +286,7 @@ SINKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_no_value_of_a_row_that_a_sink_refuses(planted: Planted, sink: str) -> None:
+def test_values_of_a_row_that_a_sink_refuses_are_withheld(planted: Planted, sink: str) -> None:
     written([{"n": 1}, *refused_rows()])
     shown = planted.run(settings_of(JSONL, sink=SINKS[sink]))
     # The columns of a file are its shape, not its content: a checkpoint names them.
@@ -295,7 +295,7 @@ def test_no_value_of_a_row_that_a_sink_refuses(planted: Planted, sink: str) -> N
     assert TEXT.encode() in planted.withheld()
 
 
-def test_no_value_of_rows_that_a_table_refuses(planted: Planted, database_url: str) -> None:
+def test_values_of_rows_that_a_table_refuses_are_withheld(planted: Planted, database_url: str) -> None:
     engine = sa.create_engine(database_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE target (n TEXT PRIMARY KEY, t INTEGER CHECK (t > 0))")
@@ -308,21 +308,23 @@ def test_no_value_of_rows_that_a_table_refuses(planted: Planted, database_url: s
 
 
 @pytest.mark.parametrize("number", range(ERRORS))
-def test_no_value_in_the_exception_of_a_source(planted: Planted, number: int) -> None:
+def test_values_in_the_exception_of_a_source_are_withheld(planted: Planted, number: int) -> None:
     shown = planted.run(settings_of({"plugin": "raising_source", "options": {"number": number}}))
     assert found_in(shown) == []
     assert b"source 'raising_source' failed: " in shown["run: stderr"]
 
 
 @pytest.mark.parametrize("sink", RAISING_SINKS)
-def test_no_value_in_the_exception_of_a_sink(planted: Planted, sink: str) -> None:
+def test_values_in_the_exception_of_a_sink_are_withheld(planted: Planted, sink: str) -> None:
     written([{"n": TEXT}])
     shown = planted.run(settings_of(JSONL, sink={"plugin": sink, "options": {"path": "out"}}))
     assert found_in(shown) == []
     assert b"sink 'out' failed: LookupError" in shown["run: stderr"]
 
 
-def test_no_value_in_what_the_audit_database_refuses(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_in_refusals_of_the_audit_database_are_withheld(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         detail = f"new row violates a check\nDETAIL: Failing row contains ({TEXT}, {NUMBER})."
         raise sa.exc.IntegrityError("INSERT", {"row_data_json": TEXT}, RuntimeError(detail))

@@ -1,4 +1,4 @@
-"""What a trail tells, without ids and times."""
+"""The contents of a trail, without ids and times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMES = re.compile("_at$|_ms$")
 
 
 def tell(records: Records) -> Counter[str]:
-    """Return what the records tell.
+    """Return the contents of the records.
 
     Two trails that tell the same are equal but for ids, times and the number of commits.
     """

@@ -247,7 +247,7 @@ def to_lines(some: Sequence[Record], *, salts: bool = False) -> list[bytes]:
 
 
 def run_facts(run_id: str = "run-1", **changes: object) -> RunFacts:
-    """Return what the export says of its run."""
+    """Return the facts about the run for the statement."""
     values = {
         "run_status": "completed",
         "epoch": 5,
@@ -347,7 +347,7 @@ def faults(verification: Verification) -> list[tuple[int, str]]:
 
 
 def statement_identity(files: Mapping[str, bytes]) -> str:
-    """Return what step 2 says of the statement."""
+    """Return what step 2 says about the statement."""
     signed = bag.ENVELOPE in files
     text = base64.b64decode(json.loads(files[bag.ENVELOPE])["payload"]) if signed else files[bag.STATEMENT]
     return f"the statement has the SHA-256 {hashlib.sha256(text).hexdigest()}"

@@ -41,7 +41,7 @@ documents = st.binary() | trees.map(lambda tree: json.dumps(tree).encode())
 
 
 @given(documents, st.sampled_from(READERS))
-def test_arbitrary_documents_are_evidence_errors(data: bytes, read: Callable[[bytes, str], object]) -> None:
+def test_arbitrary_documents_raise_evidence_errors(data: bytes, read: Callable[[bytes, str], object]) -> None:
     try:
         found = read(data, "document")
     except EvidenceError:

@@ -1,4 +1,4 @@
-"""Bags made to keep a verifier busy are refused soon.
+"""Bags made to keep a verifier busy are refused early.
 
 What a case costs is bounded by what is refused before it is used. Nothing here is timed: a test that is not bounded
 does not end.
@@ -155,7 +155,7 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", SCHEMAS)
-def test_a_schema_that_asks_too_much_is_refused(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+def test_a_schema_beyond_the_limits_is_refused(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     change, problem = SCHEMAS[case]
     document = json.loads(json.dumps(SCHEMA))
     change(document)
@@ -169,7 +169,7 @@ def test_a_schema_that_asks_too_much_is_refused(case: str, tmp_path: Path, signe
     [groups(4), field({"enum": list(range(200))}), pattern("^a{999}b$")],
     ids=["groups", "choices", "pattern"],
 )
-def test_a_schema_may_ask_for_as_much_as_the_bounds_say(change: Change) -> None:
+def test_a_schema_may_reach_the_limits(change: Change) -> None:
     document = json.loads(json.dumps(SCHEMA))
     change(document)
     types = read_shapes(canonical(document), bag.SCHEMA).keys()
@@ -201,7 +201,7 @@ RULES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", RULES)
-def test_rules_that_ask_too_much_are_refused(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+def test_rules_beyond_the_limits_are_refused(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     change, problem = RULES[case]
     document = json.loads(json.dumps(REFERENCES))
     change(document)
@@ -209,7 +209,7 @@ def test_rules_that_ask_too_much_are_refused(case: str, tmp_path: Path, signer: 
     assert (step, problem in detail) == (4, True)
 
 
-def test_rules_may_be_of_as_many_types_as_the_bound_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_may_reach_the_limit_of_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_record_types, "MAX_TYPES", len(REFERENCES["order"]))
     assert list(read_rules(DOCUMENTS["references.json"], bag.REFERENCES).types) == REFERENCES["order"]
 
@@ -236,7 +236,7 @@ def test_a_document_in_another_form_is_refused(case: str, signed: Files, signer:
     assert problem in detail
 
 
-def test_a_name_twice_is_refused_in_bags_of_the_first_release_too(
+def test_repeated_names_are_refused_in_bags_of_the_first_release_too(
     signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:
     text = b'{"oneOf":[],' + DOCUMENTS["export.schema.json"][1:]
@@ -259,7 +259,7 @@ def test_nothing_of_a_bag_by_another_key_is_used(tmp_path: Path, key: PublicKey)
     assert [step.status for step in result.steps[3:]] == [Status.NOT_REACHED] * len(result.steps[3:])
 
 
-def test_nothing_is_used_that_the_statement_does_not_name(signed: Files, key: PublicKey) -> None:
+def test_only_files_that_the_statement_names_are_used(signed: Files, key: PublicKey) -> None:
     result = verify({**signed, bag.SCHEMA: canonical(ENDLESS)}, key)
     assert [step for step, _ in faults(result)] == [1, 3]
     assert [step.status for step in result.steps[3:]] == [Status.NOT_REACHED] * len(result.steps[3:])

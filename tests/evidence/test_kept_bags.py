@@ -55,7 +55,7 @@ def test_a_kept_bag_without_a_signature_is_consistent() -> None:
 
 
 @pytest.mark.parametrize("name", [*SIGNED, UNSIGNED])
-def test_it_is_of_its_version(name: str) -> None:
+def test_a_kept_bag_has_its_version(name: str) -> None:
     with open_bag(DATA / f"{name}.zip") as files:
         statement, _ = read_statement(files)
     assert statement.version == VERSIONS[name.split("/", maxsplit=1)[0]]
@@ -95,6 +95,6 @@ def test_a_record_of_a_kept_bag_can_be_proved(name: str, tmp_path: Path) -> None
     assert (result.verdict, result.faults) == (Verdict.VERIFIED, ())
 
 
-def test_every_bag_is_looked_at() -> None:
+def test_every_kept_bag_is_tested() -> None:
     found = [f"{path.parent.name}/{path.stem}" for directory in VERSIONS for path in (DATA / directory).glob("*.zip")]
     assert sorted(found) == sorted([*SIGNED, UNSIGNED])

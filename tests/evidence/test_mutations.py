@@ -69,7 +69,7 @@ def test_every_file_added_or_removed_is_found(signed: Files, key: PublicKey) -> 
     check_all(file_mutations(signed), key, "files")
 
 
-def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path: Path) -> None:
+def test_a_bag_signed_by_somebody_else_is_found(signed: Files, key: PublicKey, tmp_path: Path) -> None:
     generate_keys(tmp_path / "other")
     other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
     check_all(hand_mutations(signed, other, tmp_path), key, "hands")

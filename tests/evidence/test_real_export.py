@@ -36,6 +36,6 @@ def test_a_bag_of_every_record_type_is_verified(bag: Path, signer: Signer) -> No
     bagit.Bag(str(bag)).validate()
 
 
-def test_records_of_such_a_bag_are_proved(bag: Path, signer: Signer, tmp_path: Path) -> None:
+def test_records_of_every_type_are_proved(bag: Path, signer: Signer, tmp_path: Path) -> None:
     (tmp_path / "proof.json").write_bytes(prove(bag, "run", "run-1").to_bytes())
     assert verify_proof(tmp_path / "proof.json", key=signer.public_key).verdict is Verdict.VERIFIED

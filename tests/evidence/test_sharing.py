@@ -1,4 +1,4 @@
-"""Shared work comes in order, wherever it was done."""
+"""Results of shared work come in order, wherever they were computed."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def _shared(items: Iterator[int], executor: Executor, mine: list[int]) -> Iterat
     deadly=st.frozensets(st.integers(-40, 40)),
     count=st.integers(1, 9),
 )
-def test_each_item_comes_in_order_with_its_result(size: int, starts: int, deadly: frozenset[int], count: int) -> None:
+def test_results_come_in_the_order_of_the_items(size: int, starts: int, deadly: frozenset[int], count: int) -> None:
     items = [each for each in range(size) if each != 13]
     found = _shared(iter(items), LateExecutor(starts, deadly, count), [])
     assert list(found) == [(each, 2 * each) for each in items]
 
 
-def test_this_process_does_not_wait_while_there_is_work() -> None:
+def test_the_first_process_does_not_wait_while_there_is_work() -> None:
     mine: list[int] = []
     executor = LateExecutor()
     for _ in _shared(iter(range(12)), executor, mine):
@@ -115,7 +115,7 @@ def test_an_error_is_raised_in_its_turn() -> None:
         next(found)
 
 
-def test_so_is_an_error_of_the_items() -> None:
+def test_an_error_of_the_items_is_raised_in_its_turn() -> None:
     def numbers() -> Iterator[int]:
         yield from range(5)
         raise EOFError

@@ -1,4 +1,4 @@
-"""Search the pages for barriers.
+"""Check the accessibility of the pages.
 
 Run `nox -s accessibility`: the reports of some examples and the page that checks bags, light and dark, on a wide and on
 a narrow screen, with everything folded open, by axe-core and by the Tab key. Exit code 1 tells that one was found.
@@ -38,7 +38,7 @@ _FOCUSED = """(() => {
 
 
 def barriers(tab: Tab, axe: str) -> Iterator[str]:
-    """Yield the barriers of a page.
+    """Yield the accessibility problems of a page.
 
     `axe` is the source of axe-core.
     """
@@ -51,7 +51,7 @@ def barriers(tab: Tab, axe: str) -> Iterator[str]:
 
 
 def keyboard_barriers(tab: Tab) -> Iterator[str]:
-    """Yield what the Tab key does not reach or show."""
+    """Yield elements that the Tab key does not reach or show."""
     reachable = tab.evaluate(_REACHABLE)
     reached = 0
     for _ in range(reachable + 1):  # once around: from the last element it leads to the page itself
@@ -99,7 +99,7 @@ def show(tab: Tab, page: Path, bag: Path) -> None:
 
 
 def search(axe: str, browser: Browser, directory: Path) -> int:
-    """Print all barriers; return their number."""
+    """Print all problems; return their number."""
     number = 0
     for name, page, bag in pages(directory):
         for width in WIDTHS:

@@ -1,4 +1,4 @@
-"""The search for barriers in pages."""
+"""The search for accessibility problems in pages."""
 
 from __future__ import annotations
 

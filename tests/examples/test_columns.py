@@ -37,7 +37,7 @@ MARKED = {
 
 
 def filled(database: Path) -> Columns:
-    """Return the columns that some record has a value in."""
+    """Return the columns in which some record has a value."""
     with closing(sqlite3.connect(database)) as connection:
         return {
             (record_type.name, column.name)
@@ -82,7 +82,7 @@ def of_a_run_in_which_a_branch_is_late(directory: Path) -> Columns:
 
 
 def of_a_query_in_a_repository(directory: Path) -> Columns:
-    """Return the columns that origins of runs have values in."""
+    """Return the columns that the origins of runs fill."""
     query = {"url": f"sqlite:///{directory / 'in.db'}", "query": "SELECT 1 AS id"}
     sqlite3.connect(directory / "in.db").close()
     settings = graph_settings(directory, [], datasource={"plugin": "sql", "options": query}, labels={"ticket": "A-1"})
@@ -94,7 +94,7 @@ def of_a_query_in_a_repository(directory: Path) -> Columns:
 
 
 def of_an_adopted_run(directory: Path) -> Columns:
-    """Return the columns that only adopted runs have values in."""
+    """Return the columns that only adopted runs fill."""
     old, new = f"sqlite:///{directory / 'old.db'}", f"sqlite:///{directory / 'new.db'}"
     create_filled(old, known_shapes()[-1])
     adopt(old, new)

@@ -1,4 +1,4 @@
-"""Addresses of objects, and what is no address."""
+"""Addresses of objects, and texts that are not addresses."""
 
 from __future__ import annotations
 

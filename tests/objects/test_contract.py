@@ -1,4 +1,4 @@
-"""What every store of objects does alike, against its server."""
+"""The common behaviour of all stores, tested with their servers."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ __all__ = ["Receiver", "receiving"]
 
 
 class Receiver(ThreadingHTTPServer):
-    """Answers each request with `status`, or not until it ends.
+    """Answers each request with `status`, or only at its end.
 
     `events` are those that came, `headers` the ones that came with the last.
     """

@@ -50,7 +50,7 @@ def _newest(db: LandscapeDB) -> str:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the run was that the tests read."""
+    """Return the directory of the run that the tests read."""
     place = tmp_path_factory.mktemp("events")
     (place / "in.csv").write_text("id,kind\n1,x\n2,y\n3,y\n")
     settings = csv_settings(place)
@@ -225,7 +225,7 @@ def test_the_abort_event_belongs_to_the_process_whose_operations_failed_last(rec
     ], "nothing says how the second process stopped"
     versions = [each["run"]["facets"]["processing_engine"]["version"] for each in events_of(changed)]
     assert versions == [first.elspeth_version, first.elspeth_version, "v10", "v20", "v20"]
-    # A run that was given up later failed for the same reason; one of which nothing is known failed.
+    # A run that was abandoned later failed for the same reason; one without a known reason just failed.
     given_up = dataclasses.replace(changed, run=dataclasses.replace(run, status=RunStatus.FAILED, completed_at=at(30)))
     assert events_of(given_up)[-1]["run"]["facets"]["errorMessage"]["message"] == "again"
     assert events_of(given_up)[-1]["eventTime"] == timestamp_text(at(30))

@@ -1,4 +1,4 @@
-"""A thread sends events; a run does not wait."""
+"""A thread sends events while the run goes on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elspeth.openlineage.sending import Sender, open_transport
 
 
 class _Kept(Transport):
-    """Keeps events; of some it says that it failed."""
+    """Keeps events, and fails for some of them."""
 
     def __init__(self, *failures: BaseException | None) -> None:
         self.events: list[RunEvent] = []

@@ -30,7 +30,7 @@ RUN = "0123456789abcdef0123456789abcdef"
 
 
 def ours(_: Path) -> None:
-    """Take every file for an earlier output."""
+    """Treat every file as an earlier output."""
 
 
 FORCED = OutputPolicy(kind=Kind.FILE, objection=lambda _: OBJECTION, force=True)

@@ -47,7 +47,7 @@ def publish(opened: Sink, rows: list[RowData]) -> None:
         ("out", None, "none"),
     ],
 )
-def test_the_name_or_the_option_says_how_a_file_is_compressed(
+def test_the_name_or_the_option_selects_the_compression(
     tmp_path: Path, plugin: str, name: str, option: str | None, expected: str
 ) -> None:
     plain = sink(plugin, tmp_path / "plain")
@@ -92,7 +92,7 @@ def test_the_bytes_do_not_depend_on_a_resume(tmp_path: Path, name: str) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == [name, "whole"]
 
 
-def test_content_that_was_changed_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_changed_staged_content_is_refused(tmp_path: Path) -> None:
     first = sink("jsonl", tmp_path / "out.gz")
     first.open("run1")
     first.write({"id": 1})
@@ -106,7 +106,7 @@ def test_content_that_was_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     second.close()
 
 
-def test_nothing_is_left_of_a_sink_that_is_discarded(tmp_path: Path) -> None:
+def test_a_discarded_sink_leaves_nothing(tmp_path: Path) -> None:
     opened = sink("csv", tmp_path / "out.zst")
     opened.open("run1")
     opened.write({"id": 1})

@@ -126,7 +126,7 @@ NUMBERS = {"mode": "free", "fields": ["n: float", "i: int", "t: str?"]}
         (",", "'", (",5", "123456"), {"n": 0.5, "i": 123_456, "t": "1,5"}),
     ],
 )
-def test_numbers_are_read_as_they_are_written(
+def test_numbers_are_read_in_the_notation_of_the_dialect(
     tmp_path: Path, decimal: str, thousands: str | None, cells: tuple[str, str], row: RowData
 ) -> None:
     content = f"n|i|t\n{'|'.join(cells)}|1,5\n"
@@ -135,7 +135,7 @@ def test_numbers_are_read_as_they_are_written(
 
 
 @pytest.mark.parametrize("cell", ["1.5", "1.0000", "12.34.567", ".123", "1,5.000", "1,5,0", "x", "1 5", "٣"])
-def test_a_number_of_another_language_is_not_guessed(tmp_path: Path, cell: str) -> None:
+def test_a_number_in_another_notation_is_refused(tmp_path: Path, cell: str) -> None:
     options = {"decimal": ",", "thousands": ".", "schema": NUMBERS, "delimiter": "|"}
     [bad, good] = read(tmp_path, f"n|i|t\n{cell}|1|x\n1,5|2|x\n", **options)
     assert good == {"n": 1.5, "i": 2, "t": "x"}
@@ -144,7 +144,7 @@ def test_a_number_of_another_language_is_not_guessed(tmp_path: Path, cell: str) 
     assert bad.error.startswith("line 2: field 'n': expected a number such as 1.234,5, got text of ")
 
 
-def test_decimals_are_numbers_of_the_language_too(tmp_path: Path) -> None:
+def test_decimals_are_read_in_the_notation_of_the_dialect(tmp_path: Path) -> None:
     schema = {"mode": "strict", "fields": ["d: decimal(2)", "day: date"]}
     options = {"delimiter": ";", "decimal": ",", "thousands": ".", "schema": schema}
     row, bad = read(tmp_path, "d;day\n-1.234,50;2026-03-01\n1.5;2026-03-01\n", **options)
@@ -152,7 +152,7 @@ def test_decimals_are_numbers_of_the_language_too(tmp_path: Path) -> None:
     assert problems_of([bad]) == ["line 3: field 'd': expected a number such as 1.234,5, got text of 3 characters"]
 
 
-def test_every_number_of_another_language_is_named(tmp_path: Path) -> None:
+def test_every_number_in_another_notation_is_named(tmp_path: Path) -> None:
     options = {"decimal": ",", "schema": NUMBERS, "delimiter": "|"}
     [problem] = problems_of(read(tmp_path, "n|i|t\n1.5|x|y\n", **options))
     assert problem == (
@@ -190,7 +190,7 @@ def test_an_invalid_row_keeps_its_numbers_as_they_were_read(tmp_path: Path) -> N
         ({"skip_lines": -1}, "greater than or equal to 0"),
     ],
 )
-def test_a_dialect_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, object], problem: str) -> None:
+def test_an_impossible_dialect_is_refused(tmp_path: Path, options: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError) as caught:
         source(tmp_path / "in.csv", **options)
     assert problem in str(caught.value)

@@ -48,14 +48,14 @@ def test_a_dialect_is_written(tmp_path: Path, options: dict[str, object], text: 
     assert written(tmp_path / "out", [ROW], **options).decode() == text
 
 
-def test_decimals_have_the_decimal_character_and_dates_do_not(tmp_path: Path) -> None:
+def test_the_decimal_character_is_for_decimals_and_not_for_dates(tmp_path: Path) -> None:
     rows: list[RowData] = [{"paid": Decimal("-1234.50"), "day": date(2026, 3, 1), "text": "1.5"}]
     text = written(tmp_path / "out", rows, delimiter=";", decimal=",").decode()
     assert text == "paid;day;text\n-1234,50;2026-03-01;1.5\n"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1"])
-def test_a_file_is_the_encoding_of_its_text(tmp_path: Path, encoding: str) -> None:
+def test_a_file_holds_its_text_in_the_encoding(tmp_path: Path, encoding: str) -> None:
     rows: list[RowData] = [{"grüße": "ä"}, {"grüße": "ö"}]
     assert written(tmp_path / "out", rows, encoding=encoding) == "grüße\nä\nö\n".encode(encoding)
     schema = {"mode": "strict", "fields": ["ü: str"]}
@@ -110,7 +110,7 @@ def test_a_row_that_the_dialect_cannot_hold_is_rejected(
         ({"header": False}, "Extra inputs are not permitted"),
     ],
 )
-def test_a_dialect_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, object], problem: str) -> None:
+def test_an_impossible_dialect_is_refused(tmp_path: Path, options: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         open_sink(tmp_path / "out", **options)
 

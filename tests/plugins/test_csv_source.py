@@ -46,12 +46,12 @@ def test_values_are_coerced_by_a_schema(tmp_path: Path) -> None:
     assert rows == [{"id": 1, "ok": True, "note": "x"}]
 
 
-def test_quotes_byte_order_marks_line_ends_and_blank_lines_are_understood(tmp_path: Path) -> None:
+def test_quotes_byte_order_marks_line_ends_and_blank_lines_are_handled(tmp_path: Path) -> None:
     content = '\ufeff"id","text"\r\n1,"a ""quoted"", multi\r\nline"\r\n\r\n2,plain'.encode()
     assert read(tmp_path, content) == [{"id": "1", "text": 'a "quoted", multi\r\nline'}, {"id": "2", "text": "plain"}]
 
 
-def test_a_row_that_is_not_valid_does_not_stop_the_next(tmp_path: Path) -> None:
+def test_reading_continues_after_an_invalid_row(tmp_path: Path) -> None:
     content = b'id,name\n1,Ada\n2\n3,Bob,x,y\n4,"open" quote\n5,\xff\xfe\n6,nul\x00\n7,Eve\n'
     assert read(tmp_path, content) == [
         {"id": "1", "name": "Ada"},
@@ -64,7 +64,7 @@ def test_a_row_that_is_not_valid_does_not_stop_the_next(tmp_path: Path) -> None:
     ]
 
 
-def test_a_row_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
+def test_a_row_over_several_lines_is_named_by_its_first_line(tmp_path: Path) -> None:
     assert read(tmp_path, b'a,b\n1,2\n"x\ny\nz"\n')[1] == invalid(
         tmp_path, 3, {"a": "x\ny\nz"}, "expected 2 fields, got 1"
     )
@@ -86,7 +86,7 @@ def test_a_quote_that_never_closes_is_an_error_of_the_file(tmp_path: Path, conte
     assert fail(tmp_path, content) == f"in.csv, line {line}: a quote opens here and is never closed"
 
 
-def test_a_quote_does_not_swallow_more_lines_than_a_record_may_have(tmp_path: Path) -> None:
+def test_an_open_quote_takes_at_most_the_lines_of_a_record(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_text('a,b\n1,"x\n\ny"\n2,"' + "z\n" * 1_000)
     reader = source(path)
@@ -131,7 +131,7 @@ def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path:
         (b'"a" b,c\n', "in.csv, line 1: ',' expected after '\"'"),
     ],
 )
-def test_a_header_that_is_none_is_an_error_of_the_file(tmp_path: Path, content: bytes, message: str) -> None:
+def test_an_unusable_header_is_an_error_of_the_file(tmp_path: Path, content: bytes, message: str) -> None:
     assert fail(tmp_path, content) == message
 
 
@@ -166,7 +166,7 @@ def test_a_record_too_long_to_hold_is_an_error_that_names_its_quote(
     assert message == "in.csv, line 2: a quote opens here and is not closed within 10 characters"
 
 
-def test_reading_lowers_no_limit_that_other_code_has_set(tmp_path: Path) -> None:
+def test_reading_does_not_lower_limits_set_by_other_code(tmp_path: Path) -> None:
     before = csv.field_size_limit(1 << 28)
     try:
         assert read(tmp_path, b"a\n1\n") == [{"a": "1"}]
@@ -188,7 +188,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, reason: 
     assert str(caught.value) == f"{tmp_path / name} cannot be read: {reason}"
 
 
-def test_how_much_was_read_is_known_while_reading(tmp_path: Path) -> None:
+def test_progress_is_known_while_reading(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_text("a\n" + "x\n" * 100_000)
     reader = source(path)

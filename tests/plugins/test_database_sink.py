@@ -89,7 +89,7 @@ def hostile_rows(*, is_sqlite: bool) -> Iterator[tuple[RowData, str]]:
         yield {"a": "x\0y"}, "a text has a NUL character"
 
 
-def test_names_that_no_table_can_have_are_refused_with_their_row(target: Target) -> None:
+def test_rows_with_impossible_column_names_are_refused(target: Target) -> None:
     sink = target.sink()
     sink.open("run1")
     sink.write({"a": "1"})
@@ -109,7 +109,7 @@ def test_a_database_that_only_shares_names_with_an_audit_database_is_written_to(
     assert target.execute("SELECT a FROM target") == [(1,)]
 
 
-def test_what_earlier_rows_have_named_counts_after_a_resumption(target: Target) -> None:
+def test_columns_of_earlier_rows_are_remembered_after_resuming(target: Target) -> None:
     sink = target.sink()
     sink.open("run1")
     sink.write({"a": 1})
@@ -126,7 +126,7 @@ def test_what_earlier_rows_have_named_counts_after_a_resumption(target: Target) 
     assert target.execute("SELECT row_count FROM elspeth_publications") == [(2,)]
 
 
-def test_names_that_differ_are_columns_that_differ_where_the_database_tells_them_apart(target: Target) -> None:
+def test_names_that_the_database_distinguishes_are_different_columns(target: Target) -> None:
     rows: list[RowData] = [{"ä": 1, "Ä": 2}] if target.is_sqlite else [{"a": 1, "A": 2, "x" * 63: 3}]
     sink = target.sink()
     sink.open("run1")
@@ -158,7 +158,7 @@ def test_a_table_that_lacks_a_field_of_the_schema_is_a_fault_of_the_sink(target:
     assert fault(target.sink(schema=schema)) == ": the table has no column 'note', which the schema names"
 
 
-def test_a_table_that_wants_more_than_the_schema_gives_is_a_fault_of_the_sink(target: Target) -> None:
+def test_a_table_that_requires_more_than_the_schema_is_a_fault_of_the_sink(target: Target) -> None:
     target.execute("CREATE TABLE target (id INTEGER, name TEXT NOT NULL, kind TEXT NOT NULL DEFAULT 'x')")
     schema = {"mode": "strict", "fields": ["id: int"]}
     assert fault(target.sink(schema=schema)) == (
@@ -169,7 +169,7 @@ def test_a_table_that_wants_more_than_the_schema_gives_is_a_fault_of_the_sink(ta
     sink.discard()
 
 
-def test_a_row_without_a_value_that_the_table_wants_is_refused(target: Target) -> None:
+def test_a_row_without_a_required_value_is_refused(target: Target) -> None:
     key = "INTEGER PRIMARY KEY NOT NULL" if target.is_sqlite else "INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
     made = "twice INTEGER NOT NULL GENERATED ALWAYS AS (id * 2) STORED"
     target.execute(f"CREATE TABLE target (number {key}, id INTEGER, name TEXT NOT NULL, {made})")
@@ -192,7 +192,7 @@ def test_a_row_without_a_value_that_the_table_wants_is_refused(target: Target) -
     )
 
 
-def test_a_schema_whose_names_no_table_can_have_is_a_fault_of_the_sink(target: Target) -> None:
+def test_a_schema_with_impossible_column_names_is_a_fault_of_the_sink(target: Target) -> None:
     name = "x" * 64 if not target.is_sqlite else "A"
     schema = {"mode": "free", "fields": ["a: int", f"{name}: int"]}
     assert fault(target.sink(schema=schema)) == (
@@ -202,7 +202,7 @@ def test_a_schema_whose_names_no_table_can_have_is_a_fault_of_the_sink(target: T
     )
 
 
-def test_what_cannot_be_written_to_is_a_fault_of_the_sink(target: Target) -> None:
+def test_a_view_is_a_fault_of_the_sink(target: Target) -> None:
     target.execute("CREATE TABLE other (id INTEGER)", "CREATE VIEW target AS SELECT id + 1 AS id FROM other")
     said = fault(target.sink())
     expected = ": is a view, expected a table" if target.is_sqlite else " cannot be written: cannot insert into"
@@ -210,7 +210,7 @@ def test_what_cannot_be_written_to_is_a_fault_of_the_sink(target: Target) -> Non
 
 
 @pytest.mark.postgres
-def test_a_table_that_one_may_not_write_to_is_a_fault_of_the_sink(postgresql_url: str, tmp_path: Path) -> None:
+def test_a_table_without_write_permission_is_a_fault_of_the_sink(postgresql_url: str, tmp_path: Path) -> None:
     target = Target(postgresql_url, tmp_path)
     target.execute("CREATE TABLE target (id INTEGER)", "CREATE ROLE reader LOGIN", "GRANT SELECT ON target TO reader")
     try:
@@ -237,7 +237,7 @@ VALUES = st.recursive(
 @pytest.mark.law
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples_of(100))
 @given(rows=st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=4))
-def test_what_a_new_table_takes_can_be_published(target: Target, rows: list[RowData]) -> None:
+def test_rows_that_a_new_table_accepts_can_be_published(target: Target, rows: list[RowData]) -> None:
     target.execute("DROP TABLE IF EXISTS target", "DROP TABLE IF EXISTS elspeth_publications")
     sink = target.sink()
     sink.open("run1")
@@ -272,7 +272,7 @@ def stored(options: dict[str, Any], query: str = "SELECT * FROM customers") -> l
 
 
 @pytest.mark.parametrize("chunk", [2, 1_000])
-def test_a_table_is_made_and_filled_once_per_run(
+def test_a_table_is_created_and_filled_once_per_run(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(database_sink, "_CHUNK_ROWS", chunk)
@@ -337,7 +337,7 @@ def test_tables_of_one_name_in_two_databases_do_not_share_their_staging(
     assert (stored(options), stored(other)) == ([{"id": 0}], [{"id": 1}])
 
 
-def test_the_same_rows_of_another_run_or_table_are_not_taken_for_published(options: dict[str, Any]) -> None:
+def test_equal_rows_of_another_run_or_table_do_not_count_as_published(options: dict[str, Any]) -> None:
     write(PLUGINS.sink("database", options), [{"id": 1}])
     for run, table in (("run2", "customers"), ("run1", "others")):
         sink = PLUGINS.sink("database", options | {"table": table})
@@ -368,7 +368,7 @@ def test_rows_that_a_killed_process_published_wait_no_longer(
     assert list((tmp_path / "staging").iterdir()) == []
 
 
-def test_a_table_may_have_as_many_columns_as_the_database_takes(
+def test_a_table_may_have_as_many_columns_as_the_database_allows(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_target_columns, "_column_limit", lambda _: 3)
@@ -377,7 +377,7 @@ def test_a_table_may_have_as_many_columns_as_the_database_takes(
     assert stored(options) == [row]
 
 
-def test_other_rows_of_the_same_run_are_not_taken_for_published(options: dict[str, Any]) -> None:
+def test_other_rows_of_the_same_run_do_not_count_as_published(options: dict[str, Any]) -> None:
     write(PLUGINS.sink("database", options), [{"id": 1}])
     sink = PLUGINS.sink("database", options)
     sink.open("run1")
@@ -405,7 +405,7 @@ def test_a_field_without_a_column_is_rejected(options: dict[str, Any]) -> None:
     sink.discard()
 
 
-def test_rows_that_the_database_refuses_leave_nothing(options: dict[str, Any], tmp_path: Path) -> None:
+def test_rows_that_the_database_refuses_leave_nothing_behind(options: dict[str, Any], tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "target.db")) as connection:
         connection.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY)")
     sink = PLUGINS.sink("database", options)

@@ -73,7 +73,7 @@ def test_a_query_that_cannot_be_read_is_explained(
     assert len(list(PLUGINS.source("sql", {"url": people, "query": "SELECT * FROM people"}).read())) == 2
 
 
-def test_a_database_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_database_file_is_not_created(tmp_path: Path) -> None:
     source = PLUGINS.source("sql", {"url": f"sqlite:///{tmp_path / 'x.db'}", "query": "SELECT 1"})
     for do in (source.check, lambda: list(source.read())):
         with pytest.raises(PluginError) as caught:
@@ -84,7 +84,7 @@ def test_a_database_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_of_a_sqlite_database_that_is_not_utf_8_makes_one_invalid_row(tmp_path: Path) -> None:
+def test_sqlite_text_that_is_not_utf_8_makes_one_row_invalid(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "in.db")) as connection:
         connection.execute("CREATE TABLE t (a TEXT)")
         connection.execute("INSERT INTO t VALUES ('x'), (CAST(X'ff41' AS TEXT)), ('ü')")
@@ -97,7 +97,7 @@ def test_text_of_a_sqlite_database_that_is_not_utf_8_makes_one_invalid_row(tmp_p
     ]
 
 
-def test_what_a_driver_says_is_one_line_without_the_password() -> None:
+def test_a_driver_message_becomes_one_line_without_the_password() -> None:
     url = make_url("postgresql+psycopg://u:my%20secret@h/db?sslpassword=hidden")
     error = ArgumentError("cannot use u:my secret@h with hidden\nand more")
     assert describe_database_error(error, url) == "cannot use u:***@h with ***"

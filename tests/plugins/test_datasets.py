@@ -49,7 +49,7 @@ def test_the_database_sink_names_the_table() -> None:
     assert _sink(DatabaseSink, url="sqlite://", table="orders") is None
 
 
-def test_null_reads_and_writes_nothing_that_has_a_name() -> None:
+def test_the_null_plugins_name_no_datasets() -> None:
     assert _source(NullSource) == []
     assert _sink(NullSink) is None
 
@@ -73,7 +73,7 @@ def test_null_reads_and_writes_nothing_that_has_a_name() -> None:
         ("SELECT 1 ORDER BY 1", []),
     ],
 )
-def test_a_query_names_the_table_that_it_plainly_reads(query: str, tables: list[str]) -> None:
+def test_a_plain_query_names_its_table(query: str, tables: list[str]) -> None:
     names = [each if "." in each else f"public.{each}" for each in tables]
     expected = [f"postgres://db.example:5432 shop.{name}" for name in names]
     assert _source(SqlSource, url=_POSTGRES, query=query) == expected

@@ -76,7 +76,7 @@ def test_the_code_of_the_page_about_plugins_runs() -> None:
     assert (done.stdout, done.stderr) == (f"iban lines {rows}\n", "")
 
 
-def test_the_page_about_plugins_imports_what_it_names() -> None:
+def test_the_page_about_plugins_imports_every_name_that_it_uses() -> None:
     lines = re.findall(r"^from [\w.]+ import (.+)$", PLUGINS, re.MULTILINE)
     imported = {name.strip() for line in lines for name in line.split(",")}
     prose = re.sub(r"^```.*?^```", "", PLUGINS, flags=re.MULTILINE | re.DOTALL)

@@ -61,7 +61,7 @@ def test_decimals_dates_times_and_durations_are_their_canonical_text(tmp_path: P
 @pytest.mark.parametrize(
     ("schema", "expected"), [(None, ""), ({"mode": "strict", "fields": ["a: int", "b: str"]}, "a,b\n")]
 )
-def test_a_csv_file_without_rows_has_the_header_that_is_known(tmp_path: Path, schema: object, expected: str) -> None:
+def test_a_csv_file_without_rows_has_the_known_header(tmp_path: Path, schema: object, expected: str) -> None:
     assert written(CsvSink, tmp_path, [], schema) == expected
 
 
@@ -156,7 +156,7 @@ def test_a_json_file_reads_back_as_what_was_written(
     assert json.loads(written(JsonSink, tmp_path_factory.mktemp("json"), rows)) == rows
 
 
-def test_a_csv_file_of_failed_rows_has_a_column_for_what_has_none(tmp_path: Path) -> None:
+def test_a_csv_file_of_failed_rows_has_a_column_for_further_fields(tmp_path: Path) -> None:
     sink = CsvSink(CsvSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
     sink.expect_failed_rows()
     sink.open("run")
@@ -180,7 +180,7 @@ def test_a_csv_file_of_failed_rows_has_a_column_for_what_has_none(tmp_path: Path
         ]
 
 
-def test_a_csv_file_of_failed_rows_can_begin_with_one_that_has_no_fields(tmp_path: Path) -> None:
+def test_a_csv_file_of_failed_rows_can_begin_with_a_row_without_fields(tmp_path: Path) -> None:
     sink = CsvSink(CsvSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
     sink.expect_failed_rows()
     sink.open("run")

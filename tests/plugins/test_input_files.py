@@ -95,7 +95,7 @@ def test_bytes_of_another_encoding_in_an_array_make_an_invalid_row(monkeypatch: 
 
 
 @pytest.mark.parametrize(("mark", "expected"), [("utf-16", "utf-8"), ("utf-32", "utf-8"), ("utf-8-sig", "cp1252")])
-def test_the_mark_of_another_encoding_is_named(mark: str, expected: str) -> None:
+def test_the_byte_order_mark_of_another_encoding_is_named(mark: str, expected: str) -> None:
     Path("in.csv").write_bytes(ROWS.decode().encode(mark))
     found = mark.removesuffix("-sig")
     assert fail("in.csv", encoding=expected) == (
@@ -138,7 +138,7 @@ def test_any_bytes_give_rows_or_one_clear_error(
 
 
 @pytest.mark.parametrize("encoding", ["utf-9", "rot13", "base64", "undefined", "idna", ""])
-def test_an_encoding_that_is_none_of_text_is_refused(encoding: str) -> None:
+def test_an_encoding_that_is_not_for_text_is_refused(encoding: str) -> None:
     with pytest.raises(ValidationError, match=r"unknown encoding .*: expected one of Python's, such as utf-8"):
         source("in.csv", encoding=encoding)
 
@@ -159,7 +159,7 @@ def test_a_compressed_file_is_recognised_by_its_content(name: str, compress: Cal
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstd])
-def test_what_stands_before_the_damage_is_read(compress: Callable[[bytes], bytes]) -> None:
+def test_rows_before_the_damage_are_read(compress: Callable[[bytes], bytes]) -> None:
     whole = compress(ROWS + b"".join(b"%d,x%d\n" % (number, number**7) for number in range(20_000)))
     for content, problem in [
         (whole[:-20], "in.csv.gz is truncated: its compressed data have no end"),
@@ -227,7 +227,7 @@ def test_an_invalid_row_names_its_file_and_line(plugin: type[TextSource], conten
     assert (alone.error, alone.file, alone.line) == (f"{place}: {problem}", "1.in", 3)
 
 
-def test_everything_wrong_with_the_files_is_named_before_the_first_row() -> None:
+def test_all_problems_of_files_are_named_before_the_first_row() -> None:
     Path("a.csv").write_bytes(ROWS)
     message = (
         "no file matches '*.txt'; a.csv is named twice, first as a.csv: its rows would be read twice; "
@@ -263,7 +263,7 @@ def test_a_header_unlike_the_first_is_named_before_the_first_row() -> None:
         (["a", 7], "valid string"),
     ],
 )
-def test_paths_that_are_none_are_refused(path: object, problem: str) -> None:
+def test_invalid_paths_are_refused(path: object, problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         source(path)
 
@@ -284,7 +284,7 @@ def test_file_and_line_can_be_fields(plugin: type[TextSource], content: str, lin
     assert places == [("1.in", line) for line in lines]
 
 
-def test_a_field_that_is_there_already_is_not_replaced_by_the_file() -> None:
+def test_an_existing_field_is_not_replaced_by_the_file_field() -> None:
     Path("in.csv").write_bytes(ROWS)
     assert fail("in.csv", file_field="name") == (
         "in.csv, header: the field 'name' is also to be added: give file_field and line_field names of their own"
@@ -332,6 +332,6 @@ def test_a_terminal_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
             source("-").check()
 
 
-def test_a_file_may_be_called_like_standard_input() -> None:
+def test_a_file_may_be_named_like_standard_input() -> None:
     Path("-").write_bytes(ROWS)
     assert read("./-") == READ

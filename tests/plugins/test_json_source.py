@@ -83,7 +83,7 @@ def test_a_line_too_long_to_hold_is_invalid_and_reading_goes_on(
     assert bad.data == {"__raw__": '{"a":'}
 
 
-def test_a_line_of_as_many_characters_as_can_be_held_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_of_the_greatest_length_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elspeth.plugins.json.MAX_CHARACTERS", 20)
     content = b"\n".join([b'{"a": "' + b"x" * 11 + b'"}', b'{"a": 2}', b'{"a": "' + b"x" * 11 + b'"}'])
     assert read(JsonlSource, tmp_path / "in", content) == [{"a": "x" * 11}, {"a": 2}, {"a": "x" * 11}]
@@ -138,7 +138,7 @@ def test_an_array_that_is_broken_is_an_error_of_the_file(tmp_path: Path, content
     ],
     ids=["nan", "twice", "large", "small", "digits", "bare"],
 )
-def test_an_element_that_rows_cannot_hold_is_invalid_and_reading_goes_on(
+def test_an_element_that_is_not_a_row_is_invalid_and_reading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str, chunk: int
 ) -> None:
     monkeypatch.setattr(json_text, "_CHUNK", chunk)
@@ -153,7 +153,7 @@ def test_an_element_that_rows_cannot_hold_is_invalid_and_reading_goes_on(
 
 @pytest.mark.parametrize("chunk", range(1, 9))
 @pytest.mark.parametrize("number", ["1234567", "-0.0", "12.5e+10"])
-def test_a_number_is_one_element_wherever_a_chunk_ends(
+def test_a_number_is_read_whole_wherever_a_chunk_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, chunk: int
 ) -> None:
     monkeypatch.setattr(json_text, "_CHUNK", chunk)

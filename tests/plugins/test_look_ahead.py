@@ -1,4 +1,4 @@
-"""Text whose beginning is looked at before it is read."""
+"""Text whose beginning is examined before it is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READS = st.lists(st.tuples(st.booleans(), st.integers(min_value=1, max_value=6))
 @given(
     text=TEXTS, chunk=st.integers(min_value=1, max_value=5), lines=st.integers(min_value=0, max_value=3), reads=READS
 )
-def test_what_was_looked_at_is_read_as_if_nobody_had_looked(
+def test_looking_ahead_does_not_change_what_is_read(
     text: str, chunk: int, lines: int, reads: list[tuple[bool, int]]
 ) -> None:
     usual, _look_ahead._CHUNK = _look_ahead._CHUNK, chunk

@@ -68,7 +68,7 @@ def test_the_plugins_of_this_package_are_found() -> None:
     assert {"csv", "json", "null"} <= set(plugins.names(PluginKind.SINK))
 
 
-def test_every_plugin_of_this_package_is_of_the_kind_and_name_it_is_listed_under() -> None:
+def test_every_builtin_plugin_has_the_kind_and_name_it_is_listed_under() -> None:
     listed = [(kind, name) for kind, places in BUILTIN.items() for name in places]
     assert sorted(listed) == sorted((plugin.kind, plugin.name) for plugin in PluginManager([], BUILTIN).all())
 
@@ -124,7 +124,7 @@ def test_a_plugin_with_the_name_of_one_of_this_package_is_refused(
     )
 
 
-def test_a_class_that_is_none_of_the_kinds_is_refused() -> None:
+def test_a_class_of_no_kind_is_refused() -> None:
     with pytest.raises(PluginRegistrationError) as caught:
         PluginManager([NeitherPlugin])
     assert str(caught.value) == (

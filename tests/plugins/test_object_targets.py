@@ -58,7 +58,7 @@ def reopened(bucket: Bucket, output: StagedOutput) -> StagedFile:
 
 
 @pytest.mark.usefixtures("parts")
-def test_nothing_is_there_before_it_is_published(bucket: Bucket) -> None:
+def test_nothing_is_visible_before_publication(bucket: Bucket) -> None:
     file, output = staged(bucket)
     assert (bucket.listed(), len(waiting())) == ([], 1)
     file.publish()
@@ -69,7 +69,7 @@ def test_nothing_is_there_before_it_is_published(bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("dies", ["PUT partNumber=2", "POST x.csv?uploadId", "PUT x.csv"])
-def test_an_upload_that_dies_shows_nothing_and_is_made_again(bucket: Bucket, dies: str, *, parts: bool) -> None:
+def test_an_upload_that_dies_leaves_nothing_visible_and_is_repeated(bucket: Bucket, dies: str, *, parts: bool) -> None:
     if not parts and dies != "PUT x.csv":
         return
     file, output = staged(bucket)
@@ -99,7 +99,7 @@ def test_an_upload_whose_answer_was_lost_is_confirmed(bucket: Bucket, *, parts: 
 
 
 @pytest.mark.usefixtures("parts")
-def test_a_request_that_is_repeated_finds_what_the_first_one_stored(bucket: Bucket) -> None:
+def test_a_repeated_request_recognises_the_object_of_the_first(bucket: Bucket) -> None:
     file, _ = staged(bucket)
     bucket.server.fail(Failure(method="PUT", part="x.csv", before=lambda: bucket.put("x.csv", CONTENT)))
     file.publish()
@@ -109,7 +109,7 @@ def test_a_request_that_is_repeated_finds_what_the_first_one_stored(bucket: Buck
 @pytest.mark.usefixtures("parts")
 @pytest.mark.parametrize("before", [None, b"an earlier output"])
 @pytest.mark.parametrize("other", [b"mine", None])
-def test_what_another_program_does_meanwhile_is_left_alone(
+def test_changes_by_another_program_are_not_overwritten(
     bucket: Bucket, before: bytes | None, other: bytes | None
 ) -> None:
     if before == other:
@@ -136,7 +136,7 @@ def test_what_another_program_does_meanwhile_is_left_alone(
 
 
 @pytest.mark.parametrize("code", ["ConditionalRequestConflict", "PreconditionFailed"])
-def test_a_condition_that_is_not_met_is_a_change_by_another_program(bucket: Bucket, code: str) -> None:
+def test_a_failed_condition_is_reported_as_a_change_by_another_program(bucket: Bucket, code: str) -> None:
     file, _ = staged(bucket)
     status = 409 if code == "ConditionalRequestConflict" else 412
     bucket.server.fail(Failure(method="PUT", part="x.csv", status=status, code=code))
@@ -175,7 +175,7 @@ def test_a_file_as_large_as_a_part_is_one_request(bucket: Bucket, monkeypatch: p
     assert [each.split()[0] for each in bucket.server.requests] == ["HEAD", "PUT"]
 
 
-def test_what_changed_before_it_is_uploaded_is_seen_without_a_condition(bucket: Bucket) -> None:
+def test_a_change_before_the_upload_is_noticed_without_a_condition(bucket: Bucket) -> None:
     file, _ = staged(bucket)
     bucket.put("x.csv", "mine")
     bucket.server.requests.clear()
@@ -192,9 +192,7 @@ def test_what_changed_before_it_is_uploaded_is_seen_without_a_condition(bucket: 
         (500, "InternalError", FAILED),
     ],
 )
-def test_what_cannot_be_written_is_known_when_it_is_opened(
-    bucket: Bucket, status: int, code: str, problem: str
-) -> None:
+def test_missing_write_access_is_reported_on_opening(bucket: Bucket, status: int, code: str, problem: str) -> None:
     bucket.server.fail(Failure(method="POST", part="uploads", status=status, code=code))
     with pytest.raises(PluginError) as caught:
         staged(bucket)

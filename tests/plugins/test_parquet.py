@@ -90,7 +90,7 @@ def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) 
     assert str(caught.value) == f"{path}: two columns are named 'a'"
 
 
-def test_times_keep_their_nanoseconds_whatever_is_installed(tmp_path: Path) -> None:
+def test_times_keep_their_nanoseconds(tmp_path: Path) -> None:
     path = tmp_path / "in.parquet"
     moments = pa.array([0, 1_000, 1, -1, None], type=pa.timestamp("ns"))
     zoned = pa.array([1_500_000_000_000_000_001] * 5, type=pa.timestamp("ns", tz="UTC"))
@@ -162,12 +162,12 @@ def test_several_files_are_read_in_their_order(tmp_path: Path) -> None:
         list(PLUGINS.source("parquet", {"path": f"{tmp_path}/a", "file_field": "x"}).read())
 
 
-def test_standard_input_is_no_parquet_file() -> None:
+def test_standard_input_cannot_be_read_as_parquet() -> None:
     with pytest.raises(ValidationError, match="Parquet is read from its end, which standard input does not allow"):
         PLUGINS.source("parquet", {"path": "-"})
 
 
-def test_what_a_process_left_that_died_after_publishing_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_a_process_that_died_after_publishing_are_removed(tmp_path: Path) -> None:
     options = ParquetSinkOptions.model_validate({"path": str(tmp_path / "out.parquet")})
     sink = ParquetSink(options)
     sink.open("run")

@@ -63,7 +63,7 @@ def test_a_function_decides_what_becomes_of_a_row(
     assert found == result
 
 
-def test_what_a_transform_returns_is_known_before_it_runs(write_module: ModuleWriter) -> None:
+def test_the_result_of_a_transform_is_known_before_it_runs(write_module: ModuleWriter) -> None:
     directory = str(write_module(RULES))
     assert PLUGINS.expands("python", {"function": "rules:split", "directory": directory})
     assert not PLUGINS.expands("python", {"function": "rules:split", "directory": directory, "result": "parts"})

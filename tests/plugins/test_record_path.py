@@ -98,7 +98,7 @@ def test_a_list_that_is_cut_off_names_its_element(tmp_path: Path, monkeypatch: p
         ({"format": "xml"}, "'json' or 'jsonl'"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options: dict[str, object], problem: str) -> None:
+def test_impossible_options_are_refused(options: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError) as caught:
         JsonSourceOptions.model_validate({"path": "in", **options})
     assert problem in str(caught.value)
@@ -136,7 +136,7 @@ ROWS = st.lists(st.dictionaries(NAMES, VALUES, max_size=2), max_size=3)
     beside=st.dictionaries(NAMES, VALUES, max_size=2),
     chunk=st.integers(1, 9),
 )
-def test_the_rows_are_those_that_json_finds_there(
+def test_the_rows_are_those_that_a_json_parser_finds(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[RowData],
     path: list[str],

@@ -43,7 +43,7 @@ def test_the_plugin_is_found_and_described(package: tuple[PluginKind, Path]) -> 
     assert [key for key, field in own.items() if not field.description] == []
 
 
-def test_its_tests_pass(package: tuple[PluginKind, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tests_of_a_new_package_pass(package: tuple[PluginKind, Path], capsys: pytest.CaptureFixture[str]) -> None:
     _, directory = package
     # Looking for unraisable exceptions collects the garbage of all tests five times.
     options = ["-q", "-pno:cacheprovider", "-pno:unraisableexception", "--import-mode=importlib"]
@@ -55,7 +55,7 @@ def test_its_tests_pass(package: tuple[PluginKind, Path], capsys: pytest.Capture
 
 
 @pytest.mark.thorough
-def test_its_code_satisfies_the_linter_and_the_type_checker(package: tuple[PluginKind, Path]) -> None:
+def test_the_code_of_a_new_package_satisfies_linter_and_type_checker(package: tuple[PluginKind, Path]) -> None:
     kind, directory = package
     for tool in (
         ["ruff", "check", "--isolated", "--line-length=120"],
@@ -69,7 +69,7 @@ def test_its_code_satisfies_the_linter_and_the_type_checker(package: tuple[Plugi
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "9lives", "with-dash", "../up", "a" * 42, "naïve", "a b"])
-def test_a_name_that_python_or_settings_could_not_hold_is_refused(name: str) -> None:
+def test_an_impossible_name_is_refused(name: str) -> None:
     problem = plugin_name_problem(name)
     expected = "expected lower-case letters, digits and underscores, beginning with a letter, got "
     assert problem == f"{expected}{name!r}"

@@ -38,7 +38,7 @@ def test_nothing_is_visible_before_publishing_and_everything_after(tmp_path: Pat
     assert final.read_bytes() == b"one\ntwo\n"
 
 
-def test_publishing_replaces_what_was_there(tmp_path: Path) -> None:
+def test_publishing_replaces_the_earlier_file(tmp_path: Path) -> None:
     final = tmp_path / "out.txt"
     final.write_bytes(b"old")
     file = StagedFile(final)
@@ -109,7 +109,7 @@ def test_a_directory_is_refused_as_a_final_path(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}: expected the path of a file, got that of a directory"
 
 
-def test_a_staging_file_of_which_nothing_was_recorded_is_begun_again(tmp_path: Path) -> None:
+def test_a_staging_file_without_recorded_rows_is_started_again(tmp_path: Path) -> None:
     first = StagedFile(tmp_path / "out.txt")
     first.open("run1")
     first.write(b"never recorded")
@@ -154,7 +154,7 @@ def test_the_name_of_a_staging_file_is_synced_before_anything_is_recorded(
     file.close()
 
 
-def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_file_that_is_found_in_place_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "out.txt").write_bytes(b"x")  # an earlier run wrote the same
     file = StagedFile(tmp_path / "out.txt")
     file.open("run1")
@@ -230,7 +230,7 @@ def test_a_link_in_the_place_of_a_staging_file_is_not_followed(tmp_path: Path) -
     assert (tmp_path / "victim").read_bytes() == b"precious"
 
 
-def test_a_name_is_synced_where_a_link_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_behind_a_link_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "out.txt").write_bytes(b"old")
     (tmp_path / "link").symlink_to("there/out.txt")
@@ -244,7 +244,7 @@ def test_a_name_is_synced_where_a_link_leads(tmp_path: Path, monkeypatch: pytest
     assert (synced, (tmp_path / "link").is_symlink()) == ([tmp_path / "there"] * 2, True)
 
 
-def test_a_file_of_the_same_size_that_was_written_meanwhile_is_left(tmp_path: Path) -> None:
+def test_a_foreign_file_of_the_same_size_is_not_replaced(tmp_path: Path) -> None:
     final = tmp_path / "out.txt"
     final.write_bytes(b"old")
     file = StagedFile(final)

@@ -108,7 +108,7 @@ def batch(plugin: str, rows: list[RowData], **options: object) -> list[RowData] 
     return PLUGINS.aggregation(plugin, options).process(rows)
 
 
-def test_statistics_of_a_batch() -> None:
+def test_statistics_summarise_a_batch() -> None:
     rows: list[RowData] = [{"v": 1}, {"v": 2}, {"v": 6}]
     assert batch("batch_stats", rows, value_field="v") == [{"count": 3, "sum": 9, "mean": 3.0}]
     assert batch("batch_stats", rows, value_field="v", compute_mean=False) == [{"count": 3, "sum": 9}]
@@ -204,7 +204,7 @@ def test_a_batch_is_refused_with_a_reason(plugin: str, value: object, message: s
         ),
     ],
 )
-def test_options_that_cannot_work_are_refused(plugin: str, options: Mapping[str, object], message: str) -> None:
+def test_impossible_options_are_refused(plugin: str, options: Mapping[str, object], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         PLUGINS.options_model(PluginKind.TRANSFORM, plugin).model_validate(options)
     (problem,) = caught.value.errors()

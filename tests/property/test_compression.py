@@ -1,4 +1,4 @@
-"""Compression changes nothing but the bytes."""
+"""Compression changes only the bytes of an export."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Calls of the recorder in any order leave valid trails.
 
-What it refuses leaves no trace.
+Refused calls leave no trace.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def flow_of(url: str, run_id: str) -> Flow:
 
 @dataclass(slots=True)
 class _Recount:
-    """What the records say, by node or by two nodes."""
+    """Counts of records, by node or by pair of nodes."""
 
     came: Counter[str] = field(default_factory=Counter)
     made: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""What the page's modules say of bags, in a browser."""
+"""The verdicts of the page's modules on bags, in a browser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ const unpacked = (files) => Object.fromEntries(Object.entries(files).map(([name,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the page says of a bag."""
+    """The verdict of the page on a bag."""
 
     verdict: str
     text: str
@@ -64,7 +64,7 @@ def to_bytes(found: str) -> bytes:
 def check_bags(
     tab: Tab, base: Mapping[str, bytes], bags: Iterable[Mapping[str, bytes]], key: PublicKey | None
 ) -> list[Verdict]:
-    """Return what the page says of each bag.
+    """Return the verdict of the page on each bag.
 
     Only what differs from the base is sent to the browser.
     """
@@ -90,7 +90,7 @@ def check_bags(
 
 
 def check_archive(tab: Tab, archive: bytes, key: PublicKey | None) -> Verdict | str:
-    """Return what the page says of an archive.
+    """Return the verdict of the page on an archive.
 
     A text says why it is refused.
     """

@@ -1,4 +1,4 @@
-"""What a page says of the records in it."""
+"""The verdict of a page on its own records."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def page_of_run(
 
 
 def checked(tab: Tab, page: Path) -> tuple[str, str]:
-    """Return kind and text of what a page says."""
+    """Return kind and text of the verdict of a page."""
     tab.open(page)
     kind = tab.wait_for("document.body.dataset.verdict")
     return kind, tab.evaluate("document.querySelector('.verdict').textContent")
@@ -90,7 +90,7 @@ def with_lines(page: Path, target: Path, old: bytes, new: bytes) -> Path:
     return target
 
 
-def test_the_records_of_a_bag_are_what_the_key_signed(tab: Tab, bag_page: Path, key: PublicKey) -> None:
+def test_the_records_of_a_bag_are_verified_with_the_key(tab: Tab, bag_page: Path, key: PublicKey) -> None:
     assert checked(tab, bag_page) == ("signed", f"These records are what the key SHA256:{key.fingerprint} signed.")
     statuses = tab.evaluate(
         "[...document.querySelectorAll('#checked tbody tr')].map((row) => row.cells[1].textContent)"
@@ -140,7 +140,7 @@ def test_the_records_of_a_database_are_compared_with_the_seal(
     assert "records: expected the root" in text
 
 
-def test_some_records_of_a_run_cannot_be_checked(tab: Tab, told: LandscapeDB, tmp_path: Path) -> None:
+def test_a_part_of_the_records_cannot_be_checked(tab: Tab, told: LandscapeDB, tmp_path: Path) -> None:
     page = page_of_run(told, tmp_path / "page.html", None, embed=Embed.NONE)
     kind, text = checked(tab, page)
     assert kind == "unchecked"

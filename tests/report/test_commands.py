@@ -26,7 +26,7 @@ def shown_commands(database: str) -> list[list[str]]:
     return [shlex.split(unescape(text)) for text in re.findall(r"<code>(elspeth .*?)</code>", page)]
 
 
-def test_every_command_of_a_report_finds_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_of_a_report_finds_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mark = {"plugin": "mark", "options": {"field": "m", "value": 1, "fail": [1, 4], "crash": [2], "on_error": "bad"}}
     settings = graph_settings(
         tmp_path,

@@ -81,7 +81,7 @@ def test_rows_with_failures_are_chosen_before_the_others(told: LandscapeDB, monk
 
 
 @pytest.mark.parametrize("most", [9, 15, 21])
-def test_no_further_row_is_chosen_when_there_are_records_enough(
+def test_no_further_row_is_chosen_when_there_are_enough_records(
     told: LandscapeDB, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(embedding, "_ROWS_AT_ONCE", 1)
@@ -115,7 +115,7 @@ def in_sqlite() -> Iterator[LandscapeDB]:
 
 
 @pytest.mark.parametrize("embed", Embed)
-def test_the_page_says_what_it_holds(in_sqlite: LandscapeDB, embed: Embed, tmp_path: Path) -> None:
+def test_the_page_says_which_records_it_holds(in_sqlite: LandscapeDB, embed: Embed, tmp_path: Path) -> None:
     told = in_sqlite
     written = report_on(told, tmp_path / "report.html", embed=embed)
     total = len(exported(told))
@@ -131,7 +131,7 @@ def test_the_page_says_what_it_holds(in_sqlite: LandscapeDB, embed: Embed, tmp_p
     assert ('class="block"' in page) is bool(held)
 
 
-def test_a_larger_run_is_embedded_in_part_unless_all_is_asked_for(
+def test_a_larger_run_is_embedded_in_part_unless_all_is_requested(
     in_sqlite: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = in_sqlite

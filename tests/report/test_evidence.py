@@ -1,4 +1,4 @@
-"""What a page holds to check its records with."""
+"""The data with which a page checks its records."""
 
 from __future__ import annotations
 

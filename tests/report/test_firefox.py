@@ -1,4 +1,4 @@
-"""Firefox says of pages what Chromium says."""
+"""Pages show the same in Firefox as in Chromium."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def steps(browser: AnyBrowser, table: str) -> object:
 
 
 def seen_in_report(browser: AnyBrowser, page: Path, rows: int) -> list[object]:
-    """Return what a report says of its records and rows."""
+    """Return the verdict and the rows that a report shows."""
     browser.open(page)
     verdict = browser.wait_for("document.body.dataset.verdict")
     browser.wait_for("document.body.dataset.ready === 'records'")
@@ -59,13 +59,13 @@ def example(request: pytest.FixtureRequest, example_run: ExampleRun, signer: Sig
     return page_of(tmp_path / "bag", tmp_path / "report.html", signer.public_key)
 
 
-def test_reports_of_examples_say_the_same(firefox: Firefox, tab: Tab, example: Path) -> None:
+def test_firefox_shows_reports_like_chromium(firefox: Firefox, tab: Tab, example: Path) -> None:
     found = seen_in_report(firefox, example, 3)
     assert found[0] == "signed"
     assert found == seen_in_report(tab, example, 3)
 
 
-def test_the_page_without_data_says_the_same_of_bags(
+def test_firefox_checks_bags_like_chromium(
     firefox: Firefox, tab: Tab, signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:
     first, *_ = records()

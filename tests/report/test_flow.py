@@ -198,7 +198,7 @@ def test_tokens_of_an_interrupted_run_wait_where_they_were(tmp_path: Path, monke
     assert sum(node.waiting for node in flow.nodes) > 0
 
 
-def test_nothing_is_looked_up_without_an_index(tmp_path: Path) -> None:
+def test_every_lookup_uses_an_index(tmp_path: Path) -> None:
     """Else the time grows with the square of the rows."""
     settings = graph_settings(
         tmp_path,
@@ -228,7 +228,7 @@ def test_nothing_is_looked_up_without_an_index(tmp_path: Path) -> None:
         for _, parent, _, step in plan.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall():
             if step.startswith(("SCAN", "SEARCH")):
                 loops.setdefault(parent, []).append(step)
-        # Of loops within each other, only the outermost may read everything.
+        # Of nested loops, only the outermost may read everything.
         found.extend(step for each in loops.values() for step in each[1:] if step.startswith("SCAN"))
 
     url = settings["landscape"]["url"]

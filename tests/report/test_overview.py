@@ -1,4 +1,4 @@
-"""What a report shows of a whole run."""
+"""The overview of a run in a report."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_times_are_those_of_visits_operations_and_calls(told: tuple[LandscapeDB,
     assert {each.started_at.utcoffset() for each in timings.operations} == {timings.nodes[0].started_at.utcoffset()}
 
 
-def test_what_was_left_open_is_counted(told: tuple[LandscapeDB, Overview]) -> None:
+def test_open_records_are_counted(told: tuple[LandscapeDB, Overview]) -> None:
     database, overview = told
     records, left = records_of(database), overview.left_open
     ended = {each["token_id"] for each in records["token_outcome"] if each["is_terminal"]}

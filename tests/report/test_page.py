@@ -80,7 +80,7 @@ def test_the_code_of_the_page_has_at_most_60_kilobytes(page: Path) -> None:
     assert zlib.decompress(base64.b64decode(worker)) == script_of("worker.js").encode()
 
 
-def test_the_policy_allows_the_texts_in_the_page_and_nothing_else(page: Path) -> None:
+def test_the_policy_allows_only_the_scripts_and_styles_of_the_page(page: Path) -> None:
     found = Elements(page)
     code, style = found.of("script", id="code"), found.of("style")
     hashes = [f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'" for (text,) in (code, style)]
@@ -124,7 +124,7 @@ def test_the_names_of_files_are_escaped() -> None:
     assert b' class="file" data-name="a&quot;&lt;">' in packed_element(b"", 'a"<')
 
 
-def test_stories_are_told_from_several_blocks(
+def test_a_story_can_come_from_several_blocks(
     told: LandscapeDB, tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "BLOCK_LINES", 7)
@@ -134,7 +134,7 @@ def test_stories_are_told_from_several_blocks(
     tab.wait_for(f"told.textContent.startsWith('Row {QUARANTINED} from source')")
 
 
-def test_hostile_texts_are_shown_as_texts(tab: Tab, tmp_path: Path) -> None:
+def test_hostile_texts_are_shown_as_text(tab: Tab, tmp_path: Path) -> None:
     with in_memory() as db:
         run = hostile(rich_run())
         recorded(db, run)
@@ -173,7 +173,9 @@ def test_the_path_of_a_row_is_drawn_in_the_graph(example_run: ExampleRun, tab: T
         assert tab.evaluate(drawn.format(".edge.visited:has(.label)", ".label", "''")) == labels[row]
 
 
-def test_a_failed_row_is_told_in_words_on_a_narrow_screen(example_run: ExampleRun, tab: Tab, tmp_path: Path) -> None:
+def test_a_failed_row_is_described_in_words_on_a_narrow_screen(
+    example_run: ExampleRun, tab: Tab, tmp_path: Path
+) -> None:
     with LandscapeDB.from_url(f"sqlite:///{example_run('error_routing').database}") as db:
         report_on(db, tmp_path / "report.html")
     tab.resize(360, 640)
@@ -245,7 +247,7 @@ def test_a_long_text_in_a_record_is_searched_and_shown_in_parts(tab: Tab, tmp_pa
         ("503", "1 place found."),
     ],
 )
-def test_a_search_says_what_it_found(wanted: str, said: str, tab: Tab, page: Path) -> None:
+def test_a_search_reports_what_it_found(wanted: str, said: str, tab: Tab, page: Path) -> None:
     open_page(tab, page)
     tab.evaluate(f"document.getElementById('wanted').value = {wanted!r}; document.querySelector('#ask button').click()")
     tab.wait_for(f"document.getElementById('said').textContent === {said!r}")

@@ -71,14 +71,14 @@ def test_nothing_is_withheld_from_lines_with_the_content(landscape: LandscapeDB,
         assert lines_of(records) == path.read_bytes().splitlines()[:-1]
 
 
-def test_the_lines_of_an_older_export_are_its_own_and_its_tables_are_of_today() -> None:
+def test_an_older_export_keeps_its_lines_and_gets_todays_tables() -> None:
     path = LEGACY / "epoch5-exports" / "trail.jsonl"
     with open_export_records(path) as records:
         assert lines_of(records) == path.read_bytes().splitlines()[:-1]
         assert counts_of(records.connection)["run"] == 1
 
 
-def test_what_cannot_be_shown_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_shown_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     write_export(landscape, "run-1", path, format=ExportFormat.JSONL)
     with pytest.raises(RunNotFoundError, match="holds run 'run-1', not 'other'"), open_export_records(path, "other"):

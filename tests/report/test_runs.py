@@ -44,7 +44,7 @@ def empty(db: LandscapeDB) -> None:
         (running, "running", "The run has not ended: it was going on, or its process had died, when it was read."),
     ],
 )
-def test_a_run_that_did_not_complete_is_told(
+def test_an_incomplete_run_is_reported_as_such(
     record: Callable[[LandscapeDB], None], status: str, said: str, tab: Tab, tmp_path: Path
 ) -> None:
     with in_memory() as db:

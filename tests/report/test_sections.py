@@ -102,7 +102,7 @@ def parse(overview: Overview) -> Page:
     return Page(render_heading(overview) + render_sections(overview))
 
 
-def test_the_sections_come_in_the_order_of_a_reader_and_are_labelled(told: Overview) -> None:
+def test_the_sections_are_in_reading_order_and_labelled(told: Overview) -> None:
     page = parse(told)
     assert page.open == []
     sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
@@ -116,7 +116,7 @@ def test_the_sections_come_in_the_order_of_a_reader_and_are_labelled(told: Overv
             assert "aria-hidden" in attributes or attributes.get("role") == "img"
 
 
-def test_nothing_in_the_sections_needs_a_script_a_style_or_another_file(told: Overview) -> None:
+def test_the_sections_need_no_script_style_or_other_file(told: Overview) -> None:
     page = parse(told)
     assert {tag for tag, _ in page.elements} & {"script", "style", "link", "img", "iframe"} == set()
     names = {name for _, attributes in page.elements for name in attributes}
@@ -144,14 +144,14 @@ def test_foreign_text_is_shown_as_text(told: Overview) -> None:
     assert "2 further reasons" in page.text
 
 
-def test_the_commands_find_what_they_say(told: Overview) -> None:
+def test_the_commands_find_what_they_promise(told: Overview) -> None:
     page = render_sections(told)
     (reason,) = [each for each in told.failures.reasons if each.node_id == "enrich"]
     assert f"elspeth explain --run told --row {reason.row_index}</code>" in page
     assert "elspeth rows --run told --step enrich" in page
 
 
-def test_what_is_open_is_told_and_that_nothing_is(told: Overview) -> None:
+def test_open_records_or_their_absence_are_reported(told: Overview) -> None:
     text = parse(told).text
     assert "The run has not ended" in text
     assert "elspeth resume told -s SETTINGS --execute goes on with it" in text
@@ -174,8 +174,8 @@ def test_nodes_at_which_tokens_do_not_add_up_are_named(told: Overview) -> None:
     assert "At every node the tokens add up" in parse(replace(told, flow=replace(told.flow, strays=0))).text
 
 
-def test_colours_tell_nothing_alone(told: Overview) -> None:
-    """What is red has a sign or words, too."""
+def test_nothing_is_shown_by_colour_alone(told: Overview) -> None:
+    """Whatever is red also has a sign or words."""
     page = render_heading(told) + render_sections(told)
     for text in re.findall(r'<(?:span|p|div) class="bad"[^>]*>(.*?)</(?:span|p|div)>', page):
         assert "✕" in text or re.search(r"[a-z]{4}", text)
@@ -310,7 +310,7 @@ def test_edges_calls_and_withheld_columns_have_their_numbers(told: Overview, ric
     assert tiles in Page(render_heading(rich)).text
 
 
-def test_a_bar_reaches_from_the_beginning_to_the_end() -> None:
+def test_a_bar_extends_from_the_beginning_to_the_end() -> None:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
 
     def drawn(first_s: int, last_s: int | None, busy_s: float, *, has_failed: bool = False) -> str:
@@ -334,7 +334,7 @@ def test_a_bar_reaches_from_the_beginning_to_the_end() -> None:
     assert re.findall(r'width="([\d.]+)"', drawn(4, None, 99)) == ["60.00", "60.00"]
 
 
-def test_who_ran_a_run_and_what_it_read_is_told(rich: Overview) -> None:
+def test_the_operator_and_the_inputs_of_a_run_are_shown(rich: Overview) -> None:
     overview = rich
     process, source = overview.processes[0], overview.inputs[0]
     processes = tuple(replace(process, attempt=attempt) for attempt in range(3))
@@ -442,7 +442,7 @@ def test_sizes_are_short(number: int, text: str) -> None:
     assert size(number) == text
 
 
-def test_texts_and_commands_read_well() -> None:
+def test_texts_and_commands_are_well_formed() -> None:
     assert shown("<b>\n") == "&lt;b&gt;\\n"
     assert command("rows", "--reason", "field 'x'") == "<code>rows --reason &quot;field &#x27;x&#x27;&quot;</code>"
     assert "&#x27;$x&#x27;&quot;&#x27;" in command("'$x'")

@@ -46,7 +46,7 @@ def assert_same_stories(tab: Tab, db: LandscapeDB, run_id: str) -> int:
 
 
 @pytest.mark.parametrize("name", some_of(names(), 2))
-def test_every_row_of_an_example_is_told_as_explained(
+def test_the_page_tells_every_row_of_an_example_like_explain(
     name: str, example_run: ExampleRun, tab: Tab, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{example_run(name).database}"
@@ -58,14 +58,14 @@ def test_every_row_of_an_example_is_told_as_explained(
         assert assert_same_stories(tab, db, run_id) > 0
 
 
-def test_chosen_rows_are_told_as_explained(example_run: ExampleRun, tab: Tab, tmp_path: Path) -> None:
+def test_the_page_tells_chosen_rows_like_explain(example_run: ExampleRun, tab: Tab, tmp_path: Path) -> None:
     with LandscapeDB.from_url(f"sqlite:///{example_run('batch_aggregation').database}") as db:
         written = report_on(db, tmp_path / "report.html", embed=Embed.FAILURES)
         open_page(tab, tmp_path / "report.html")
         assert assert_same_stories(tab, db, written.run_id) > 0
 
 
-def test_every_kind_of_story_is_told_as_explained(told: LandscapeDB, tab: Tab, tmp_path: Path) -> None:
+def test_the_page_tells_every_kind_of_story_like_explain(told: LandscapeDB, tab: Tab, tmp_path: Path) -> None:
     report_on(told, tmp_path / "report.html")
     open_page(tab, tmp_path / "report.html")
     assert_same_stories(tab, told, RUN_ID)
@@ -76,14 +76,14 @@ def test_every_kind_of_story_is_told_as_explained(told: LandscapeDB, tab: Tab, t
     assert ask_all(tab, "story", [{"token": token_id} for token_id in tokens]) == expected
 
 
-def test_rows_of_older_epochs_are_told_as_explained(tab: Tab, tmp_path: Path) -> None:
+def test_the_page_tells_rows_of_older_epochs_like_explain(tab: Tab, tmp_path: Path) -> None:
     with open_for_reading(f"sqlite:///{LEGACY / 'epoch5-rich.db'}") as db:
         written = report_on(db, tmp_path / "report.html")
         open_page(tab, tmp_path / "report.html")
         assert assert_same_stories(tab, db, written.run_id) > 0
 
 
-def test_a_run_with_hostile_texts_is_told_as_explained(tab: Tab, tmp_path: Path) -> None:
+def test_the_page_tells_a_run_with_hostile_texts_like_explain(tab: Tab, tmp_path: Path) -> None:
     with in_memory() as db:
         run_id = recorded(db, hostile(rich_run()))
         report_on(db, tmp_path / "report.html")
@@ -91,7 +91,7 @@ def test_a_run_with_hostile_texts_is_told_as_explained(tab: Tab, tmp_path: Path)
         assert assert_same_stories(tab, db, run_id) > 0
 
 
-def test_what_is_not_recorded_is_said(told: LandscapeDB, tab: Tab, tmp_path: Path) -> None:
+def test_missing_records_are_reported(told: LandscapeDB, tab: Tab, tmp_path: Path) -> None:
     report_on(told, tmp_path / "report.html")
     open_page(tab, tmp_path / "report.html")
     tab.evaluate("location.hash = 'row=99'")

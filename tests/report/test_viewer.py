@@ -32,7 +32,7 @@ def viewer(tab: Tab, key: PublicKey, tmp_path: Path) -> Tab:
 
 
 def verdict(viewer: Tab) -> tuple[str, str]:
-    """Return kind and text of what the page says."""
+    """Return kind and text of the verdict of the page."""
     kind = viewer.wait_for("document.body.dataset.verdict")
     return kind, viewer.evaluate("document.querySelector('.verdict').textContent")
 
@@ -90,7 +90,7 @@ def test_a_folder_dropped_on_a_page_from_disk_must_be_chosen(
     viewer.wait_for("document.body.dataset.verdict === 'signed'")
 
 
-def test_an_archive_is_not_what_was_signed(
+def test_an_altered_archive_is_refused(
     viewer: Tab,
     key: PublicKey,
     signed: dict[str, bytes],
@@ -172,7 +172,7 @@ def test_files_without_a_statement_are_refused(viewer: Tab, tmp_path: Path) -> N
     assert text.endswith("without a statement nothing shows what was signed")
 
 
-def test_what_is_not_a_public_key_is_refused(viewer: Tab, key_directory: Path) -> None:
+def test_a_file_that_is_not_a_public_key_is_refused(viewer: Tab, key_directory: Path) -> None:
     viewer.choose_files("#key", [key_directory / "elspeth.key.pem"])
     shown = viewer.wait_for(
         "document.querySelector('#fingerprint').textContent.includes('expected') && "
@@ -209,7 +209,7 @@ def test_hostile_texts_and_long_lines_are_shown_as_text(
     assert viewer.evaluate("document.querySelectorAll('img').length") == 0
 
 
-def test_everything_is_reached_by_keyboard(viewer: Tab) -> None:
+def test_everything_can_be_reached_by_keyboard(viewer: Tab) -> None:
     reached = []
     for _ in range(4):
         viewer.press("Tab")

@@ -1,4 +1,4 @@
-"""A page without all records takes the run's bag."""
+"""A page without all records reads them from the run's bag."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_all_stories_are_told_from_the_bag(empty: Tab, told: LandscapeDB, archiv
     assert_same_stories(empty, told, RUN_ID)
 
 
-def test_a_story_that_the_page_does_not_hold_is_asked_of_the_bag(empty: Tab, archive: Path) -> None:
+def test_a_story_that_the_page_does_not_hold_is_read_from_the_bag(empty: Tab, archive: Path) -> None:
     empty.evaluate("location.hash = 'row=1'")
     empty.wait_for("told.textContent === 'This page holds no records: choose the bag of the run.'")
     empty.choose_files("#whole", [archive])
     empty.wait_for("told.textContent.startsWith('Row 1 from')")
 
 
-def test_the_choice_of_a_bag_is_no_wider_than_a_narrow_screen(empty: Tab) -> None:
+def test_the_file_chooser_fits_a_narrow_screen(empty: Tab) -> None:
     empty.resize(360, 640)
     assert empty.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
@@ -101,7 +101,7 @@ def test_a_bag_that_was_altered_is_not_opened(empty: Tab, archive: Path, tmp_pat
     assert not empty.evaluate(CAN_ASK)
 
 
-def test_what_is_no_archive_is_refused(empty: Tab, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(empty: Tab, tmp_path: Path) -> None:
     (tmp_path / "folder.zip").mkdir()
     empty.drop_files([tmp_path / "folder.zip"])
     empty.wait_for("document.body.dataset.verdict === 'refused'")

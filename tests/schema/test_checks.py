@@ -1,4 +1,4 @@
-"""What the schema accepts, and the error for the rest."""
+"""The values that the schema accepts, and the errors for others."""
 
 from __future__ import annotations
 

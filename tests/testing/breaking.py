@@ -1,4 +1,4 @@
-"""Contracts whose tests are called one by one."""
+"""Contract tests that are called one by one."""
 
 from __future__ import annotations
 

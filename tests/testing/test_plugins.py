@@ -1,4 +1,4 @@
-"""What the contracts of all plugins look for."""
+"""The checks that all plugin contracts share."""
 
 from __future__ import annotations
 

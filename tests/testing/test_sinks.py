@@ -55,7 +55,7 @@ class Misdescribed(Lines):
 
 
 class Forgetful(Lines):
-    """Begins anew instead of going on."""
+    """Starts again instead of resuming."""
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:  # noqa: ARG002
         Path(self.options.path).with_name(".out.run-1.partial").unlink(missing_ok=True)
@@ -63,7 +63,7 @@ class Forgetful(Lines):
 
 
 class Leaving(Lines):
-    """Leaves what is discarded."""
+    """Does not remove discarded files."""
 
     def discard(self) -> None:
         self.close()

@@ -52,7 +52,7 @@ class Drifting(Reading):
 
 
 class Falling(Reading):
-    """Says that less and less has been read."""
+    """Reports less and less progress."""
 
     fractions = iter([0.9, 0.1])
 
@@ -61,7 +61,7 @@ class Falling(Reading):
 
 
 class Clinging(Reading):
-    """Fails where it is to stop."""
+    """Fails when it should stop."""
 
     def read(self) -> Iterator[RowData | InvalidRow]:
         try:

@@ -58,7 +58,7 @@ class LaxOptions(TransformOptions):
 
 
 class WritingOptions(TransformOptions):
-    """The file that is written too early."""
+    """The path of a file that is written too early."""
 
     path: str
 
@@ -294,7 +294,7 @@ def test_a_request_that_varies_cannot_be_replayed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_repeated", [False, True])
 def test_keys_must_distinguish_rows(*, is_repeated: bool, tmp_path: Path) -> None:
     class Keyed(DistinctTransform):
-        """Takes all rows for one, or for different ones."""
+        """Gives all rows one key, or each row a different one."""
 
         name = "keyed"
         plugin_version = "1.0.0"

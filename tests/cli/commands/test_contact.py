@@ -1,4 +1,4 @@
-"""Whom a bag names as its maker."""
+"""The contact that a bag names."""
 
 from __future__ import annotations
 

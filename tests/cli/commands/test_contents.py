@@ -1,4 +1,4 @@
-"""Contents of rows and calls in bags, by choice."""
+"""Contents of rows and calls, included in bags on request."""
 
 from __future__ import annotations
 

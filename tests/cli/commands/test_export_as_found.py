@@ -27,7 +27,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Change to a directory with a database that nobody knows."""
+    """Change to a directory with an unknown database."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
     with closing(sqlite3.connect("old.db")) as lite:

@@ -1,4 +1,4 @@
-"""`elspeth mcp` hands on what it is given."""
+"""`elspeth mcp` passes its arguments to the server."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def run_id(own_directory: Path, sqlite_url: str, capsys: Captured) -> str:
 
 @pytest.fixture
 def any_run_id(own_directory: Path, database_url: str, capsys: Captured) -> str:
-    """Run it on each engine."""
+    """Run the same pipeline on each engine."""
     return first_run(own_directory, database_url, capsys)
 
 
@@ -65,7 +65,7 @@ def told(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
 
 
 def stories(capsys: Captured, *arguments: str) -> list[tuple[int, str, str]]:
-    """Return what is said of a run, in several ways."""
+    """Return what several commands say about a run."""
     questions = (
         ("explain", "--row", "0"),
         ("explain", "--row", "2", "--json"),

@@ -19,7 +19,7 @@ payload_store: {base_path: payloads, retention_days: 7}
 
 @pytest.fixture(autouse=True)
 def _old_payloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Execute a run and age its payloads by ten years."""
+    """Execute a run and make its payloads ten years older."""
     monkeypatch.chdir(tmp_path)
     Path("settings.yaml").write_text(SETTINGS)
     Path("in.csv").write_text("id\n1\n2\n")

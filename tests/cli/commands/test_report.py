@@ -45,7 +45,7 @@ def _in_directory(directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    """Write a report; return what the command says for programs."""
+    """Write a report; return the JSON that the command prints."""
     assert main(["report", *map(str, arguments), "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
@@ -56,7 +56,7 @@ def without_time(page: Path) -> list[str]:
 
 
 def facts_of(page: Path) -> dict[str, Any]:
-    """Return what the script of a page is told."""
+    """Return the facts that a page passes to its script."""
     text = page.read_text(encoding="utf-8").partition('id="facts">')[2]
     found: dict[str, Any] = json.loads(text.partition("</script>")[0])
     return found

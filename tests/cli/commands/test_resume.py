@@ -77,7 +77,7 @@ REASON = "PluginError: out.csv: the cable was pulled"
 
 
 def format_run(run_id: str, *, status: str, waiting: int, rows: int = 8, reasons: tuple[str, ...] = (REASON,)) -> str:
-    """Return what is printed of a run."""
+    """Return what is printed about a run."""
     told = "".join(f"stopped by     {reason}\n" for reason in reasons)
     return f"run            {run_id}\nstatus         {status}\nrows recorded  {rows}\nwaiting        {waiting}\n{told}"
 

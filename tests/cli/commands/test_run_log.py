@@ -84,7 +84,7 @@ def keep(capsys: Captured, keys: Path, name: str, *more: str | Path) -> str:
 
 
 def write_policy(capsys: Captured, keys: Path, url: str = "") -> None:
-    """Write the policies of all sides."""
+    """Write the policies of all parties."""
     line = keep(capsys, keys, "policy.checkpoint")
     Path("logs").write_text(f"{line}quorum none\n")
     signer = NoteSigner(name="witness.example", signer=load_signer(str(keys / "witness" / PRIVATE_KEY)))

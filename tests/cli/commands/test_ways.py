@@ -35,7 +35,7 @@ def copy_of(name: str) -> None:
 
 
 def older() -> None:
-    """Create one whose unfinished run says nothing of an export."""
+    """Create an older database, whose run has no export status."""
     copy_of("epoch5-rich")
     with closing(sqlite3.connect("audit.db")) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -85,7 +85,7 @@ STATES: dict[str, tuple[Callable[[], None], set[str]]] = {
 
 @pytest.fixture
 def _ingredients(own_directory: Path, predecessor_files: Path) -> None:  # noqa: ARG001 - writes into that directory
-    """Put the files that commands ask for into the directory."""
+    """Put the files that commands need into the directory."""
     shutil.copy(predecessor_files / "0.5.1-0511__batch_aggregation.db", "predecessor.db")
     Path("settings.yaml").write_text(SETTINGS, encoding="utf-8")
     Path("in.csv").write_text("id\n1\n", encoding="utf-8")

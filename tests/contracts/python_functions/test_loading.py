@@ -1,4 +1,4 @@
-"""A function is imported, and its source known."""
+"""A function is imported, and its source identified."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def test_json_is_canonical() -> None:
     assert formatter.format(RECORD) == '{"a":{"x":{"deep":1},"y":[2,{"z":null}]},"b":1,"empty":{},"none":null}'
 
 
-def test_json_has_no_not_a_number() -> None:
+def test_nan_cannot_be_formatted_as_json() -> None:
     with pytest.raises(CanonicalError, match=r"^a number is not finite, which JSON does not have$"):
         JSONFormatter().format({"a": float("nan")})
 

@@ -43,7 +43,7 @@ def problems(directory: Path, graph: dict[str, Any]) -> list[str]:
     return []
 
 
-def test_the_graph_is_right_before_it_is_changed(tmp_path: Path) -> None:
+def test_the_base_graph_is_valid(tmp_path: Path) -> None:
     assert problems(tmp_path, DOCUMENT["graph"]) == []
 
 
@@ -52,7 +52,7 @@ def test_each_mistake_has_its_message(tmp_path: Path, bad: dict[str, Any]) -> No
     assert problems(tmp_path, changed(bad["set"])) == bad.get("messages", [bad.get("message")])
 
 
-def test_the_graph_of_the_guide_is_right(tmp_path: Path) -> None:
+def test_the_graph_of_the_guide_is_valid(tmp_path: Path) -> None:
     guide = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text(encoding="utf-8")
     (shown,) = [block for block in guide.split("```") if block.startswith("yaml\nsources:")]
     assert problems(tmp_path, yaml.safe_load(shown.removeprefix("yaml"))) == []

@@ -38,13 +38,13 @@ def pipeline(**changes: object) -> dict[str, Any]:
     }
 
 
-def test_it_is_a_json_schema() -> None:
+def test_the_schema_is_a_valid_json_schema() -> None:
     Draft7Validator.check_schema(SCHEMA)
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_examples_satisfy_it(path: Path) -> None:
+def test_examples_satisfy_the_schema(path: Path) -> None:
     found = messages(read_settings_file(path))
     assert found == [] or path.parent.name in OTHER_PLUGINS
 
@@ -53,7 +53,7 @@ LATER = yaml.safe_load((ROOT / "tests" / "data" / "later_settings.yaml").read_te
 
 
 @pytest.mark.parametrize("name", LATER)
-def test_settings_of_the_later_releases_satisfy_it(name: str, tmp_path: Path) -> None:
+def test_settings_of_the_later_releases_satisfy_the_schema(name: str, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump(LATER[name]["settings"]))
     assert messages(read_settings_file(path)) == []
@@ -76,7 +76,7 @@ def test_settings_of_the_later_releases_satisfy_it(name: str, tmp_path: Path) ->
     ],
     ids=str,
 )
-def test_it_accepts(change: dict[str, object]) -> None:
+def test_the_schema_accepts_valid_settings(change: dict[str, object]) -> None:
     assert messages(pipeline(**change)) == []
 
 
@@ -102,7 +102,7 @@ def test_it_accepts(change: dict[str, object]) -> None:
     ],
     ids=str,
 )
-def test_it_refuses(change: dict[str, object], message: str) -> None:
+def test_the_schema_refuses_invalid_settings(change: dict[str, object], message: str) -> None:
     assert messages(pipeline(**change)) == [message]
 
 

@@ -109,7 +109,7 @@ def problems(tmp_path: Path, text: str, **environ: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_defaults_are_those_of_the_reference(tmp_path: Path) -> None:
+def test_defaults_agree_with_the_reference(tmp_path: Path) -> None:
     settings = load(tmp_path, VALID)
     assert settings.landscape.url == "sqlite:///./runs/audit.db"
     assert (settings.landscape.enabled, settings.landscape.auto_migrate) == (True, False)
@@ -137,7 +137,7 @@ def test_names_are_stripped_and_have_at_most_64_characters(tmp_path: Path) -> No
     assert found.startswith("gates[0].name: expected at most 64 characters, got ")
 
 
-def test_a_line_break_in_a_key_begins_no_other_problem(tmp_path: Path) -> None:
+def test_a_line_break_in_a_key_does_not_start_another_problem(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, f'{VALID}"a\\nb: c": 1\n')
     assert len(str(caught.value).splitlines()) == 2
@@ -221,7 +221,7 @@ def test_every_variable_that_is_read_is_known() -> None:
     assert named - {"ELSPETH_SECTION", "ELSPETH_KEY"} - {"ELSPETH_SECTION__KEY"} == set(VARIABLES)
 
 
-def test_an_override_that_fits_nowhere_is_a_problem(tmp_path: Path) -> None:
+def test_an_override_of_an_unknown_key_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, VALID, ELSPETH_CONCURENCY__MAX_WORKERS="8", ELSPETH_OUTPUT_SINK__X="1") == [
         "the environment sets ELSPETH_CONCURENCY__MAX_WORKERS: no section 'concurency'; did you mean 'concurrency'?",
         "the environment sets ELSPETH_OUTPUT_SINK__X: the settings have nothing at that place that could hold it",
@@ -567,7 +567,7 @@ NAMES = st.sampled_from(["A", "ELSPETH_RETRY__MAX_ATTEMPTS", "ELSPETH_SINKS__OUT
 
 
 @given(text=FILES, environ=st.dictionaries(NAMES, st.text()))
-def test_any_text_is_settings_or_an_error_of_settings(
+def test_any_text_gives_settings_or_a_settings_error(
     tmp_path_factory: pytest.TempPathFactory, text: str, environ: dict[str, str]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -602,11 +602,11 @@ def test_assignments_in_dotenv_are_read(tmp_path: Path) -> None:
     }
 
 
-def test_a_dotenv_that_does_not_exist_has_no_assignments(tmp_path: Path) -> None:
+def test_a_missing_dotenv_has_no_assignments(tmp_path: Path) -> None:
     assert read_dotenv(tmp_path / ".env") == {}
 
 
-def test_a_dotenv_that_is_no_text_file_is_reported(tmp_path: Path) -> None:
+def test_a_dotenv_that_is_not_text_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "bytes"
     path.write_bytes(b"A=\xff\n")
     for place in (tmp_path, path):
@@ -614,7 +614,7 @@ def test_a_dotenv_that_is_no_text_file_is_reported(tmp_path: Path) -> None:
             read_dotenv(place)
 
 
-def test_the_audit_trail_is_found_whatever_else_is_wrong(tmp_path: Path) -> None:
+def test_the_audit_database_is_found_whatever_else_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("landscape: {url: 'sqlite:///${NAME}.db'}\nsinks: '${OTHER}'\nretry: 3\n")
     assert load_landscape(path, {"NAME": "audit"}).url == "sqlite:///audit.db"

@@ -25,7 +25,7 @@ def _problem(directory: Path, **section: object) -> str:
     return f"{'.'.join(map(str, problem.location))}: {problem.message}"
 
 
-def test_a_job_is_named_by_the_settings_file_unless_they_name_it(tmp_path: Path) -> None:
+def test_a_job_is_named_after_the_settings_file_by_default(tmp_path: Path) -> None:
     section = _load(tmp_path).openlineage
     assert section is not None
     assert (section.namespace, section.job) == ("elspeth", f"{tmp_path.name}.settings")
@@ -51,7 +51,7 @@ def test_a_transport_has_a_type(tmp_path: Path) -> None:
     assert _problem(tmp_path, transport={"url": "https://catalogue.example"}) == expected
 
 
-def test_the_extra_is_named_where_the_client_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_extra_is_named_if_the_client_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elspeth.contracts.environment.find_spec", lambda _: None)
     expected = "openlineage.transport: needs openlineage, which is not installed: in a checkout of elspeth,"
     assert _problem(tmp_path) == f"{expected} pip install '.[openlineage]'"

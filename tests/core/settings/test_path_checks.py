@@ -40,7 +40,7 @@ def settings(path: str = "out/rows.csv", **sections: object) -> Tree:
 
 
 def no_objection(_landscape: LandscapeSettings, _path: Place) -> None:
-    """Object to no file."""
+    """Accept every file."""
 
 
 def problems(
@@ -84,7 +84,7 @@ def test_no_sink_writes_to_a_protected_file(path: str, what: str, exists: bool) 
 
 
 @pytest.mark.parametrize("path", ["trail.nt", "trail"])
-def test_triples_have_no_place_for_signatures(path: str) -> None:
+def test_triples_cannot_be_signed(path: str) -> None:
     tree = settings()
     form = {} if path == "trail.nt" else {"format": "nt"}
     tree["landscape"]["export"] = {"enabled": True, "path": path, "sign": True, **form}
@@ -304,7 +304,7 @@ def test_an_obstacle_to_a_database_is_a_problem(url: str, problem: str | None) -
     assert problems(database_sink(url)) == expected
 
 
-def test_the_audit_database_is_not_made_in_a_bag() -> None:
+def test_the_audit_database_cannot_be_created_in_a_bag() -> None:
     Path("bag").mkdir()
     Path("bag/bagit.txt").touch()
     expected = f"bag/audit.db: lies in the bag {Path.cwd()}/bag, to which nothing may be added: name another path"
@@ -363,12 +363,12 @@ def test_a_source_does_not_name_a_file_twice() -> None:
     ]
 
 
-def test_the_file_of_a_sink_is_no_directory() -> None:
+def test_the_file_of_a_sink_cannot_be_a_directory() -> None:
     expected = "sinks.out.options.path: out/rows/: names a directory, and the output is a file: leave the slash out"
     assert problems(settings("out/rows/")) == [expected]
 
 
-def test_outputs_do_not_lie_in_each_other() -> None:
+def test_outputs_cannot_contain_each_other() -> None:
     tree = settings("trail/rows.csv")
     tree["landscape"]["export"] = {"enabled": True, "path": "trail", "format": "csv"}
     assert problems(tree) == ["landscape.export.path: the path 'trail' lies above that of sinks.out: give each its own"]
@@ -429,7 +429,7 @@ def test_an_obstacle_to_the_export_is_a_problem(export: Tree, problem: str | Non
         ({"path": "trail.json", "compress": "zstd"}, "zstd: needs no.such_module, which is not installed: in a check"),
     ],
 )
-def test_an_export_that_cannot_be_compressed_so_is_a_problem(
+def test_unsuitable_compression_of_an_export_is_a_problem(
     export: Tree, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elspeth.outputs.compression._ZSTD_MODULE", "no.such_module")
@@ -453,7 +453,7 @@ def test_an_export_with_a_path_is_made_unless_it_is_disabled(export: Tree, *, en
     assert ExportSettings.model_validate(export).enabled == enabled
 
 
-def test_an_export_goes_to_one_place() -> None:
+def test_an_export_has_only_one_destination() -> None:
     tree = settings()
     tree["sinks"]["trail"] = {"plugin": "json", "options": {"path": "trail.json"}}
     tree["landscape"]["export"] = {"enabled": True, "path": "other.json", "sink": "trail"}

@@ -1,4 +1,4 @@
-"""Calls that are made, repeated, and given up."""
+"""Calls that are made, repeated and abandoned."""
 
 import re
 import threading
@@ -28,7 +28,7 @@ def exchange(time: FakeTime, oracle: Oracle, retry: RetrySettings | None = None)
         return live.start(oracle, {"asked": 1}, row_index=0).result(SECONDS)
 
 
-def test_an_answer_is_handed_on_with_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_returned_with_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "time", SimpleNamespace(perf_counter=iter([7.0, 7.25]).__next__))
     found = exchange(FakeTime(), Oracle.of([SAID]))
     (attempt,) = found.attempts
@@ -63,7 +63,7 @@ def test_answers_do_not_depend_on_the_number_of_workers(failures: list[int], wor
     assert answers(workers) == answers(1) == expected
 
 
-def test_as_many_calls_as_there_are_workers_are_under_way_at_a_time() -> None:
+def test_at_most_as_many_calls_as_workers_run_at_a_time() -> None:
     together, under_way, most = threading.Barrier(3), set[object](), [0]
 
     def send(request: JsonObject) -> JsonObject:
@@ -99,14 +99,14 @@ def test_a_call_is_repeated_after_the_delays_of_the_settings(retry: RetrySetting
     assert (found.response, found.failure) == (None, error)
 
 
-def test_an_answer_ends_the_repeating() -> None:
+def test_repeating_ends_with_the_first_answer() -> None:
     time = FakeTime()
     found = exchange(time, Oracle.of([unavailable(), SAID]))
     assert (time.waits, [attempt.response for attempt in found.attempts]) == ([1.0], [None, SAID])
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(7.5, 7.5), (0.1, 1.0), (0.0, 1.0), (3600.0, 60.0)])
-def test_the_other_side_may_ask_for_a_longer_delay_up_to_the_longest(asked: float, waited: float) -> None:
+def test_the_server_can_request_a_longer_delay_up_to_the_maximum(asked: float, waited: float) -> None:
     time = FakeTime()
     found = exchange(time, Oracle.of([unavailable(retry_after=asked), SAID]))
     assert time.waits == [waited]
@@ -132,13 +132,13 @@ def test_the_other_side_may_ask_for_a_longer_delay_up_to_the_longest(asked: floa
         ),
     ],
 )
-def test_what_would_fail_again_is_not_repeated(error: Exception, recorded: JsonObject) -> None:
+def test_a_call_that_would_fail_again_is_not_repeated(error: Exception, recorded: JsonObject) -> None:
     time = FakeTime()
     found = exchange(time, Oracle.of([error]))
     assert ([attempt.error for attempt in found.attempts], time.waits) == ([recorded], [])
 
 
-def test_an_exception_of_a_plugin_is_not_repeated_and_recorded_by_its_place() -> None:
+def test_an_exception_of_a_plugin_is_recorded_by_its_place_and_not_repeated() -> None:
     time = FakeTime()
     found = exchange(time, Oracle.of([KeyError("said")]))
     (attempt,) = found.attempts
@@ -147,7 +147,7 @@ def test_an_exception_of_a_plugin_is_not_repeated_and_recorded_by_its_place() ->
     assert re.fullmatch(r"raised at (tests\.engine\.calls\.oracle line \d+(, )?)+", str(attempt.error["exception"]))
 
 
-def test_what_came_instead_of_an_answer_is_kept_with_the_failure() -> None:
+def test_an_unusable_answer_is_kept_with_the_failure() -> None:
     refused = CallError("answered 400", is_retryable=False, answer={"body": "no"})
     unrecordable = CallError("answered 400", is_retryable=False, answer={"body": float("nan")})
     found = [exchange(FakeTime(), Oracle.of([error])) for error in (refused, unrecordable)]
@@ -191,7 +191,7 @@ def test_closing_closes_the_file_of_the_rate_limits(tmp_path: Path) -> None:
         limit.acquire(FakeTime().pause)
 
 
-def test_what_the_row_is_not_to_blame_for_is_raised() -> None:
+def test_errors_that_are_not_the_fault_of_the_row_are_raised() -> None:
     def send(_: JsonObject) -> JsonObject:
         raise SystemExit(3)
 
@@ -199,7 +199,7 @@ def test_what_the_row_is_not_to_blame_for_is_raised() -> None:
         live.start(Oracle(send), {"asked": 1}, row_index=0).result(SECONDS)
 
 
-def test_closing_gives_up_what_waits() -> None:
+def test_closing_gives_up_waiting_calls() -> None:
     asked = threading.Event()
 
     def send(_: JsonObject) -> JsonObject:
@@ -214,7 +214,7 @@ def test_closing_gives_up_what_waits() -> None:
         future.result(SECONDS)
 
 
-def test_closing_cancels_what_has_not_begun_and_does_not_wait_for_the_rest() -> None:
+def test_closing_cancels_calls_that_have_not_begun_and_waits_for_none() -> None:
     begun, allowed = threading.Event(), threading.Event()
 
     def send(_: JsonObject) -> JsonObject:

@@ -65,7 +65,7 @@ def paths(server: LlmServer) -> list[str]:
     return [each.path.removeprefix("/v1/orders") for each in server.received]
 
 
-def test_pages_are_recorded_as_calls_and_inputs_and_a_replay_asks_nobody(
+def test_pages_are_recorded_as_calls_and_inputs_and_replayed_without_a_server(
     tmp_path: Path, server: LlmServer, database_url: str
 ) -> None:
     late = answers(429, headers={"Retry-After": "0"})
@@ -90,7 +90,7 @@ def test_pages_are_recorded_as_calls_and_inputs_and_a_replay_asks_nobody(
 
 
 @pytest.mark.parametrize("rows", [2, 500], ids=["after a commit", "with the first commit"])
-def test_what_ended_a_run_is_recorded(
+def test_the_failed_call_that_ended_a_run_is_recorded(
     tmp_path: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     groups_of(monkeypatch, rows)
@@ -121,7 +121,7 @@ def test_a_single_attempt_is_not_counted(tmp_path: Path, server: LlmServer) -> N
     assert str(raised.value) == f"{server.url}/orders cannot be read: the server answered 404 Not Found"
 
 
-def test_what_a_run_whose_store_failed_had_received_is_stored_when_it_is_recorded(
+def test_contents_of_recorded_calls_are_stored_even_if_the_store_failed(
     tmp_path: Path, server: LlmServer, bucket: Bucket
 ) -> None:
     bucket.server.fail(Failure(method="PUT", code="InternalError"))
@@ -133,7 +133,7 @@ def test_what_a_run_whose_store_failed_had_received_is_stored_when_it_is_recorde
     assert named <= {key.rpartition("/")[2] for key in bucket.listed()}
 
 
-def test_answers_that_are_not_the_recorded_ones_end_a_run(tmp_path: Path, server: LlmServer) -> None:
+def test_answers_that_differ_from_the_recorded_ones_end_a_run(tmp_path: Path, server: LlmServer) -> None:
     result, _ = run_graph(tmp_path, settings(tmp_path, server))
     verify = settings(tmp_path, server, run_mode="verify", replay_source_run_id=result.run_id)
     replay = {**settings(tmp_path, server), "run_mode": "replay", "replay_source_run_id": result.run_id}
@@ -153,7 +153,7 @@ def test_answers_that_are_not_the_recorded_ones_end_a_run(tmp_path: Path, server
 
 
 @pytest.mark.parametrize("is_purged", [False, True])
-def test_a_resumed_run_reads_what_it_had_received(
+def test_a_resumed_run_reads_the_answers_that_it_had_received(
     tmp_path: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, *, is_purged: bool
 ) -> None:
     groups_of(monkeypatch, 3)

@@ -16,7 +16,7 @@ Settings = dict[str, object]
 
 
 def times(settings: Settings, calls: int, *, service: str = "delphi") -> list[float]:
-    """Return when calls are made that all come at once.
+    """Return the times of calls that are requested at once.
 
     Times are seconds.
     """
@@ -43,7 +43,7 @@ def made_at(limit: RateLimit, time: FakeTime) -> float:
         ({"default_requests_per_second": 3, "services": {"dodona": {"requests_per_second": 1}}}, [0, 0, 0, 1, 1]),
     ],
 )
-def test_calls_are_spread_as_the_settings_say(settings: Settings, expected: list[float]) -> None:
+def test_calls_are_spread_over_time_as_the_settings_say(settings: Settings, expected: list[float]) -> None:
     assert times(settings, 5) == expected
 
 
@@ -59,7 +59,7 @@ def test_without_a_rate_there_is_no_limit(settings: Settings) -> None:
     assert RateLimits(RateLimitSettings.model_validate(settings)).get("delphi") is None
 
 
-def test_a_limit_with_a_file_holds_for_all_who_use_the_file(tmp_path: Path) -> None:
+def test_a_limit_with_a_file_holds_for_all_processes_that_use_the_file(tmp_path: Path) -> None:
     time = FakeTime()
     path = tmp_path / "new" / "rates.db"
     settings = RateLimitSettings(default_requests_per_second=2, persistence_path=str(path))
@@ -121,7 +121,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_lost_on_the_way_ends_the_run(tmp_path: Path) -> None:
+def test_a_file_that_is_lost_during_the_run_ends_the_run(tmp_path: Path) -> None:
     settings = RateLimitSettings(default_requests_per_second=1, persistence_path=str(tmp_path / "rates.db"))
     limits = RateLimits(settings)
     limit = limits.get("delphi")

@@ -91,9 +91,7 @@ def test_attempts_are_replayed_as_they_were(db: LandscapeDB, payloads: PayloadSt
     assert answers(caller, 1) == Exchange(attempts=(failed,))
 
 
-def test_a_failure_is_replayed_with_what_came_instead_of_an_answer_where_that_is_kept(
-    db: LandscapeDB, tmp_path: Path
-) -> None:
+def test_a_failure_is_replayed_with_its_unusable_answer_if_that_was_kept(db: LandscapeDB, tmp_path: Path) -> None:
     payloads = FilesystemPayloadStore(tmp_path / "payloads")
     record_run_with_calls(db, payloads, [(0, ASKED, [{"refused": "why"}])])
     caller = ReplayCaller(db, payloads, RUN_ID)
@@ -106,7 +104,7 @@ def test_a_failure_is_replayed_with_what_came_instead_of_an_answer_where_that_is
     assert answers(caller, 0) == Exchange(attempts=(gone,))
 
 
-def test_what_was_asked_again_is_answered_in_the_recorded_order(db: LandscapeDB, payloads: PayloadStore) -> None:
+def test_repeated_requests_are_answered_in_the_recorded_order(db: LandscapeDB, payloads: PayloadStore) -> None:
     visits: list[Asked] = [(0, ASKED, [said("north")]), (0, ASKED, [said("south")]), (0, {"asked": 2}, [said("east")])]
     record_run_with_calls(db, payloads, visits)
     caller = ReplayCaller(db, payloads, RUN_ID)
@@ -115,7 +113,7 @@ def test_what_was_asked_again_is_answered_in_the_recorded_order(db: LandscapeDB,
     assert failure(answers(caller, 0))["exception"] == "run asking has no recorded answer to this request"
 
 
-def test_an_answer_is_found_when_more_windows_were_asked_for_than_are_kept(
+def test_answers_are_found_again_after_their_window_was_dropped(
     db: LandscapeDB, payloads: PayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorded_module, "_WINDOW_ROWS", 1)
@@ -127,7 +125,7 @@ def test_an_answer_is_found_when_more_windows_were_asked_for_than_are_kept(
 
 @law(25)
 @given(st.lists(st.integers(min_value=0, max_value=4000), min_size=1, max_size=30))
-def test_every_recorded_answer_is_found_in_whatever_order_it_is_asked_for(rows: list[int]) -> None:
+def test_recorded_answers_are_found_in_any_order(rows: list[int]) -> None:
     counts = Counter(rows)
     with LandscapeDB.in_memory() as db:
         store = MemoryStore()
@@ -218,7 +216,7 @@ def test_a_payload_that_cannot_be_read_fails(db: LandscapeDB, monkeypatch: pytes
     assert failure(answers(caller, 0))["exception"] == f"{problem}[Errno 13] Permission denied"
 
 
-def test_a_run_that_is_not_there_is_refused(db: LandscapeDB, payloads: PayloadStore) -> None:
+def test_an_unknown_run_is_refused(db: LandscapeDB, payloads: PayloadStore) -> None:
     with pytest.raises(RunNotFoundError) as raised:
         ReplayCaller(db, payloads, "other")
     assert str(raised.value) == f"audit database {db.url} holds no run 'other'"
@@ -256,13 +254,13 @@ def test_each_answer_is_compared_with_the_recorded_one() -> None:
     assert [each.response for each in exchanges] == [None if each is gone else each for each in received]
 
 
-def test_an_answer_that_the_plugin_does_not_know_is_compared_as_a_whole() -> None:
+def test_an_answer_that_the_plugin_cannot_read_is_compared_as_a_whole() -> None:
     (found,) = verified([{"murmured": 1}], [{"said": 1}])
     assert found.difference is not None
     assert found.difference.recorded_hash == stable_hash({"murmured": 1})
 
 
-def test_what_the_row_is_not_to_blame_for_is_raised() -> None:
+def test_errors_that_are_not_the_fault_of_the_row_are_raised() -> None:
     def send(_: JsonObject) -> JsonObject:
         raise SystemExit(3)
 

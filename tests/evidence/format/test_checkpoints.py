@@ -48,12 +48,12 @@ def test_extension_lines_are_kept() -> None:
         (f"log\n0\n{ROOT}\n", "checkpoint: root: expected the root of an empty tree"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(text: str, problem: str) -> None:
+def test_text_that_is_not_a_checkpoint_is_refused(text: str, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^{problem}"):
         Checkpoint.parse(text.encode(), "checkpoint")
 
 
-def test_a_checkpoint_and_a_proof_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_and_proofs_may_reach_their_size_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Checkpoint.parse(f"log\n{2**63 - 1}\n{ROOT}\n".encode(), "checkpoint").size == 2**63 - 1
     proof = f"c2sp.org/tlog-proof@v1\nextra dHdv\nindex 1\n{63 * (ROOT + chr(10))}\n{NOTE}".encode()
     monkeypatch.setattr(checkpoints, "MAX_PROOF", len(proof))
@@ -79,7 +79,7 @@ PROOF = LogProof(
 )
 
 
-def test_a_proof_is_written_as_the_specification_says() -> None:
+def test_a_proof_is_written_in_the_specified_form() -> None:
     head, _, note = PROOF.to_bytes().partition(b"\n\n")
     assert head.decode().split("\n") == [
         "c2sp.org/tlog-proof@v1",
@@ -92,7 +92,7 @@ def test_a_proof_is_written_as_the_specification_says() -> None:
     assert LogProof.parse(PROOF.to_bytes(), "proof") == PROOF
 
 
-def test_an_entry_is_where_its_proof_says_and_nowhere_else() -> None:
+def test_a_proof_holds_only_for_its_position() -> None:
     PROOF.verify_inclusion(CHECKPOINT, "proof")
     for altered in (
         LogProof(entry=b"2", index=1, hashes=PROOF.hashes, note=PROOF.note),
@@ -124,12 +124,12 @@ NOTE = PROOF.note.to_bytes().decode()
         ("c2sp.org/tlog-proof@v1\nextra dHdv\nindex 1\n\nlog\n", "proof: checkpoint: expected a signed note"),
     ],
 )
-def test_what_is_no_proof_is_refused(proof: str, problem: str) -> None:
+def test_text_that_is_not_a_proof_is_refused(proof: str, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^{problem}"):
         LogProof.parse(proof.encode(), "proof")
 
 
-def test_a_note_that_is_no_checkpoint_is_no_checkpoint() -> None:
+def test_a_note_without_the_form_of_a_checkpoint_is_refused() -> None:
     note = Note.parse(PETER_SIGNS.sign(b"hello\n").to_bytes(), "note")
     with pytest.raises(EvidenceError, match=r"^note: expected a checkpoint"):
         Checkpoint.parse(note.text, "note")

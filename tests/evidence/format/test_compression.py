@@ -63,7 +63,7 @@ def problem_of(path: Path, content: bytes) -> str:
 @EVERY
 @law(200)
 @given(content=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=3), size=st.integers(1, 100))
-def test_what_was_compressed_in_any_pieces_is_read_in_any_pieces(
+def test_content_compressed_in_any_pieces_is_read_in_any_pieces(
     kind: Compression, content: bytes, cuts: list[int], size: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     places = [0, *sorted(cuts), len(content)]
@@ -77,7 +77,7 @@ def test_what_was_compressed_in_any_pieces_is_read_in_any_pieces(
 
 
 @pytest.mark.parametrize("tool", BY_OTHERS)
-def test_files_of_the_tools_are_read(tmp_path: Path, tool: str) -> None:
+def test_files_written_by_gzip_and_zstd_are_read(tmp_path: Path, tool: str) -> None:
     path = tmp_path / "named.txt"
     assert read(path, BY_OTHERS[tool]) == CONTENT
     assert find_compression(path) == tool.partition(" ")[0]
@@ -130,7 +130,7 @@ def test_a_damaged_file_never_gives_other_content(tmp_path: Path, kind: Compress
 
 @EVERY
 @pytest.mark.parametrize("added", ["garbage", "zeros", "a second one"])
-def test_nothing_may_follow(tmp_path: Path, kind: Compression, added: str) -> None:
+def test_nothing_may_follow_the_compressed_data(tmp_path: Path, kind: Compression, added: str) -> None:
     first = compressed(kind, CONTENT)
     second = {"garbage": b"x", "zeros": bytes(512), "a second one": first}[added]
     problem = problem_of(tmp_path / "trail", first + second)
@@ -139,7 +139,7 @@ def test_nothing_may_follow(tmp_path: Path, kind: Compression, added: str) -> No
 
 
 @EVERY
-def test_nothing_may_follow_even_if_it_begins_with_the_next_block(
+def test_nothing_may_follow_even_at_the_start_of_a_block(
     tmp_path: Path, kind: Compression, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = compressed(kind, CONTENT)
@@ -165,7 +165,7 @@ def test_a_file_that_grows_too_large_is_refused_after_little_work(
 
 
 @EVERY
-def test_a_file_may_grow_by_the_factor(tmp_path: Path, kind: Compression, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_may_grow_up_to_the_limit(tmp_path: Path, kind: Compression, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytes(100_000)
     whole = compressed(kind, content)
     monkeypatch.setattr(compression, "MAX_UNPACKED", 0)
@@ -176,7 +176,7 @@ def test_a_file_may_grow_by_the_factor(tmp_path: Path, kind: Compression, monkey
 
 
 @EVERY
-def test_files_of_one_export_share_what_they_may_take(
+def test_files_of_one_export_share_one_limit(
     tmp_path: Path, kind: Compression, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compression, "MAX_UNPACKED", 3 * len(CONTENT))

@@ -38,11 +38,11 @@ def envelope(signer: Signer) -> Envelope:
     return Envelope.sign(b"hello world", PAYLOAD_TYPE, signer)
 
 
-def test_the_published_encoding() -> None:
+def test_the_published_example_of_the_encoding_is_reproduced() -> None:
     assert pae(PAYLOAD_TYPE, b"hello world") == PAE
 
 
-def test_the_published_signature() -> None:
+def test_the_published_example_of_a_signature_is_valid() -> None:
     key = PublicKey(key=ec.EllipticCurvePublicNumbers(*POINT, ec.SECP256R1()).public_key())
     # The vector has r and s side by side; openssl, and with it every key service, wraps them in DER.
     signature = encode_dss_signature(int.from_bytes(SIGNATURE[:32]), int.from_bytes(SIGNATURE[32:]))
@@ -67,7 +67,7 @@ def other_form(signature: bytes) -> bytes:
     return encode_dss_signature(r, ORDER - s)
 
 
-def test_the_other_form_of_a_signature_is_as_good_and_refused(envelope: Envelope, key: PublicKey) -> None:
+def test_the_other_form_of_a_signature_is_valid_but_refused(envelope: Envelope, key: PublicKey) -> None:
     other = replace(envelope, signature=other_form(envelope.signature))
     other.verify(key, "envelope")
     with pytest.raises(EvidenceError) as caught:
@@ -75,14 +75,14 @@ def test_the_other_form_of_a_signature_is_as_good_and_refused(envelope: Envelope
     assert str(caught.value) == "envelope: expected the form of the signature with a low S: it was rewritten"
 
 
-def test_signatures_are_made_with_a_low_s(signer: Signer) -> None:
+def test_signatures_have_a_low_s(signer: Signer) -> None:
     for number in range(20):
         envelope = Envelope.sign(b"%d" % number, PAYLOAD_TYPE, signer)
         envelope.verify(signer.public_key, "envelope", low_s=True)
         assert decode_dss_signature(envelope.signature)[1] <= ORDER // 2
 
 
-def test_a_key_service_that_makes_a_high_s_is_corrected(signer: Signer) -> None:
+def test_a_high_s_of_a_key_service_is_corrected(signer: Signer) -> None:
     class Service:
         def sign(self, payload: bytes) -> object:
             signature = signer.backend.sign(payload)
@@ -98,7 +98,7 @@ def replace_signature(signature: Signature, data: bytes) -> Signature:
 
 
 @pytest.mark.parametrize("change", [{"payload": b"hello, world"}, {"payload_type": "text/plain"}])
-def test_what_is_signed_cannot_change(envelope: Envelope, key: PublicKey, change: dict[str, str]) -> None:
+def test_signed_bytes_cannot_be_changed(envelope: Envelope, key: PublicKey, change: dict[str, str]) -> None:
     members = {name: getattr(envelope, name) for name in ("payload", "payload_type", "keyid", "signature")}
     other = Envelope(**{**members, **change})
     with pytest.raises(EvidenceError) as caught:

@@ -11,7 +11,7 @@ from elspeth.evidence.format.files import read_small_file
 from elspeth.evidence.format.timestamp import load_authorities
 
 
-def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     assert read_small_file(path, "a key", 5) == b"12345"
@@ -21,12 +21,12 @@ def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "\0", "."])
-def test_a_file_that_cannot_be_read_is_an_error_of_the_kind_asked_for(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_file_raises_the_given_type_of_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(KeyFileError, match="cannot be read: "):
         read_small_file(tmp_path / name, "a key", 4, KeyFileError)
 
 
-def test_root_certificates_are_read_within_bounds(tmp_path: Path) -> None:
+def test_root_certificates_have_a_size_limit(tmp_path: Path) -> None:
     path = tmp_path / "roots.pem"
     path.write_bytes(b"x" * (1024 * 1024 + 1))
     with pytest.raises(KeyFileError, match="expected certificates of at most 1,048,576 bytes, got a larger file"):

@@ -42,7 +42,7 @@ CELLS = st.sampled_from(list(Form)).flatmap(lambda form: st.tuples(st.just(form)
 
 
 def identity(value: Value) -> object:
-    """Return what tells a value from every other."""
+    """Return what distinguishes a value from every other."""
     if isinstance(value, float):
         return "nan" if math.isnan(value) else struct.pack("d", value)
     return type(value), value
@@ -84,7 +84,7 @@ def test_a_written_value_fits_the_schema_of_its_column(cell: tuple[Form, Value])
         (Form.TEXT, UndecodableText(b"\xff"), b'{"text_bytes":"/w=="}'),
     ],
 )
-def test_values_that_json_has_not_are_named(form: Form, value: Value, written: bytes) -> None:
+def test_values_without_a_json_type_are_objects_that_name_it(form: Form, value: Value, written: bytes) -> None:
     assert canonical(write_value(form, value)) == written
 
 
@@ -119,7 +119,7 @@ def test_values_that_json_has_not_are_named(form: Form, value: Value, written: b
         (Form.ANY_REAL, {"real": "1.5"}),
     ],
 )
-def test_a_value_has_one_spelling(form: Form, written: Json) -> None:
+def test_each_value_has_exactly_one_spelling(form: Form, written: Json) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_value(form, written)
 

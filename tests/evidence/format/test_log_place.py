@@ -1,4 +1,4 @@
-"""What a bag carries of the log of runs."""
+"""The part of the log of runs that a bag contains."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_place_shows_the_roots_of_earlier_sizes(size: int) -> None:
         ({"nodes": ()}, "place: tree: expected 1 nodes of a tree of 16 leaves, got 0"),
     ],
 )
-def test_a_place_that_was_altered_does_not_hold(change: dict[str, object], problem: str) -> None:
+def test_a_place_that_was_altered_is_refused(change: dict[str, object], problem: str) -> None:
     altered = replace(LogPlace.of("elspeth.local/x", ENTRIES[:21], 20), **change)  # type: ignore[arg-type]
     with pytest.raises(EvidenceError) as found:
         LogPlace.parse(altered.to_bytes(), b"".join(altered.leaves), "place").verify("place")

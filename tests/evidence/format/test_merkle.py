@@ -76,31 +76,31 @@ def recursive_root(leaves: Sequence[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("size", range(9))
-def test_root_of_the_published_tree(size: int) -> None:
+def test_the_root_of_the_published_tree_is_reproduced(size: int) -> None:
     assert tree_root(LEAVES[:size]).hex() == ROOTS[size]
 
 
 @pytest.mark.parametrize(("index", "size"), INCLUSION)
-def test_inclusion_proof_of_the_published_tree(index: int, size: int) -> None:
+def test_inclusion_proofs_of_the_published_tree_are_reproduced(index: int, size: int) -> None:
     proof = inclusion_proof(LEAVES, index, size)
     assert [each.hex() for each in proof] == INCLUSION[index, size]
     verify_inclusion(LEAVES[index], index, size, proof, bytes.fromhex(ROOTS[size]))
 
 
 @pytest.mark.parametrize(("first", "second"), CONSISTENCY)
-def test_consistency_proof_of_the_published_tree(first: int, second: int) -> None:
+def test_consistency_proofs_of_the_published_tree_are_reproduced(first: int, second: int) -> None:
     proof = consistency_proof(LEAVES, first, second)
     assert [each.hex() for each in proof] == CONSISTENCY[first, second]
     verify_consistency(first, second, bytes.fromhex(ROOTS[first]), bytes.fromhex(ROOTS[second]), proof)
 
 
 @given(leaf_lists)
-def test_root_is_that_of_the_recursive_definition(leaves: list[bytes]) -> None:
+def test_the_root_agrees_with_the_recursive_definition(leaves: list[bytes]) -> None:
     assert tree_root(leaves) == recursive_root(leaves)
 
 
 @pytest.mark.parametrize("size", [1023, 1024, 1025, 2048, 3000])
-def test_root_is_the_same_over_many_leaves(size: int) -> None:
+def test_the_root_over_many_leaves_agrees_with_the_definition(size: int) -> None:
     leaves = [leaf_hash(str(number).encode()) for number in range(size)]
     expected = leaves
     while len(expected) > 1:  # level by level, where an odd node goes up unchanged
@@ -161,26 +161,26 @@ def test_no_other_tree_is_consistent(leaves: list[bytes], data: st.DataObject) -
 
 
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (3, 3), (-1, 2)])
-def test_no_proof_for_a_leaf_that_is_not_there(index: int, size: int) -> None:
+def test_there_is_no_proof_for_a_missing_leaf(index: int, size: int) -> None:
     with pytest.raises(ValueError, match=f"leaf {index} is not in a tree of {size} leaves"):
         inclusion_proof(LEAVES, index, size)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 3), (4, 3)])
-def test_no_proof_for_a_tree_that_does_not_grow(first: int, second: int) -> None:
+def test_there_is_no_consistency_proof_for_a_shrinking_tree(first: int, second: int) -> None:
     with pytest.raises(ValueError, match=f"a tree of {second} leaves does not grow from one of {first}"):
         consistency_proof(LEAVES, first, second)
     with pytest.raises(EvidenceError, match=f"expected trees of 0 < first <= second leaves, got {first} and {second}"):
         verify_consistency(first, second, LEAVES[0], LEAVES[0], [])
 
 
-def test_too_few_leaves_make_no_proof() -> None:
+def test_too_few_leaves_give_no_proof() -> None:
     with pytest.raises(ValueError, match="expected 9 leaves, got 8"):
         inclusion_proof(LEAVES, 0, 9)
 
 
 @given(sizes=st.lists(st.integers(0, 70), max_size=12))
-def test_the_subtrees_of_consecutive_leaves_make_the_tree(sizes: list[int]) -> None:
+def test_subtrees_of_consecutive_leaves_combine_to_the_tree(sizes: list[int]) -> None:
     leaves = [leaf_hash(b"%d" % number) for number in range(sum(sizes))]
     tree = CompactRange()
     for size in sizes:

@@ -66,7 +66,7 @@ PETER_SIGNS = signer_of(Ed25519PrivateKey.from_private_bytes(PETERS_SEED), "Pete
 
 
 @pytest.mark.parametrize(("note", "signer"), [(EXAMPLE, FOO), (PETERS_NOTE, PETER), (WITNESSED, LOG_KEY)])
-def test_notes_of_others_are_verified_and_written_again(note: bytes, signer: str) -> None:
+def test_notes_of_other_implementations_are_verified_and_reproduced(note: bytes, signer: str) -> None:
     found = Note.parse(note, "note")
     assert list(found.verify([key(signer)], "note")) == [key(signer)]
     assert found.to_bytes() == note
@@ -99,7 +99,7 @@ def test_a_cosignature_says_when_it_was_made() -> None:
         altered.verify([witness], "note")
 
 
-def test_a_key_of_a_log_does_not_check_cosignatures_nor_the_other_way_round() -> None:
+def test_keys_of_logs_and_witnesses_are_not_interchangeable() -> None:
     text = Note.parse(WITNESSED, "note").text
     signed = PETER_SIGNS.sign(text)
     cosigned = Note(text=text, signatures=(PETER_SIGNS.cosign(text, WITNESSED_AT),))
@@ -112,7 +112,7 @@ def test_signatures_by_unknown_keys_are_ignored() -> None:
     assert Note.parse(PETERS_NOTE, "note").verify([other.verifier_key(NoteKeyType.ED25519)], "note") == {}
 
 
-def test_a_signature_by_a_known_key_that_does_not_hold_refuses_the_note() -> None:
+def test_an_invalid_signature_by_a_known_key_refuses_the_note() -> None:
     altered = PETERS_NOTE.replace(b"your problem is", b"my problem is")
     with pytest.raises(EvidenceError, match=r"^note: the signature by 'PeterNeumann' does not fit the text"):
         Note.parse(altered, "note").verify([key(PETER)], "note")
@@ -157,12 +157,12 @@ SIGNATURE = PETERS_NOTE.splitlines()[-1].decode()
         (b"x" * (256 * 1024) + b"\n", "expected a signed note of at most 262,144 bytes, got 262,145"),
     ],
 )
-def test_what_is_no_note_is_refused(note: bytes, problem: str) -> None:
+def test_text_that_is_not_a_note_is_refused(note: bytes, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^note: {problem}"):
         Note.parse(note, "note")
 
 
-def test_a_note_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_may_reach_its_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notes, "MAX_NOTE", len(PETERS_NOTE))
     assert Note.parse(PETERS_NOTE, "note").to_bytes() == PETERS_NOTE
     monkeypatch.undo()
@@ -204,7 +204,7 @@ def test_a_text_may_have_empty_lines() -> None:
         ("name+00000000+AQAA", "expected a public key of 32 bytes, got 2"),
     ],
 )
-def test_what_is_no_verifier_key_is_refused(text: str, problem: str) -> None:
+def test_text_that_is_not_a_verifier_key_is_refused(text: str, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^key: {problem}"):
         VerifierKey.parse(text, "key")
 

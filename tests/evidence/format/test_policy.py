@@ -1,4 +1,4 @@
-"""Policies: which checkpoints they accept, and which texts are none."""
+"""Policies: the checkpoints that they accept, and malformed ones."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_same_witness_counts_once() -> None:
         )
 
 
-def test_no_quorum_asks_for_the_log_alone() -> None:
+def test_without_a_quorum_only_the_log_must_sign() -> None:
     assert policy(f"log {LOG_VKEY}\nquorum none\n").accept(cosigned(), "note").log.name == LOG.name
 
 
@@ -102,7 +102,7 @@ def test_urls_and_names_are_kept() -> None:
     assert list(found.witnesses) == ["X1", "X2", "X3", "Y1", "Y2"]
 
 
-def test_names_are_bytes() -> None:
+def test_names_are_compared_as_bytes() -> None:
     text = b"witness K\xff %b\nquorum K\xff\n" % VKEYS[0].encode()
     assert Policy.parse(text, "policy").quorum == "K\udcff"
     with pytest.raises(EvidenceError, match="line 2: expected none, or a witness or group of an earlier line"):
@@ -141,12 +141,12 @@ def test_names_are_bytes() -> None:
         ("x" * (1 << 20) + "\n", "policy: expected a policy of at most 1,048,576 bytes"),
     ],
 )
-def test_what_is_no_policy_is_refused(text: str, problem: str) -> None:
+def test_text_that_is_not_a_policy_is_refused(text: str, problem: str) -> None:
     with pytest.raises(EvidenceError, match=f"^{problem.replace('|', chr(92) + '|')}"):
         policy(text)
 
 
-def test_a_policy_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_may_reach_its_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"log {LOG_VKEY}\nwitness X1 {VKEYS[0]}\ngroup g any X1\nquorum g\n"
     monkeypatch.setattr(policies, "MAX_POLICY", len(text))
     monkeypatch.setattr(policies, "MAX_POLICY_NAMES", 3)
@@ -156,7 +156,7 @@ def test_a_policy_may_be_as_large_as_the_bounds_say(monkeypatch: pytest.MonkeyPa
         policy(text)
 
 
-def test_thirty_two_of_each_are_possible() -> None:
+def test_a_policy_may_have_32_entries_of_each_kind() -> None:
     keys = [signer_of(Ed25519PrivateKey.from_private_bytes(bytes([n, *[7] * 31])), f"n{n}") for n in range(64)]
     logs = "".join(f"log {each.verifier_key(NoteKeyType.ED25519)}\n" for each in keys[:32])
     witnesses = "".join(f"witness w{n} {k.verifier_key(NoteKeyType.COSIGNATURE)}\n" for n, k in enumerate(keys[32:]))

@@ -71,7 +71,7 @@ def test_leaf_hashes_do_not_depend_on_batches(sizes: list[int]) -> None:
 
 
 @given(st.integers(0, 5000))
-def test_the_salt_of_a_line_is_what_its_leaf_hash_is_made_with(number: int) -> None:
+def test_the_leaf_hash_of_a_line_uses_its_salt(number: int) -> None:
     salts = Salts(secret=SECRET, version=3)
     salt = LeafHasher(salts).salt(number)
     assert salt is not None

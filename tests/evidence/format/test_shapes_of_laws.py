@@ -1,4 +1,4 @@
-"""The laws of accounting as SHACL shapes, tried by pyshacl."""
+"""The laws of accounting as SHACL shapes, checked by pyshacl."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def changed(graph: Graph, *changes: Callable[[Graph], None]) -> Graph:
     return copy
 
 
-def test_a_sound_graph_breaks_no_law_and_a_mutilated_one_all(sound: Graph) -> None:
+def test_a_sound_graph_breaks_no_law_and_a_mutilated_one_breaks_all(sound: Graph) -> None:
     assert broken_laws(sound) == set()
     changes, broken = zip(*BREACHES, strict=True)
     assert broken_laws(changed(sound, *changes)) == set().union(*broken)

@@ -55,7 +55,7 @@ def test_only_the_owner_may_read_the_private_key(tmp_path: Path) -> None:
     assert (tmp_path / PUBLIC_KEY).read_bytes().startswith(b"-----BEGIN PUBLIC KEY-----\n")  # SPKI
 
 
-def test_the_fingerprint_is_what_openssl_says(tmp_path: Path) -> None:
+def test_the_fingerprint_agrees_with_openssl(tmp_path: Path) -> None:
     public = generate_keys(tmp_path)
     command = ["openssl", "pkey", "-pubin", "-in", str(tmp_path / PUBLIC_KEY), "-outform", "DER"]
     der = subprocess.run(command, check=True, capture_output=True).stdout
@@ -83,7 +83,7 @@ def test_a_full_disk_leaves_no_key(tmp_path: Path, room: int) -> None:
     generate_keys(tmp_path)
 
 
-def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputRefusedError, match=r"file/elspeth.key.pem: its directory cannot be made: .* is a file"):
         generate_keys(tmp_path / "file")
@@ -119,7 +119,7 @@ UNUSABLE_PUBLIC = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE_PRIVATE)
-def test_a_private_key_that_cannot_be_used(tmp_path: Path, case: str) -> None:
+def test_an_unusable_private_key_is_refused(tmp_path: Path, case: str) -> None:
     data, problem = UNUSABLE_PRIVATE[case]
     (tmp_path / "key").write_bytes(data)
     with pytest.raises(KeyFileError) as caught:
@@ -128,7 +128,7 @@ def test_a_private_key_that_cannot_be_used(tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", UNUSABLE_PUBLIC)
-def test_a_public_key_that_cannot_be_used(tmp_path: Path, case: str) -> None:
+def test_an_unusable_public_key_is_refused(tmp_path: Path, case: str) -> None:
     data, problem = UNUSABLE_PUBLIC[case]
     (tmp_path / "key").write_bytes(data)
     with pytest.raises(KeyFileError) as caught:
@@ -136,7 +136,7 @@ def test_a_public_key_that_cannot_be_used(tmp_path: Path, case: str) -> None:
     assert str(caught.value) == f"{tmp_path / 'key'}: {problem}"
 
 
-def test_a_key_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         load_public_key(tmp_path / "key")
     assert str(caught.value) == f"{tmp_path / 'key'}: cannot be read: No such file or directory"
@@ -206,7 +206,7 @@ def test_an_encrypted_key_that_is_restricted_to_pss_is_refused_before_it_signs(
         load_signer(str(encrypted), passphrase=lambda _: "another")
 
 
-def test_neither_half_of_a_key_that_is_restricted_to_pss_is_used(pss_only: Path, tmp_path: Path) -> None:
+def test_a_key_pair_restricted_to_pss_is_refused(pss_only: Path, tmp_path: Path) -> None:
     public, certificate = tmp_path / "pub.pem", tmp_path / "certificate.pem"
     openssl("pkey", "-in", str(pss_only), "-pubout", "-out", str(public))
     openssl("req", "-x509", "-new", "-key", str(pss_only), "-subj", "/CN=Audit", "-out", str(certificate))
@@ -233,7 +233,7 @@ def test_another_pass_phrase_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path / 'key'}: {problem}"
 
 
-def test_a_signer_by_uri(tmp_path: Path) -> None:
+def test_a_signer_is_found_by_its_uri(tmp_path: Path) -> None:
     generate_keys(tmp_path)
     signer = load_signer(f"file2:{tmp_path / PRIVATE_KEY}", public_key=tmp_path / PUBLIC_KEY)
     assert signer.public_key.accepts(signer.sign(b"data"), b"data")
@@ -256,7 +256,7 @@ def test_a_signer_that_uses_another_key_seals_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [OSError("no network"), SigningError("no card"), ValueError("no hexadecimal")])
-def test_a_signer_that_fails_is_an_error_of_the_key(tmp_path: Path, fault: Exception) -> None:
+def test_a_failing_signer_is_an_error_of_the_key(tmp_path: Path, fault: Exception) -> None:
     class Service:
         def sign(self, _: bytes) -> object:
             raise fault
@@ -267,7 +267,7 @@ def test_a_signer_that_fails_is_an_error_of_the_key(tmp_path: Path, fault: Excep
         signer.sign(b"data")
 
 
-def test_a_signer_by_uri_that_is_not_there(tmp_path: Path) -> None:
+def test_an_unknown_signer_is_named(tmp_path: Path) -> None:
     generate_keys(tmp_path)
     uri = f"file2:{tmp_path / 'gone'}"
     with pytest.raises(KeyFileError, match=f"{uri}: cannot be used: "):

@@ -170,7 +170,7 @@ def response(server: str) -> bytes:
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"])
-def test_an_authority_that_never_finishes_its_answer_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_answer_of_an_authority_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timestamp, "_DEADLINE_S", 0.2)
     with answering(chain([head], repeat(b"X"))) as url, pytest.raises(EvidenceError) as found:
         request_timestamp(ENVELOPE, url)
@@ -183,7 +183,7 @@ def test_a_time_stamp_is_verified(authority: Authority, response: bytes) -> None
     assert abs((datetime.now(UTC) - moment).total_seconds()) < 600
 
 
-def test_openssl_accepts_what_is_stored(authority: Authority, response: bytes, tmp_path: Path) -> None:
+def test_openssl_accepts_the_stored_time_stamp(authority: Authority, response: bytes, tmp_path: Path) -> None:
     (tmp_path / "envelope").write_bytes(ENVELOPE)
     (tmp_path / "stamp").write_bytes(response)
     command = f"ts -verify -data {tmp_path}/envelope -in {tmp_path}/stamp -CAfile {authority.certificate}"
@@ -247,7 +247,7 @@ def test_certificates_of_a_stamp_may_be_in_any_order(authority: Authority, reply
     verify_timestamp(stamp, ENVELOPE, roots, "stamp")
 
 
-def test_a_stamp_that_does_not_name_its_certificate(authority: Authority, reply: bytes) -> None:
+def test_a_stamp_that_does_not_name_its_certificate_is_refused(authority: Authority, reply: bytes) -> None:
     stamp = authority.signed_again(reply, "-md sha256")
     assert not authority.accepts(stamp, ENVELOPE)
     with pytest.raises(EvidenceError) as caught:
@@ -255,7 +255,7 @@ def test_a_stamp_that_does_not_name_its_certificate(authority: Authority, reply:
     assert str(caught.value) == f"stamp: {NO_NAME}"
 
 
-def test_a_stamp_over_a_sha1(authority: Authority, reply: bytes) -> None:
+def test_a_stamp_over_a_sha1_hash_is_refused(authority: Authority, reply: bytes) -> None:
     authorities = load_authorities(authority.certificate)
     for stamp in (authority.stamp(query(), signer_digest="sha1"), authority.signed_again(reply, "-md sha1 -cades")):
         with pytest.raises(EvidenceError) as caught:
@@ -263,7 +263,7 @@ def test_a_stamp_over_a_sha1(authority: Authority, reply: bytes) -> None:
         assert str(caught.value) == f"stamp: {SHA1}"
 
 
-def test_a_stamp_that_names_another_certificate(authority: Authority, tmp_path: Path) -> None:
+def test_a_stamp_that_names_another_certificate_is_refused(authority: Authority, tmp_path: Path) -> None:
     token = decode_timestamp_response(authority.stamp(query())).time_stamp_token()
     other = load_authorities(Authority(tmp_path).certificate)[0].public_bytes(Encoding.DER)
     with pytest.raises(EvidenceError) as caught:
@@ -277,18 +277,18 @@ def test_arbitrary_bytes_have_no_signer(data: bytes) -> None:
         check_signer(data, b"", "stamp")
 
 
-def test_a_time_stamp_of_another_envelope(authority: Authority, response: bytes) -> None:
+def test_a_time_stamp_of_another_envelope_is_refused(authority: Authority, response: bytes) -> None:
     with pytest.raises(EvidenceError) as caught:
         verify_timestamp(response, ENVELOPE + b" ", load_authorities(authority.certificate), "stamp")
     assert str(caught.value) == "stamp: the time-stamp does not hold: Mismatch between messages"
 
 
-def test_a_time_stamp_by_another_authority(response: bytes, tmp_path: Path) -> None:
+def test_a_time_stamp_by_another_authority_is_refused(response: bytes, tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="stamp: the time-stamp does not hold: "):
         verify_timestamp(response, ENVELOPE, load_authorities(Authority(tmp_path).certificate), "stamp")
 
 
-def test_every_byte_of_the_signed_part_matters(authority: Authority, response: bytes) -> None:
+def test_no_byte_of_the_signed_part_can_change(authority: Authority, response: bytes) -> None:
     authorities = load_authorities(authority.certificate)
     moment = verify_timestamp(response, ENVELOPE, authorities, "stamp")
     for at in range(0, len(response), 3):
@@ -309,13 +309,13 @@ def test_every_byte_of_the_signed_part_matters(authority: Authority, response: b
         ("replayed", "expected a time-stamp of this envelope, got one of something else"),
     ],
 )
-def test_an_authority_that_does_not_stamp(server: str, path: str, problem: str) -> None:
+def test_a_failing_authority_is_named_with_the_problem(server: str, path: str, problem: str) -> None:
     with pytest.raises(EvidenceError) as caught:
         request_timestamp(ENVELOPE, server + path)
     assert str(caught.value) == f"{server}{path}: {problem}"
 
 
-def test_an_authority_that_says_nothing(server: str) -> None:
+def test_an_empty_answer_of_an_authority_is_refused(server: str) -> None:
     with pytest.raises(EvidenceError, match="expected a response as in RFC 3161"):
         request_timestamp(ENVELOPE, f"{server}empty")
 
@@ -331,13 +331,13 @@ def der(tag: int, content: bytes) -> bytes:
     return bytes([tag, len(content)]) + content
 
 
-def test_an_address_of_another_kind() -> None:
+def test_an_address_of_another_scheme_is_refused() -> None:
     with pytest.raises(EvidenceError) as caught:
         request_timestamp(ENVELOPE, "file:///etc/passwd")
     assert str(caught.value) == "file:///etc/passwd: expected the address of a time-stamp authority, http or https"
 
 
-def test_an_authority_that_is_not_there() -> None:
+def test_an_unreachable_authority_is_named() -> None:
     with pytest.raises(EvidenceError, match=r"^http://127\.0\.0\.1:1: expected a time-stamp, got none: .*refused"):
         request_timestamp(ENVELOPE, "http://127.0.0.1:1")
 
@@ -365,7 +365,7 @@ def test_arbitrary_bytes_are_not_a_time_stamp(data: bytes) -> None:
         verify_timestamp(data, ENVELOPE, [], "stamp")
 
 
-def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_certificates_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("none")
     with pytest.raises(KeyFileError, match=r"ca\.pem: expected certificates in PEM"):
         load_authorities(tmp_path / "ca.pem")
@@ -418,7 +418,7 @@ def test_an_unsigned_bag_cannot_be_stamped(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_takes_the_certificates(
+def test_the_command_accepts_the_certificates(
     authority: Authority, server: str, signer: Signer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bag = stamped(tmp_path, signer, server)

@@ -40,7 +40,7 @@ def test_a_sound_bag_is_verified(signed: Files, key: PublicKey, kind: type[Inlin
     assert executor.jobs
 
 
-def test_numbers_and_salts_go_on_from_block_to_block(
+def test_numbers_and_salts_continue_from_block_to_block(
     signed: Files, signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:
     seen: list[int] = []
@@ -58,7 +58,7 @@ def test_numbers_and_salts_go_on_from_block_to_block(
 
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.DataObject) -> None:
+def test_several_processes_find_the_same_fault_in_an_altered_bag(signed: Files, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([bag.RECORDS, bag.RECORDS, bag.LEAVES, bag.REFERENCES, bag.SALTS]))
     content = signed[name]
     start = data.draw(st.integers(0, len(content) - 1))
@@ -70,7 +70,7 @@ def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.Dat
 
 @given(entries=st.lists(st.binary(max_size=3), max_size=40))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_root_of_subtrees_is_the_root(entries: list[bytes]) -> None:
+def test_the_root_computed_from_subtrees_is_the_root(entries: list[bytes]) -> None:
     leaves = list(map(leaf_hash, entries))
     assert compute_root(iter(leaves), InlineExecutor()) == tree_root(leaves)
 

@@ -38,13 +38,13 @@ def test_a_signed_export_is_verified(export: Path) -> None:
     assert [step.status for step in result.steps].count(Status.PASSED) == 4
 
 
-def test_another_key(export: Path) -> None:
+def test_a_signature_by_another_key_is_refused(export: Path) -> None:
     [(step, message)] = faults(verified(export, b"other"))
     assert step == 2
     assert message.endswith("the record was altered, or signed with another key")
 
 
-def test_an_unsigned_export(tmp_path: Path) -> None:
+def test_an_unsigned_export_is_not_verified(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
     problem = "expected one by the key given, got an unsigned export"
     assert faults(verified(path, KEY)) == [(2, f"line 1: signature: {problem}")]
@@ -87,7 +87,7 @@ def test_without_a_key_an_altered_record_is_found(tmp_path: Path) -> None:
     assert message.startswith("line 38: manifest: final_hash: expected ")
 
 
-def test_an_export_of_a_run_that_has_not_ended_is_not_the_whole_story(tmp_path: Path) -> None:
+def test_an_export_of_an_unfinished_run_is_incomplete(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, rich_run(status=RunStatus.RUNNING), signing_key=KEY)
     result = verified(path)
     problem = "expected a run that has ended, got 'running': what followed is not in this export"
@@ -95,12 +95,12 @@ def test_an_export_of_a_run_that_has_not_ended_is_not_the_whole_story(tmp_path: 
     assert result.verdict is Verdict.NOT_VERIFIED
 
 
-def test_the_status_of_the_run_is_told(export: Path) -> None:
+def test_the_status_of_the_run_is_shown(export: Path) -> None:
     told = {step.step: step.detail for step in verified(export).steps}
     assert told[Step.LIFECYCLES].startswith("the run is completed;")
 
 
-def test_a_manifest_of_a_later_epoch_is_not_judged(tmp_path: Path) -> None:
+def test_a_manifest_of_a_later_epoch_is_left_to_later_versions(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
     path.write_bytes(path.read_bytes().replace(b'"epoch":%d,' % EPOCH, b'"epoch":%d,' % (EPOCH + 1)))
     [(step, message)] = faults(verified(path, None))
@@ -117,7 +117,9 @@ def test_a_manifest_of_a_later_epoch_is_not_judged(tmp_path: Path) -> None:
         (b'"epoch":%d,' % EPOCH, b'"epoch":true,', 1, f"epoch: expected an epoch up to {EPOCH}, got true: "),
     ],
 )
-def test_a_manifest_says_nothing_else(tmp_path: Path, before: bytes, after: bytes, step: int, problem: str) -> None:
+def test_a_manifest_with_other_members_is_refused(
+    tmp_path: Path, before: bytes, after: bytes, step: int, problem: str
+) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
     *lines, manifest = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines, manifest.replace(before, after)]))
@@ -174,7 +176,7 @@ def test_an_export_without_its_manifest_is_incomplete(tmp_path: Path) -> None:
     assert faults(verified(path, KEY)) == [(1, f"end: {problem}")]
 
 
-def test_a_record_that_is_missing_shows_in_the_manifest(tmp_path: Path) -> None:
+def test_a_missing_record_is_found_by_the_manifest(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, signing_key=KEY)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2] + lines[-1:]))
@@ -182,12 +184,12 @@ def test_a_record_that_is_missing_shows_in_the_manifest(tmp_path: Path) -> None:
     assert faults(verified(path, KEY)) == [(5, f"line 37: manifest: record_count: {problem}")]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     result = verified(tmp_path / "gone", KEY)
     assert faults(result) == [(1, f"{tmp_path / 'gone'}: cannot be read: No such file or directory")]
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file_is_not_verified(tmp_path: Path) -> None:
     (tmp_path / "export").touch()
     result = verified(tmp_path / "export", KEY)
     assert faults(result) == [(1, f"{tmp_path / 'export'}: expected an export, got an empty file")]

@@ -1,4 +1,4 @@
-"""Every change to a database as found is seen."""
+"""Every change to a database as found is noticed."""
 
 from __future__ import annotations
 
@@ -177,9 +177,7 @@ BROKEN: dict[str, tuple[Callable[[list[Record]], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_records_that_break_a_rule_are_found_though_they_are_signed(
-    case: str, signer: Signer, key: PublicKey, tmp_path: Path
-) -> None:
+def test_signed_records_that_break_a_rule_are_found(case: str, signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     change, message = BROKEN[case]
     some: list[Record] = json.loads(json.dumps(records()))
     change(some)
@@ -241,7 +239,7 @@ def test_every_change_to_the_records_is_found_when_the_manifests_fit(found: File
             assert verify(rewrite_manifests(files), key).verdict is Verdict.NOT_VERIFIED
 
 
-def test_another_schema_in_the_bag_is_found_though_it_is_signed(found: Files, signer: Signer, key: PublicKey) -> None:
+def test_another_schema_in_a_signed_bag_is_found(found: Files, signer: Signer, key: PublicKey) -> None:
     files = reseal({**found, bag.SCHEMA: b"{}"}, signer)
     (fault,) = verify(files, key).faults
     assert fault.detail == "data/export.schema.json: expected the schema of a database as found, got another"
@@ -257,7 +255,7 @@ def test_another_schema_in_the_bag_is_found_though_it_is_signed(found: Files, si
         ({"counts": {"database": 1, "row": 3, "table": 5}}, "data/records.jsonl: row records: expected 3"),
     ],
 )
-def test_a_statement_that_says_something_else_is_found(
+def test_a_statement_with_wrong_facts_is_found(
     found: Files, signer: Signer, key: PublicKey, changes: dict[str, object], message: str
 ) -> None:
     (fault,) = verify(reseal(found, signer, **changes), key).faults
@@ -271,7 +269,7 @@ def test_a_statement_that_is_incomplete_is_refused(found: Files) -> None:
         bag.Statement.from_bytes(statement, "statement")
 
 
-def test_a_row_is_proved(found: Files, key: PublicKey, tmp_path: Path) -> None:
+def test_a_row_can_be_proved(found: Files, key: PublicKey, tmp_path: Path) -> None:
     for name, content in found.items():
         (tmp_path / "bag" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "bag" / name).write_bytes(content)
@@ -353,7 +351,7 @@ def test_progress_is_told_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> 
     "changes",
     [{"name": "y.db"}, {"read_at": "2027-01-31T23:59:59.999999Z"}, {"kind": "odd"}, {"record_count": 8}, {"epoch": 6}],
 )
-def test_a_manifest_that_says_something_else_is_found(changes: Record) -> None:
+def test_a_manifest_with_wrong_facts_is_found(changes: Record) -> None:
     assert [fault.step for fault in verify_lines(closed(records(), **changes)).faults] == [Step.COUNTS]
 
 

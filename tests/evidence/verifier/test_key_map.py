@@ -29,7 +29,7 @@ def ids(count: int) -> list[str]:
 
 
 @given(st.lists(st.lists(keys, max_size=4), max_size=8), st.lists(keys | st.none(), max_size=8))
-def test_it_holds_what_it_was_given(batches: list[list[Key]], asked: list[Key]) -> None:
+def test_the_map_holds_the_given_keys(batches: list[list[Key]], asked: list[Key]) -> None:
     plain: dict[Key, int] = {}
     compacted = KeyMap()
     for batch in batches:
@@ -44,7 +44,7 @@ def test_it_holds_what_it_was_given(batches: list[list[Key]], asked: list[Key]) 
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=10), st.sampled_from(["in order", "nearly", "at random"]))
-def test_it_holds_many_in_any_order(sizes: list[int], order: str) -> None:
+def test_the_map_holds_many_keys_in_any_order(sizes: list[int], order: str) -> None:
     some = compact(ids(2 * sum(sizes)) if order == "at random" else sorted(ids(2 * sum(sizes))))
     given_keys, others = some[::2], some[1::2]
     if order == "nearly":
@@ -60,7 +60,7 @@ def test_it_holds_many_in_any_order(sizes: list[int], order: str) -> None:
     assert held.find(others) == [None] * len(others)
 
 
-def test_two_neighbours_do_not_make_a_third() -> None:
+def test_two_adjacent_keys_do_not_produce_a_third() -> None:
     """A number and the next key can imitate a key."""
     first, second = compact(["aa" * 16, "bb" * 16])
     held = KeyMap()
@@ -71,7 +71,7 @@ def test_two_neighbours_do_not_make_a_third() -> None:
     assert held.find([third]) == [None]
 
 
-def test_several_neighbours_do_not_make_another() -> None:
+def test_several_adjacent_keys_do_not_produce_another() -> None:
     """Numbers end with zeros, and these keys begin alike."""
     held = KeyMap()
     held.take(compact(["00" * 16, "aa" * 16, "aa" * 15 + "bb", "aa" * 15 + "cc"]))
@@ -103,10 +103,10 @@ def bytes_of_a_key(some: list[bytes]) -> float:
     return taken / len(held)
 
 
-def test_a_key_takes_some_twenty_three_bytes() -> None:
+def test_a_key_takes_about_23_bytes() -> None:
     assert 21 < bytes_of_a_key(compact(ids(20_000))) < 24
 
 
-def test_ids_in_the_order_of_their_creation_take_less() -> None:
+def test_ids_in_order_of_creation_take_less_memory() -> None:
     maker = IdMaker(1, clock=count(2**60, 100_000).__next__)
     assert 3 < bytes_of_a_key(compact([maker.make() for _ in range(20_000)])) < 8

@@ -101,7 +101,7 @@ def test_a_record_of_a_later_block_is_proved(
     ],
     ids=["no line feed", "neither", "both", "hashes", "another payload"],
 )
-def test_what_is_not_one_proof_is_refused(
+def test_text_that_is_not_a_single_proof_is_refused(
     directory: Path, change: Callable[[dict[str, Any]], bytes], problem: str
 ) -> None:
     data = prove(directory, "step", "b").to_bytes()
@@ -109,7 +109,7 @@ def test_what_is_not_one_proof_is_refused(
         Proof.from_bytes(change(json.loads(data)), "proof")
 
 
-def test_a_proof_is_written_up_to_the_bound_and_over_nothing_else(
+def test_a_proof_is_written_up_to_the_size_limit(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proof, path = prove(directory, "step", "b"), tmp_path / "written.json"
@@ -136,13 +136,13 @@ def test_a_proof_discloses_nothing_of_other_records(directory: Path) -> None:
     assert len(data) < 4096
 
 
-def test_a_record_that_is_not_there(directory: Path) -> None:
+def test_a_missing_record_cannot_be_proved(directory: Path) -> None:
     with pytest.raises(EvidenceError) as caught:
         prove(directory, "link", "a/z")
     assert str(caught.value) == f"{directory}: expected a link record with step_id/other_id 'a/z', got none"
 
 
-def test_a_type_that_is_not_there(directory: Path) -> None:
+def test_an_unknown_record_type_is_refused(directory: Path) -> None:
     with pytest.raises(EvidenceError) as caught:
         prove(directory, "item", "1")
     problem = "expected a record type of the bag (link, node, operation, run, step, thing), got 'item'"
@@ -156,7 +156,7 @@ def test_a_bag_that_was_altered_proves_nothing(directory: Path) -> None:
         prove(directory, "step", "b")
 
 
-def test_an_unsigned_proof_is_said_plainly(tmp_path: Path, key: PublicKey) -> None:
+def test_an_unsigned_proof_is_reported_as_unsigned(tmp_path: Path, key: PublicKey) -> None:
     make_bag(tmp_path, to_lines(records()))
     path = saved(prove(tmp_path / "bag-0", "step", "b"), tmp_path)
     assert verify_proof(path).verdict is Verdict.UNSIGNED
@@ -168,7 +168,7 @@ def test_without_a_key_the_signature_is_not_checked(directory: Path, tmp_path: P
     assert verify_proof(path).verdict is Verdict.SIGNATURE_UNCHECKED
 
 
-def test_every_byte_of_a_proof_matters(directory: Path, tmp_path: Path, key: PublicKey) -> None:
+def test_no_byte_of_a_proof_can_change(directory: Path, tmp_path: Path, key: PublicKey) -> None:
     path = saved(prove(directory, "step", "b"), tmp_path)
     data = path.read_bytes()
     for at in range(len(data)):
@@ -209,7 +209,7 @@ def test_arbitrary_bytes_are_not_a_proof(data: bytes) -> None:
         Proof.from_bytes(data, "proof")
 
 
-def test_a_proof_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_proof_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError) as caught:
         verify_proof(tmp_path / "gone")
     assert str(caught.value) == f"{tmp_path / 'gone'}: cannot be read: No such file or directory"
@@ -223,7 +223,7 @@ def test_a_proof_that_is_not_there(tmp_path: Path) -> None:
         (b"c2sp.org/tlog-proof@v1\n", "is a proof by a log of runs: verify it with --policy"),
     ],
 )
-def test_a_file_that_is_no_proof_is_called_so(data: bytes, problem: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_proof_is_reported_as_such(data: bytes, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
     with pytest.raises(EvidenceError) as found:

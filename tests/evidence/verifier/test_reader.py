@@ -80,13 +80,13 @@ def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "data/../../up", "data//x", "C:x", "a\\b", "./x", "a\x00b"])
-def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+def test_names_that_lead_outside_the_bag_are_refused(tmp_path: Path, name: str) -> None:
     path = zipped(tmp_path / "bag.zip", {"X" * len(name): b""})
     path.write_bytes(path.read_bytes().replace(b"X" * len(name), name.encode()))
     assert "expected a name inside the bag, got one that leads elsewhere" in refusal(path)
 
 
-def test_a_name_twice_in_an_archive_is_refused(tmp_path: Path) -> None:
+def test_repeated_names_in_an_archive_are_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "bag.zip", {"one": b"1", "two": b"2"})
     path.write_bytes(path.read_bytes().replace(b"two", b"one"))
     assert refusal(path) == "'one': expected each file once in the archive, got it again"
@@ -111,7 +111,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])
-def test_a_line_may_have_as_many_bytes_as_the_bound(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_may_reach_its_size_limit(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MAX_LINE", 5)
 
     def lines(data: bytes) -> list[bytes]:
@@ -154,7 +154,7 @@ def test_more_files_than_a_bag_has_are_refused(tmp_path: Path, monkeypatch: pyte
     read_all(path)
 
 
-def test_a_document_of_absurd_size_is_refused(tmp_path: Path) -> None:
+def test_a_huge_document_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "bagit.txt").open("wb") as file:
         file.truncate(1 << 40)  # a sparse file: it takes no room
     assert refusal(tmp_path) == "bagit.txt: expected at most 4,194,304 bytes, got 1,099,511,627,776"
@@ -183,7 +183,7 @@ def test_a_compressed_file_of_no_compression_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_bag_is_named(tmp_path: Path) -> None:
     with open_bag(tmp_path) as files, pytest.raises(EvidenceError, match=r"^file: expected this file, got none$"):
         files.read("file")
 

@@ -66,7 +66,7 @@ def as_text(value: object) -> str | None:
 
 
 @given(lines())
-def test_what_a_pattern_accepts_is_valid_and_has_the_values_of_the_record(case: tuple[str, str]) -> None:
+def test_lines_that_a_pattern_accepts_are_valid_and_keep_their_values(case: tuple[str, str]) -> None:
     kind, line = case
     columns = COLUMNS[kind]
     found = [
@@ -107,7 +107,7 @@ def test_a_block_is_read_only_if_all_of_its_lines_are(case: tuple[str, str], siz
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=0, max_value=2**53))
-def test_a_float_is_accepted_in_its_canonical_digits_only(number: float) -> None:
+def test_a_float_is_accepted_only_in_its_canonical_form(number: float) -> None:
     line = b'{"n":%b,"record_type":"n"}'
     shape = number_shape()
     [pattern] = shape.line_patterns(["record_type"], PatternBudget("schema"))
@@ -126,7 +126,7 @@ def number_shape() -> Shape:
     return found
 
 
-def test_a_value_may_be_at_its_bounds_and_not_beyond() -> None:
+def test_a_value_may_reach_its_bounds_but_not_exceed_them() -> None:
     number, text = ValueRule(type="integer", minimum=2, maximum=5), ValueRule(type="string", max_length=2)
     assert [each for each in range(9) if number.problem(each) is None] == [2, 3, 4, 5]
     assert [each for each in ("", "a", "ab", "abc") if text.problem(each) is None] == ["", "a", "ab"]
@@ -152,13 +152,13 @@ def test_of_each_group_one_field_is_not_null() -> None:
     assert sorted(accepted) == ["ac", "ad", "bc", "bd"]
 
 
-def test_a_choice_is_of_its_type() -> None:
+def test_a_choice_must_have_its_type() -> None:
     rule = ValueRule(choices=(1, "a", None))
     assert [each for each in (1, "a", None) if rule.problem(each) is not None] == []
     assert [each for each in (True, 1.0, "1", "b") if rule.problem(each) is None] == []
 
 
-def test_a_schema_may_use_its_budget_up() -> None:
+def test_a_schema_may_use_its_whole_budget() -> None:
     budget = PatternBudget("schema", 5)
     budget.take(3)
     budget.take(2)

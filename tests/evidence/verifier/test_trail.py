@@ -1,4 +1,4 @@
-"""Taking many records at once finds what one does."""
+"""Checking records in batches finds the same as one by one."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def shared_findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[obj
 
 
 @given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))
-def test_segments_do_not_show(lines: list[bytes], sizes: list[int]) -> None:
+def test_segments_do_not_change_the_result(lines: list[bytes], sizes: list[int]) -> None:
     expected = findings(lines, iter([1] * len(lines)))
     assert shared_findings(lines, iter([*sizes, *[1] * len(lines)])) == expected
 
 
-def test_segments_save_work() -> None:
+def test_segments_save_work_of_the_first_process() -> None:
     lines = to_lines(records(), salts=True)
     trail = TrailChecker(RULES, SHAPES, SALTS)
     trail.check(1, lines[:1])
@@ -81,7 +81,7 @@ def test_segments_save_work() -> None:
 
 
 @given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))
-def test_the_size_of_batches_does_not_show(lines: list[bytes], sizes: list[int]) -> None:
+def test_the_size_of_batches_does_not_change_the_result(lines: list[bytes], sizes: list[int]) -> None:
     one_by_one = findings(lines, iter([1] * len(lines)))
     assert findings(lines, iter([len(lines)])) == one_by_one
     assert findings(lines, iter([*sizes, *[1] * len(lines)])) == one_by_one
@@ -97,8 +97,8 @@ def test_a_line_at_fault_is_named_by_its_number(index: int) -> None:
         assert f"records.jsonl, line {index + 2}: " in str(message)
 
 
-def test_a_second_reference_of_a_column_does_not_hide_the_one_that_laws_need() -> None:
-    """Whoever seals a bag also writes its rules."""
+def test_a_second_reference_of_a_column_does_not_hide_that_of_the_laws() -> None:
+    """Whoever signs a bag also writes its rules."""
     document = json.loads(json.dumps(REFERENCES))
     document["types"]["token"]["references"].append({"columns": ["run_id", "row_id"], "record_type": "thing"})
     reader = build_readers(read_rules(json.dumps(document).encode(), "rules"), SHAPES)["token"]

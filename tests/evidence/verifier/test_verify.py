@@ -1,4 +1,4 @@
-"""The numbered procedure: what each step finds and says."""
+"""The numbered procedure: the findings and messages of each step."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_bag_without_salts_is_verified(signer: Signer, key: PublicKey, tmp_pat
     assert (result.verdict, result.steps[3].detail) == (Verdict.VERIFIED, "13 records, no salts")
 
 
-def test_step_1_a_file_that_the_manifests_do_not_list(signed: Files, key: PublicKey) -> None:
+def test_step_1_refuses_a_file_that_the_manifests_do_not_list(signed: Files, key: PublicKey) -> None:
     result = verify({**signed, "data/more.txt": b""}, key)
     assert faults(result) == [
         (1, "data/more.txt: expected no such file, as manifest-sha256.txt does not list it, got one"),
@@ -84,7 +84,7 @@ def test_step_1_a_file_that_the_manifests_do_not_list(signed: Files, key: Public
     ]
 
 
-def test_step_1_a_file_that_is_missing(signed: Files, key: PublicKey) -> None:
+def test_step_1_refuses_a_missing_file(signed: Files, key: PublicKey) -> None:
     result = verify({name: content for name, content in signed.items() if name != "data/data-dictionary.md"}, key)
     assert faults(result) == [
         (1, "data/data-dictionary.md: expected this file, which manifest-sha256.txt lists, got none"),
@@ -92,7 +92,7 @@ def test_step_1_a_file_that_is_missing(signed: Files, key: PublicKey) -> None:
     ]
 
 
-def test_step_1_and_3_a_file_that_was_altered(signed: Files, key: PublicKey) -> None:
+def test_steps_1_and_3_refuse_an_altered_file(signed: Files, key: PublicKey) -> None:
     result = verify({**signed, bag.INSTRUCTIONS: b"Believe me."}, key)
     right, wrong = (hashlib.sha256(text).hexdigest() for text in (signed[bag.INSTRUCTIONS], b"Believe me."))
     assert faults(result) == [
@@ -106,14 +106,14 @@ def test_step_1_an_unsigned_statement_beside_the_signed_one(signed: Files, key: 
     assert found == [(1, "statement.json: expected no unsigned statement beside statement.dsse.json, got one")]
 
 
-def test_step_2_no_key_is_said_plainly(signed: Files, key: PublicKey) -> None:
+def test_step_2_says_that_no_key_was_given(signed: Files, key: PublicKey) -> None:
     result = verify(signed)
     assert (result.verdict, result.steps[1].status) == (Verdict.SIGNATURE_UNCHECKED, Status.OPEN)
     claim = f"NOT CHECKED: no key was given; it claims to be signed by the key '{key.fingerprint}'"
     assert result.steps[1].detail == f"{claim}; {statement_identity(signed)}"
 
 
-def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
+def test_step_2_says_that_a_bag_is_unsigned(tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(records()))
     result = verify(files)
     assert (result.verdict, result.steps[1].status) == (Verdict.UNSIGNED, Status.OPEN)
@@ -121,7 +121,7 @@ def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
     assert result.steps[1].detail == f"{expected}; {statement_identity(files)}"
 
 
-def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, tmp_path: Path) -> None:
+def test_step_2_refuses_an_unsigned_bag_if_a_key_was_given(key: PublicKey, tmp_path: Path) -> None:
     result = verify(make_bag(tmp_path, to_lines(records())), key)
     expected = f"expected a signature by the key {key.fingerprint}"
     assert faults(result) == [
@@ -130,13 +130,13 @@ def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, 
     assert result.verdict is Verdict.NOT_VERIFIED
 
 
-def test_step_2_another_key(signed: Files, key: PublicKey, any_signer: Signer) -> None:
+def test_step_2_refuses_a_signature_by_another_key(signed: Files, key: PublicKey, any_signer: Signer) -> None:
     other = any_signer.public_key
     expected = f"expected a signature by the key {other.fingerprint}, got one by '{key.fingerprint}'"
     assert faults(verify(signed, other)) == [(2, f"statement.dsse.json: {expected}")]
 
 
-def test_step_2_a_signature_in_its_other_form(signed: Files, key: PublicKey) -> None:
+def test_step_2_refuses_the_other_form_of_a_signature(signed: Files, key: PublicKey) -> None:
     envelope = Envelope.from_bytes(signed[bag.ENVELOPE], "envelope")
     rewritten = replace(envelope, signature=other_form(envelope.signature)).to_bytes()
     found = faults(verify(rewrite_manifests({**signed, bag.ENVELOPE: rewritten}), key))
@@ -144,7 +144,7 @@ def test_step_2_a_signature_in_its_other_form(signed: Files, key: PublicKey) -> 
     assert found == [(2, f"statement.dsse.json: {problem}")]
 
 
-def test_step_2_an_envelope_of_something_else(signed: Files, signer: Signer, key: PublicKey) -> None:
+def test_step_2_refuses_an_envelope_of_something_else(signed: Files, signer: Signer, key: PublicKey) -> None:
     statement = Envelope.from_bytes(signed[bag.ENVELOPE], "envelope").payload
     other = Envelope.sign(statement, "text/plain", signer).to_bytes()
     problem = "expected a payload of type application/vnd.in-toto+json, got 'text/plain'"
@@ -152,14 +152,14 @@ def test_step_2_an_envelope_of_something_else(signed: Files, signer: Signer, key
     assert found == [(2, f"statement.dsse.json: {problem}")]
 
 
-def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_3_refuses_an_export_that_says_it_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(records()), signer, run=run_facts(complete=False))
     problem = "expected true, got false: the export says that it is incomplete"
     assert faults(verify(files, key)) == [(3, f"statement.dsse.json: complete: {problem}")]
 
 
 @pytest.mark.parametrize("secret", [SECRET, None])
-def test_step_3_a_statement_that_is_wrong_about_salts(
+def test_step_3_refuses_a_statement_that_is_wrong_about_salts(
     signer: Signer, key: PublicKey, tmp_path: Path, secret: str | None
 ) -> None:
     files = make_bag(tmp_path, to_lines(records()), signer, secret=secret)
@@ -196,14 +196,14 @@ EPOCHS: dict[str, tuple[RunFacts, str]] = {
 
 
 @pytest.mark.parametrize("case", EPOCHS)
-def test_step_3_epochs_that_cannot_be(case: str, signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_3_refuses_impossible_epochs(case: str, signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     facts, problem = EPOCHS[case]
     result = verify(make_bag(tmp_path, to_lines(records()), signer, run=facts), key)
     assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(3, f"statement.dsse.json: {problem}")])
 
 
 @pytest.mark.parametrize("title", ["Records", "Records, epoch 05", "Records, epoch 5 or 6"])
-def test_step_3_a_schema_without_an_epoch(title: str, signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_3_refuses_a_schema_without_an_epoch(title: str, signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     schema = DOCUMENTS["export.schema.json"].replace(b'"Records, epoch 5"', f'"{title}"'.encode())
     documents = {**DOCUMENTS, "export.schema.json": schema}
     found = faults(verify(make_bag(tmp_path, to_lines(records()), signer, documents=documents), key))
@@ -262,7 +262,7 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
 
 
 @pytest.mark.parametrize("case", STEP_4)
-def test_step_4_a_line_that_breaks_a_rule(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+def test_step_4_refuses_a_line_that_breaks_a_rule(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     some, problem = STEP_4[case]
     result = verify(make_bag(tmp_path, to_lines(some), signer), key)
     assert faults(result) == [(4, f"data/records.jsonl, {problem}")]
@@ -306,13 +306,13 @@ STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", STEP_4_BYTES)
-def test_step_4_a_line_that_is_not_canonical(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+def test_step_4_refuses_a_line_that_is_not_canonical(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     change, problem = STEP_4_BYTES[case]
     found = faults(verify(make_bag(tmp_path, line_3(change), signer), key))
     assert found == [(4, f"data/records.jsonl, line 3: {problem}")]
 
 
-def test_step_4_a_salt_that_the_key_does_not_derive(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+def test_step_4_refuses_a_salt_that_the_secret_does_not_give(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     right = add_salt(records()[1])["salt"]
     lines = to_lines(records(), salts=True)
     lines[1] = lines[1].replace(str(right).encode(), b"0" * 64)
@@ -323,7 +323,7 @@ def test_step_4_a_salt_that_the_key_does_not_derive(tmp_path: Path, signer: Sign
 
 
 @pytest.mark.parametrize("secret", [SECRET, None])
-def test_step_4_a_salt_where_there_should_be_none(
+def test_step_4_refuses_a_salt_where_there_should_be_none(
     tmp_path: Path, signer: Signer, key: PublicKey, secret: str | None
 ) -> None:
     files = make_bag(tmp_path, to_lines(records(), salts=True), signer, secret=secret)
@@ -339,14 +339,14 @@ def test_step_4_a_salt_where_there_should_be_none(
         (run_facts("run-2"), "run_id: expected 'run-2' as in the statement, got 'run-1'"),
     ],
 )
-def test_step_5_counts_that_are_not_those_of_the_lines(
+def test_step_5_refuses_wrong_counts(
     facts: RunFacts, problem: str, signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:
     files = make_bag(tmp_path, to_lines(records()), signer, run=facts)
     assert faults(verify(files, key)) == [(5, f"data/records.jsonl: {problem}")]
 
 
-def test_step_5_and_6_lines_that_are_missing(signed: Files, key: PublicKey) -> None:
+def test_steps_5_and_6_refuse_missing_lines(signed: Files, key: PublicKey) -> None:
     lines = signed[bag.RECORDS].splitlines(keepends=True)
     found = faults(verify({**signed, bag.RECORDS: b"".join(lines[:-1])}, key))
     assert [step for step, _ in found] == [1, 3, 6]
@@ -366,25 +366,25 @@ def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -
     assert found[2] == (6, f"data/records.jsonl, line 5: {expected}, got one with {wrong}")
 
 
-def test_step_6_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: PublicKey) -> None:
+def test_step_6_refuses_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: PublicKey) -> None:
     found = faults(verify(reseal({**signed, bag.LEAVES: bytes(32 * 13)}, signer), key))
     assert [step for step, _ in found] == [6]
     assert found[0][1].startswith("data/leaf-hashes.bin: expected the root ")
 
 
-def test_step_7_a_reference_that_leads_nowhere(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_7_refuses_a_dangling_reference(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(changed(5, row_id="gone")), signer)
     problem = "row_id: expected the key of an earlier thing record, got 'gone'"
     assert faults(verify(files, key)) == [(7, f"data/records.jsonl, line 6: {problem}")]
 
 
-def test_step_8_a_record_that_is_not_final(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_8_refuses_a_record_that_is_not_final(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(changed(7, status="open")), signer)
     problem = "status: expected done, as the run is completed, got 'open'"
     assert faults(verify(files, key)) == [(8, f"data/records.jsonl, line 8: {problem}")]
 
 
-def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_8_refuses_a_run_that_has_not_ended(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     some = changed(7, status="open")
     some[0]["status"] = "running"
     result = verify(make_bag(tmp_path, to_lines(some), signer, run=run_facts(run_status="running")), key)
@@ -393,7 +393,7 @@ def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: Publ
     assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(8, found)])
 
 
-def test_step_8_what_a_failed_run_left_open_is_counted(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_8_counts_what_a_failed_run_left_open(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     some = changed(7, status="open")
     some[0]["status"] = "failed"
     result = verify(make_bag(tmp_path, to_lines(some), signer, run=run_facts(run_status="failed")), key)
@@ -416,7 +416,7 @@ OLDER = (
         (run_facts(run_status="failed", recorded_epoch=None), OLDER),
     ],
 )
-def test_step_9_says_which_laws_were_not_asked_and_why(
+def test_step_9_says_which_laws_were_not_checked_and_why(
     facts: RunFacts, said: str, signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:
     secret = None if facts.recorded_epoch is None else SECRET
@@ -425,7 +425,7 @@ def test_step_9_says_which_laws_were_not_asked_and_why(
     assert (result.verdict, result.steps[8].detail) == (Verdict.VERIFIED, said)
 
 
-def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_9_names_a_broken_law(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(changed(0, config_hash="0" * 64)), signer)
     problem = "hashes: expected in config_hash the SHA-256 of settings_json, got another"
     assert faults(verify(files, key)) == [(9, f"data/records.jsonl, line 1: {problem}")]
@@ -436,7 +436,7 @@ def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: P
     assert faults(verify(files, key)) == [(9, f"data/records.jsonl, line 13: {problem}")]
 
 
-def test_a_path_that_is_not_a_bag(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_bag_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no bag")
     expected = "expected a bag, a directory or zip archive, got another file"
     with pytest.raises(EvidenceError, match=expected):
@@ -450,7 +450,7 @@ def test_an_empty_directory_fails_the_first_step(tmp_path: Path) -> None:
     assert result.verdict is Verdict.NOT_VERIFIED
 
 
-def test_progress_is_a_value(signed: Files, key: PublicKey, tmp_path: Path) -> None:
+def test_progress_is_reported_as_values(signed: Files, key: PublicKey, tmp_path: Path) -> None:
     seen: list[int] = []
     for name, content in signed.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

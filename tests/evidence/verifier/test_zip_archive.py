@@ -231,9 +231,7 @@ def faults_of(path: Path, key: PublicKey) -> list[str]:
 
 
 @pytest.mark.parametrize("case", ATTACKS)
-def test_what_two_programs_could_read_differently_is_refused(
-    case: str, signed: Files, key: PublicKey, tmp_path: Path
-) -> None:
+def test_an_ambiguous_archive_is_refused(case: str, signed: Files, key: PublicKey, tmp_path: Path) -> None:
     build, problem = ATTACKS[case]
     path = tmp_path / "bag.zip"
     path.write_bytes(build(signed))
@@ -253,7 +251,7 @@ def test_an_archive_made_by_the_usual_command_is_verified(signed: Files, key: Pu
     assert verify_bag(tmp_path / "bag.zip", key=key).verdict is Verdict.VERIFIED
 
 
-def test_large_archives_are_read_by_their_own_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_zip64_archives_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Python's writer takes more than 100 bytes for large."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     path = tmp_path / "bag.zip"
@@ -270,7 +268,7 @@ def test_large_archives_are_read_by_their_own_records(monkeypatch: pytest.Monkey
         assert {name: found.read(name) for name in found.sizes} == files
 
 
-def test_the_central_directory_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_central_directory_has_a_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     data = zipped({"bagit.txt": b""})
     length = len(data) - 22 - central(data)
     monkeypatch.setattr(_zip_archive, "MAX_DIRECTORY", length)

@@ -120,7 +120,7 @@ def test_a_log_that_grows_is_cosigned(witness: Witness) -> None:
         (replace(request(8, 8), proof=(bytes(32),)), 422, "consistency proof: expected fewer hashes"),
     ],
 )
-def test_what_does_not_extend_the_log_is_refused(
+def test_a_checkpoint_that_does_not_extend_the_log_is_refused(
     knowing: Witness, body: bytes | AddCheckpoint, status: int, problem: str
 ) -> None:
     found = refusal(knowing, body if isinstance(body, bytes) else body.to_bytes())
@@ -160,7 +160,7 @@ def test_a_checkpoint_is_on_disk_before_its_cosignature_is_given_out(
     assert states == [True, True, False]
 
 
-def test_of_two_histories_at_once_one_is_cosigned(knowing: Witness) -> None:
+def test_only_one_of_two_simultaneous_histories_is_cosigned(knowing: Witness) -> None:
     """Threads ask for different extensions of one checkpoint."""
     answers: list[NoteSignature | RefusedError] = []
 
@@ -180,9 +180,7 @@ def test_of_two_histories_at_once_one_is_cosigned(knowing: Witness) -> None:
     assert {answer.status for answer in answers if isinstance(answer, RefusedError)} == {HTTPStatus.CONFLICT}
 
 
-def test_no_other_process_looks_at_the_memory_while_it_changes(
-    knowing: Witness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_other_process_reads_the_memory_while_it_changes(knowing: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Witness._keep
     tries = 0
 
@@ -240,7 +238,7 @@ def served(knowing: Witness) -> Iterator[Served]:
         yield found
 
 
-def test_the_answers_are_those_of_the_specification(served: Served) -> None:
+def test_answers_follow_the_specification(served: Served) -> None:
     assert served.post(b"old 0\n")[0] == 400
     assert served.post(replace(request(8, 20), note=IMPOSTOR.sign(checkpoint(20).text)).to_bytes())[0] == 403
     assert served.post(b"", "/other")[0] == 404
@@ -270,7 +268,7 @@ def test_a_witness_that_cannot_remember_says_so_and_cosigns_nothing(
     assert served.lines == [f"500 {fault}"]
 
 
-def test_a_request_may_be_as_large_as_the_bounds_say(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_may_reach_its_size_limit(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     body = request(8, 20).to_bytes()
     monkeypatch.setattr(server, "MAX_REQUEST", len(body))
     assert served.post(body)[0] == 200
@@ -278,7 +276,7 @@ def test_a_request_may_be_as_large_as_the_bounds_say(served: Served, monkeypatch
     assert AddCheckpoint.parse(longest.to_bytes(), "request") == longest
 
 
-def test_one_connection_takes_several_requests(served: Served) -> None:
+def test_one_connection_can_send_several_requests(served: Served) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)) as connection:
         for size, expected in ((20, 409), (8, 200)):
             connection.request("POST", "/add-checkpoint", request(8 if size == 8 else 0, size).to_bytes())
@@ -286,7 +284,7 @@ def test_one_connection_takes_several_requests(served: Served) -> None:
             assert (answer.status, bool(answer.read())) == (expected, True)
 
 
-def test_connections_that_have_ended_make_place_for_others(knowing: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_connections_make_room_for_others(knowing: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_CONNECTIONS", 1)
     answered = refused = 0
     with serving(knowing) as served:
@@ -299,7 +297,7 @@ def test_connections_that_have_ended_make_place_for_others(knowing: Witness, mon
     assert answered == 3
 
 
-def test_a_log_asks_and_is_told_what_the_witness_knows(served: Served) -> None:
+def test_a_log_asks_which_checkpoint_the_witness_knows(served: Served) -> None:
     def prove(first: int, second: int) -> list[bytes]:
         return consistency_proof(LEAVES, first, second)
 
@@ -312,9 +310,7 @@ def test_a_log_asks_and_is_told_what_the_witness_knows(served: Served) -> None:
         ask_witness(served.url, OTHER.verifier_key(NoteKeyType.COSIGNATURE), note, lambda *_: [])
 
 
-def test_of_an_answer_only_the_cosignature_of_the_witness_is_kept(
-    witness: Witness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_cosignature_of_the_witness_is_kept(witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
     def post(_url: str, asked: AddCheckpoint) -> tuple[int, str, bytes]:
         own, other = witness.add_checkpoint(asked.to_bytes()), OTHER.cosign(asked.note.text, 1)
         return 200, "text/plain", own.to_bytes() + other.to_bytes()
@@ -325,7 +321,7 @@ def test_of_an_answer_only_the_cosignature_of_the_witness_is_kept(
     assert [signature.name for signature in cosigned.signatures] == [LOG.name, SIGNER.name]
 
 
-def test_a_log_with_another_history_is_told_so(served: Served) -> None:
+def test_a_log_with_another_history_is_refused_with_the_reason(served: Served) -> None:
     note = LOG.sign(checkpoint(20, FORK).text)
     with pytest.raises(EvidenceError, match=r"it knows another history of the log: runs were changed, exchanged or"):
         ask_witness(served.url, KEY, note, lambda first, second: consistency_proof(FORK, first, second))
@@ -344,7 +340,7 @@ def test_a_witness_that_does_not_answer_is_named(url: str, problem: str) -> None
     assert str(found.value).startswith(f"witness {url}: {problem}")
 
 
-def test_a_witness_that_refuses_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_a_witness_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_post", lambda *_: (503, "text/plain", b"busy\n"))
     assert refused_by("https://w.example") == "refuses with the status 503: 'busy'"
 
@@ -361,7 +357,7 @@ def test_a_witness_that_answers_with_something_else_is_named() -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"])
-def test_a_witness_that_never_finishes_its_answer_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_answer_of_a_witness_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_DEADLINE_S", 0.2)
     with answering(chain([head], repeat(b"X"))) as url:
         assert refused_by(url) == "does not answer within 0.2 seconds"

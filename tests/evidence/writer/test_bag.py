@@ -43,7 +43,7 @@ def written(
     )
 
 
-def test_what_is_written_and_told(tmp_path: Path, signer: Signer) -> None:
+def test_a_bag_is_written_with_all_its_files(tmp_path: Path, signer: Signer) -> None:
     summary = written(tmp_path / "bag", signer)
     assert (summary.path, summary.record_count) == (tmp_path / "bag", 13)
     assert summary.counts == {"run": 1, "thing": 2, "step": 5, "link": 3, "node": 1, "operation": 1}
@@ -109,7 +109,7 @@ def test_an_archive_is_the_same_bytes_whenever_it_is_written(tmp_path: Path, key
     assert verify_bag(tmp_path / "one.zip", key=key).verdict is Verdict.NOT_VERIFIED
 
 
-def test_a_path_that_is_taken_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_path_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "bag").mkdir()
     with pytest.raises(OutputRefusedError) as caught:
         written(tmp_path / "bag")
@@ -118,7 +118,7 @@ def test_a_path_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("archive", [False, True])
-def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archive: bool) -> None:
+def test_two_simultaneous_bags_are_both_whole_or_one_is_refused(tmp_path: Path, archive: bool) -> None:
     def batches() -> Iterator[list[bytes]]:
         yield to_lines(records())
         with pytest.raises(OutputRefusedError, match="is being written by another process"):
@@ -132,7 +132,7 @@ def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archi
 
 
 @pytest.mark.parametrize("archive", [False, True])
-def test_what_appears_while_a_bag_is_written_stays(tmp_path: Path, archive: bool) -> None:
+def test_a_file_that_appears_while_a_bag_is_written_is_kept(tmp_path: Path, archive: bool) -> None:
     def batches() -> Iterator[list[bytes]]:
         yield to_lines(records())
         (tmp_path / "bag").write_bytes(b"precious")
@@ -151,7 +151,7 @@ def test_what_appears_while_a_bag_is_written_stays(tmp_path: Path, archive: bool
     assert (tmp_path / "bag").read_bytes() == b"precious"
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     def failing() -> Iterator[list[bytes]]:
         yield to_lines(records())
         message = "the database went away"
@@ -180,7 +180,7 @@ def test_every_file_is_on_disk_before_the_bag_has_its_name(
 
 
 @pytest.mark.parametrize("name", ["export.schema.json", "references.json"])
-def test_a_bag_without_what_verifiers_read_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_bag_without_schema_or_rules_is_refused(tmp_path: Path, name: str) -> None:
     documents = {other: content for other, content in DOCUMENTS.items() if other != name}
     with pytest.raises(EvidenceError) as caught:
         write_bag(tmp_path / "bag", [], facts=run_facts(), documents=documents, signer=None, secret=None)
@@ -188,7 +188,7 @@ def test_a_bag_without_what_verifiers_read_is_refused(tmp_path: Path, name: str)
     assert str(caught.value) == f"{tmp_path / 'bag'}: {problem}"
 
 
-def test_a_document_cannot_stand_for_the_records(tmp_path: Path) -> None:
+def test_a_document_cannot_replace_the_records(tmp_path: Path) -> None:
     documents = {**DOCUMENTS, "records.jsonl": b""}
     with pytest.raises(EvidenceError, match=r"expected other names for documents than data/records.jsonl"):
         write_bag(tmp_path / "bag", [], facts=run_facts(), documents=documents, signer=None, secret=None)
@@ -224,7 +224,7 @@ def test_a_bag_has_as_many_contents_as_the_bound(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "bag").exists() is (number == 1)
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     seen: list[int] = []
     lines = [b'{"record_type":"x","n":%d}' % number for number in range(2500)]
     batches: tuple[list[bytes], ...] = (lines[:1000], [], lines[1000:2000], lines[2000:])

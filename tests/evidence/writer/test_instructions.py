@@ -71,7 +71,7 @@ def test_the_documentation_shows_the_commands(key_type: KeyType) -> None:
     assert documented(key_type) == ["work=$(mktemp -d)", *(each for part in parts for each in part), 'rm -r "$work"']
 
 
-def test_a_bag_has_the_commands(any_signer: Signer, tmp_path: Path) -> None:
+def test_a_bag_contains_the_commands(any_signer: Signer, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(records()), any_signer)
     assert written_in(files) == documented(any_signer.public_key.type)
 
@@ -161,7 +161,7 @@ TAMPERED: dict[str, Callable[[Files], Files]] = {
 
 
 @pytest.mark.parametrize("case", TAMPERED)
-def test_common_tools_find_what_was_altered(case: str, signed: Files, signer: Signer, tmp_path: Path) -> None:
+def test_common_tools_find_alterations(case: str, signed: Files, signer: Signer, tmp_path: Path) -> None:
     assert run(documented(KeyType.ECDSA), TAMPERED[case](signed), tmp_path, signer).returncode != 0
 
 

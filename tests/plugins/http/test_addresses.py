@@ -55,12 +55,12 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
 
-def test_a_name_leads_to_its_public_addresses_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_resolves_to_its_public_addresses_only(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, "127.0.0.1", "93.184.215.14", "93.184.215.15", "93.184.215.14")
     assert AddressGuard([]).resolve("api.example.com", 80) == ["93.184.215.14", "93.184.215.15"]
 
 
-def test_a_name_that_leads_nowhere_else_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_with_only_private_addresses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, "127.0.0.1", "::1")
     with pytest.raises(
         CallError, match=r"^api\.example\.com is not called: 127\.0\.0\.1 is no public address"
@@ -70,12 +70,12 @@ def test_a_name_that_leads_nowhere_else_is_not_called(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "017700000001", "localhost"])
-def test_other_ways_to_write_an_address_lead_to_the_same_refusal(host: str) -> None:
+def test_other_spellings_of_an_address_are_refused_alike(host: str) -> None:
     with pytest.raises(CallError, match="is not called: "):
         AddressGuard([]).resolve(host, 80)
 
 
-def test_a_name_without_an_address_may_have_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_without_an_address_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 

@@ -1,4 +1,4 @@
-"""What servers and the environment might try with an endpoint."""
+"""Attempts of servers and the environment to misuse an endpoint."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_cookies_of_an_answer_are_not_sent_with_the_next_request() -> None:
         assert [each.headers.get("cookie") for each in server.received] == [None, None]
 
 
-def test_headers_that_drip_have_a_deadline() -> None:
+def test_slow_headers_have_a_deadline() -> None:
     with asking(drips_headers, timeout=0.1) as (asked, server):
         with pytest.raises(CallError, match=r"^no complete answer within 0\.1 seconds$") as raised:
             asked.exchange("GET", server.url)
@@ -78,7 +78,7 @@ def test_a_key_in_the_url_is_percent_encoded() -> None:
         assert server.received[0].path == "/v1?the%20key=a%2Bb%2Fc%3D%26d"
 
 
-def test_the_next_address_is_called_if_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_address_is_tried_if_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(host: str, port: int, *_: object, **__: object) -> list[object]:
         addresses = ["127.0.0.2", "127.0.0.1"] if host == "api.example.com" else [host]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]

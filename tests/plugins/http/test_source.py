@@ -71,7 +71,7 @@ def failure(*script: Answer, **options: object) -> str:
         (gzip.compress(b"id\n1\n2\n", mtime=0), {"format": "csv"}),
     ],
 )
-def test_rows_are_those_of_the_source_of_the_format(content: bytes, options: Mapping[str, object]) -> None:
+def test_rows_are_those_that_the_source_of_the_format_reads(content: bytes, options: Mapping[str, object]) -> None:
     schema = {"mode": "free", "fields": ["id: int"]}
     with reading(answers(200, content, {"ETag": '"7"'}), schema=schema, **options) as (plugin, server):
         assert [row["id"] for row in plugin.read() if isinstance(row, dict)] == [1, 2]
@@ -138,7 +138,7 @@ def test_pages_follow_a_url_in_the_body(end: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(("found", "sent"), [("?q=a b\0\u00fc\ud800", "?q=a%20b%00%C3%BC?"), ("?%2f#x", "?%2f")])
-def test_a_url_in_the_body_is_made_sendable(found: str, sent: str) -> None:
+def test_a_url_in_the_body_is_percent_encoded(found: str, sent: str) -> None:
     script = (sends({"rows": [{"id": 1}], "next": found}), sends({"rows": []}))
     options = {"next_page": "body.next?", "format_options": {"record_path": "rows"}}
     with reading(*script, **options) as (plugin, server):
@@ -181,7 +181,7 @@ def test_waiting_for_every_page_counts_for_the_deadline(monkeypatch: pytest.Monk
     assert waits == [60, 35, 10, 0]
 
 
-def test_the_deadline_is_for_the_server_and_not_for_what_is_done_with_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deadline_excludes_the_time_that_rows_take(monkeypatch: pytest.MonkeyPatch) -> None:
     script = (linked("?page=2"), sends([{"id": 2}]))
     with reading(*script, next_page="link", deadline_seconds=60) as (plugin, _):
         rows = plugin.read()
@@ -191,7 +191,7 @@ def test_the_deadline_is_for_the_server_and_not_for_what_is_done_with_rows(monke
         assert list(rows) == [{"id": 2}]
 
 
-def test_a_parameter_counts_until_a_page_has_no_rows() -> None:
+def test_a_page_parameter_counts_until_a_page_has_no_rows() -> None:
     script = (sends([{"id": 1}]), sends([{"id": 2}]), sends([]))
     with reading(*script, page_parameter="offset", first_page=0, page_step=10) as (plugin, server):
         assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
@@ -264,7 +264,7 @@ def test_a_next_page_that_must_not_be_read_is_an_error(
         ("https://api.example.com:80/2", False),
     ],
 )
-def test_a_server_is_a_scheme_a_name_and_a_port(found: str, is_asked: bool) -> None:
+def test_a_server_is_identified_by_scheme_name_and_port(found: str, is_asked: bool) -> None:
     pages = Pages("https://api.example.com/1", PagesOptions(next_page="link"))
     pages.first()
     headers = {"link": f"<{found}>; rel=next"}
@@ -275,7 +275,7 @@ def test_a_server_is_a_scheme_a_name_and_a_port(found: str, is_asked: bool) -> N
             pages.following(rows=1, headers=headers, body=dict)
 
 
-def test_a_next_page_is_at_the_server_that_was_named() -> None:
+def test_the_next_page_must_be_at_the_same_server() -> None:
     script = (linked("\\\\evil.example/"), linked("http:@evil.example/"), sends([]))
     with reading(*script, next_page="link") as (plugin, server):
         assert len(list(plugin.read())) == 2
@@ -293,7 +293,9 @@ def test_a_next_page_is_at_the_server_that_was_named() -> None:
         (sends([{"id": "x" * 100}]), {"max_bytes": 99}, "the answer is larger than 99 bytes"),
     ],
 )
-def test_a_page_that_is_not_received_is_an_error(answer: Answer, options: dict[str, object], problem: str) -> None:
+def test_a_page_that_is_not_received_completely_is_an_error(
+    answer: Answer, options: dict[str, object], problem: str
+) -> None:
     assert failure(answer, **options).startswith(f"URL/orders cannot be read: {problem}")
 
 
@@ -318,12 +320,12 @@ def endless(handler: _Handler) -> None:
         ),
     ],
 )
-def test_what_might_not_be_all_rows_is_not_read(answer: Answer, options: dict[str, object], problem: str) -> None:
+def test_possibly_incomplete_answers_are_refused(answer: Answer, options: dict[str, object], problem: str) -> None:
     assert failure(answer, **options) == problem
     assert rows_of(endless) == [{}]  # the end of an array is seen
 
 
-def test_chunks_have_an_end_and_pages_for_people_are_known_by_any_name() -> None:
+def test_chunked_answers_are_complete_and_html_pages_are_recognised() -> None:
     Page.of("https://api.example.com/", as_response(200, {"transfer-encoding": "chunked"}, b"")).require_all_rows("csv")
     page = Page.of("https://api.example.com/", as_response(200, {"content-type": "Application/XHTML+XML ;x=y"}, b""))
     with pytest.raises(PluginError, match=r"is a page for people \(application/xhtml\+xml\): expected json"):
@@ -340,20 +342,20 @@ def test_chunks_have_an_end_and_pages_for_people_are_known_by_any_name() -> None
         ({"ETag": "x" * 257}, None),
     ],
 )
-def test_the_version_of_a_page_is_what_the_server_calls_it(headers: dict[str, str], version: str | None) -> None:
+def test_the_version_of_a_page_is_that_of_the_server(headers: dict[str, str], version: str | None) -> None:
     with reading(sends([], **headers)) as (plugin, _):
         assert list(plugin.read()) == []
         assert [each.object_version for each in plugin.inputs()] == [version]
 
 
-def test_all_pages_together_have_a_limit() -> None:
+def test_all_pages_together_have_a_size_limit() -> None:
     script = (sends(b'[{"id":1}]', Link="<?2>; rel=next"), sends(b'[{"id":2}]'))
     assert len(rows_of(*script, next_page="link", max_bytes=20)) == 2
     problem = failure(*script, next_page="link", max_bytes=19)
     assert problem == "URL/orders?2 cannot be read: the answer is larger than 9 bytes"
 
 
-def test_all_pages_together_have_a_limit_when_they_are_unpacked() -> None:
+def test_all_unpacked_pages_together_have_a_size_limit() -> None:
     content = gzip.compress(b'[{"id":1}' + b" " * 5_000 + b"]")
     script = (sends(content, Link="<?2>; rel=next"), sends(content + b""))
     assert len(rows_of(*script, next_page="link", max_bytes=10_020)) == 2
@@ -362,7 +364,7 @@ def test_all_pages_together_have_a_limit_when_they_are_unpacked() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", None])
-def test_a_page_that_unpacks_to_more_than_the_limit_is_not_read_on(encoding: str | None) -> None:
+def test_unpacking_a_page_stops_at_the_limit(encoding: str | None) -> None:
     bomb = gzip.compress(b"id\n" + b"1\n" * 1_000_000)
     headers = {} if encoding is None else {"Content-Encoding": encoding}
     problem = failure(answers(200, bomb, headers), format="csv", max_bytes=len(bomb) * 2)
@@ -379,11 +381,11 @@ def test_a_page_that_unpacks_to_more_than_the_limit_is_not_read_on(encoding: str
         (gzip.compress(b"[{}]", mtime=0)[:-9], " is truncated: its compressed data have no end"),
     ],
 )
-def test_other_content_is_an_error_of_the_page(content: bytes, problem: str) -> None:
+def test_content_of_another_type_is_an_error_of_the_page(content: bytes, problem: str) -> None:
     assert problem in failure(sends(content))
 
 
-def test_a_server_in_a_private_network_is_not_asked() -> None:
+def test_a_server_in_a_private_network_is_refused() -> None:
     with llm_server(sends([])) as server:
         plugin = source(url=server.url.replace("127.0.0.1", "localhost"))
         plugin.check()
@@ -418,7 +420,7 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, object], pro
     assert problem in str(raised.value)
 
 
-def test_what_the_page_about_pipelines_shows_is_accepted() -> None:
+def test_the_options_shown_in_pipelines_md_are_accepted() -> None:
     page = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text(encoding="utf-8")
     section = page.partition("### Reading from a server")[2].partition("\n## ")[0]
     shown = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0])["datasource"]
@@ -430,7 +432,7 @@ def test_what_the_page_about_pipelines_shows_is_accepted() -> None:
     assert all(source(**each).options.has_pages for each in found)
 
 
-def test_it_is_named_by_its_url_and_its_host() -> None:
+def test_the_source_is_named_by_its_url_and_host() -> None:
     plugin = source(url="https://api.example.com:8443/v1/orders?limit=2")
     assert plugin.datasets() == [Dataset(namespace="https://api.example.com:8443", name="v1/orders")]
     assert (plugin.service, source(service="crm").service) == ("api.example.com", "crm")

@@ -1,4 +1,4 @@
-"""Requests that are made of rows."""
+"""Requests made from rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_values_are_percent_encoded() -> None:
 
 
 @given(st.text(min_size=1))
-def test_a_value_leads_to_no_other_server_and_path(value: str) -> None:
+def test_a_value_cannot_change_server_or_path(value: str) -> None:
     try:
         url = UrlTemplate("https://api.example.com/customers/{id}/orders").fill({"id": value})
     except (RowValueError, UnicodeEncodeError):
@@ -43,7 +43,7 @@ def test_a_value_leads_to_no_other_server_and_path(value: str) -> None:
         ({"id": "7\\.."}, LEADS_ELSEWHERE),
     ],
 )
-def test_a_row_that_makes_no_url_is_named(row: dict[str, object], problem: str) -> None:
+def test_a_row_that_gives_no_valid_url_is_refused(row: dict[str, object], problem: str) -> None:
     with pytest.raises(RowValueError) as raised:
         UrlTemplate("https://api.example.com/customers/{id}").fill(row)
     assert str(raised.value) == problem
@@ -61,12 +61,12 @@ def test_a_row_that_makes_no_url_is_named(row: dict[str, object], problem: str) 
         "https://api.example.com/{id",
     ],
 )
-def test_a_row_chooses_neither_server_nor_form(text: str) -> None:
+def test_templates_must_not_choose_the_server_or_scheme(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|field"):
         UrlTemplate(text)
 
 
-def test_a_body_has_values_and_texts() -> None:
+def test_a_body_can_contain_values_and_text() -> None:
     template = BodyTemplate({"id": "{id}", "items": ["{lines}", "no. {id}", 7], "kind": "{{plain}}", "none": None})
     assert template.fill({"id": 3, "lines": [{"a": True}]}) == {
         "id": 3,

@@ -43,7 +43,7 @@ def failure(*script: Answer, **options: object) -> CallError:
     return raised.value
 
 
-def test_a_row_is_asked_about_and_gets_the_answer() -> None:
+def test_a_row_gets_the_answer_to_its_request() -> None:
     with transform_and_server(ITEM) as (plugin, server):
         made = plugin.process({"id": "7/8"})
         (received,) = server.received
@@ -53,7 +53,7 @@ def test_a_row_is_asked_about_and_gets_the_answer() -> None:
     assert "authorization" not in received.headers
 
 
-def test_what_is_sent_is_the_request_with_the_key() -> None:
+def test_the_sent_request_is_the_recorded_one_with_the_key() -> None:
     headers = {"Accept-Language": "el", "Content-Type": "application/vnd.api+json"}
     options = {"method": "PUT", "body": {"id": "{id}"}, "headers": headers, "api_key": KEY}
     with transform_and_server(ITEM, **options) as (plugin, server):
@@ -79,12 +79,12 @@ def test_a_body_may_be_empty() -> None:
         assert server.received[0].body == []
 
 
-def test_a_date_of_a_row_is_its_canonical_text() -> None:
+def test_a_date_is_sent_as_its_canonical_text() -> None:
     asked = transform().request({"id": date(2026, 3, 1)})
     assert asked == {"method": "GET", "url": "https://api.example.com/customers/2026-03-01"}
 
 
-def test_a_parameter_whose_value_a_row_gives_is_no_secret_of_the_settings() -> None:
+def test_a_parameter_filled_from_a_row_is_not_a_secret_of_the_settings() -> None:
     asked = transform(url="https://api.example.com/?token={id}").request({"id": 7})
     assert asked == {"method": "GET", "url": "https://api.example.com/?token=7"}
 
@@ -126,7 +126,7 @@ def test_an_answer_becomes_fields(options: dict[str, object], expected: RowData)
     assert made == {"id": 7, **expected}
 
 
-def test_a_row_without_a_part_of_the_answer_fails() -> None:
+def test_a_row_whose_answer_lacks_a_part_fails() -> None:
     with transform_and_server(ITEM, fields={"rebate": "body.rebate"}) as (plugin, _):
         assert plugin.process({"id": 7}) == RowError(message="the answer has no 'body.rebate', for field 'rebate'")
 
@@ -136,11 +136,11 @@ def test_a_field_is_not_overwritten() -> None:
         assert plugin.process({"id": 7}) == RowError(message="field 'id' exists already", details={"field": "id"})
 
 
-def test_a_row_without_what_the_request_needs_is_not_asked_about() -> None:
+def test_no_request_is_sent_for_a_row_that_lacks_a_field() -> None:
     assert transform().request({"name": "Ada"}) == RowError(message="field 'id' is missing")
 
 
-def test_other_statuses_are_answers_if_they_are_accepted() -> None:
+def test_other_statuses_can_be_accepted() -> None:
     with transform_and_server(answers(404, b"{}"), also_accept=[404], fields={"seen": "status"}) as (plugin, _):
         assert plugin.process({"id": 7}) == {"id": 7, "seen": 404}
     error = failure(answers(404, b"{}"))
@@ -162,23 +162,23 @@ def test_an_answer_without_a_body_is_null() -> None:
         (hangs_up, "the connection failed: RemoteProtocolError", True),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_an_error(answer: Answer, message: str, is_retryable: bool) -> None:
+def test_an_unusable_answer_is_an_error(answer: Answer, message: str, is_retryable: bool) -> None:
     error = failure(answer, api_key=KEY)
     assert (str(error), error.is_retryable) == (message, is_retryable)
 
 
-def test_an_answer_that_cannot_be_used_is_kept_apart_from_the_message() -> None:
+def test_an_unusable_answer_is_not_part_of_the_message() -> None:
     headers = {"content-type": "application/json"}
     expected = {"status": 200, "headers": headers, "body": "<html>\ufffd"}
     assert failure(answers(200, b"<html>\xff")).answer == expected
 
 
-def test_a_server_that_drips_has_a_deadline() -> None:
+def test_a_slow_server_has_a_deadline() -> None:
     error = failure(drips, timeout_seconds=0.1)
     assert (str(error), error.is_retryable) == ("no complete answer within 0.1 seconds", True)
 
 
-def test_a_server_in_a_private_network_is_not_called_by_its_name() -> None:
+def test_a_name_in_a_private_network_is_refused() -> None:
     with llm_server(ITEM) as server:
         plugin = transform(url=server.url.replace("127.0.0.1", "localhost") + "/{id}")
         with pytest.raises(CallError, match=r"^localhost is not called: ") as raised:
@@ -216,7 +216,7 @@ def test_the_service_is_the_host_unless_it_has_a_name() -> None:
     assert transform(service="crm").service == "crm"
 
 
-def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
+def test_answers_are_compared_by_the_rows_that_they_give() -> None:
     plugin = transform(fields={"total": "body.total"})
     first, second = ({"status": 200, "headers": {"x-request-id": str(n)}, "body": {"total": 7, "n": n}} for n in (1, 2))
     assert plugin.comparable(first) == plugin.comparable(second) == {"total": 7}

@@ -31,7 +31,7 @@ ROW: RowData = {
         ("{{ row.name[:3] ~ '-' ~ row.score }}{# aside #}{% raw %}{{ }}{% endraw %}", "Ada-1.25{{ }}"),
     ],
 )
-def test_a_template_makes_a_prompt_of_a_row(template: str, expected: str) -> None:
+def test_a_template_makes_a_prompt_from_a_row(template: str, expected: str) -> None:
     assert Prompt(template).render(ROW) == expected
 
 
@@ -50,7 +50,7 @@ def test_a_template_makes_a_prompt_of_a_row(template: str, expected: str) -> Non
         ("{% if row.other %}{% endif %}", "'other'"),
     ],
 )
-def test_a_missing_item_makes_no_prompt(template: str, missing: str) -> None:
+def test_a_missing_item_is_an_error(template: str, missing: str) -> None:
     with pytest.raises(PromptError) as raised:
         Prompt(template).render(ROW)
     assert str(raised.value) == f"the prompt cannot be made: there is no {missing}"

@@ -67,7 +67,7 @@ def failure(*script: Answer, **options: object) -> CallError:
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_request_holds_what_the_options_say_and_no_secret() -> None:
+def test_the_request_follows_the_options_and_has_no_secret() -> None:
     plugin = transform(
         base_url="https://models.example.com:8443/v1/",
         api_key=KEY,
@@ -87,7 +87,7 @@ def test_the_request_holds_what_the_options_say_and_no_secret() -> None:
     }
 
 
-def test_what_is_sent_is_the_request_with_the_key() -> None:
+def test_the_sent_request_is_the_recorded_one_with_the_key() -> None:
     with transform_and_server(says("Hello."), api_key=KEY) as (plugin, server):
         asked = request(plugin, {"word": "héllo"})
         response = plugin.send(asked)
@@ -113,7 +113,7 @@ def test_without_a_key_no_credentials_are_sent() -> None:
         (None, {}),
     ],
 )
-def test_the_tokens_that_the_server_counts_are_told(counts: object, usage: dict[str, int]) -> None:
+def test_the_token_counts_of_the_server_are_returned(counts: object, usage: dict[str, int]) -> None:
     assert transform().usage({"body": completion("Hi.") | {"usage": counts}}) == usage
 
 
@@ -150,7 +150,7 @@ def test_the_service_is_the_host_unless_it_has_a_name() -> None:
     assert transform(service="models").service == "models"
 
 
-def test_a_row_without_what_the_prompt_needs_is_not_asked_about() -> None:
+def test_no_request_is_sent_for_a_row_that_lacks_a_field() -> None:
     assert transform().request({"sentence": "hello"}) == RowError(
         message="the prompt cannot be made: there is no 'word'"
     )
@@ -160,7 +160,7 @@ def test_a_row_without_what_the_prompt_needs_is_not_asked_about() -> None:
 
 
 def result_of(text: str, **options: object) -> RowData | RowError:
-    """Return what an answer makes of a row."""
+    """Return the result of a row with this answer."""
     return transform(**options).result({"word": "hello"}, {"status": 200, "headers": {}, "body": completion(text)})
 
 
@@ -206,7 +206,7 @@ def test_a_text_that_does_not_satisfy_the_schema_fails_the_row(text: str, messag
 
 
 def nested(levels: int) -> str:
-    """Return a JSON object with a number that deep."""
+    """Return a JSON object with a number at that depth."""
     return '{"rest": ' + "[" * (levels - 1) + "1" + "]" * (levels - 1) + "}"
 
 
@@ -225,7 +225,7 @@ def test_a_field_is_not_overwritten(options: dict[str, object]) -> None:
     assert result_of('{"word": "bye"}', **options) == expected
 
 
-def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
+def test_answers_are_compared_by_the_rows_that_they_give() -> None:
     first, second = completion("Hello."), completion("Hello.") | {"id": "chatcmpl-2", "created": 0}
     plugin = transform()
     assert plugin.comparable({"body": first}) == plugin.comparable({"body": second}) == {"llm_response": "Hello."}
@@ -298,7 +298,7 @@ def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
         ),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_an_error(
+def test_an_unusable_answer_is_an_error(
     answer: Answer, message: str, is_retryable: bool, retry_after: float | None, details: JsonObject
 ) -> None:
     error = failure(answer, api_key=KEY)
@@ -306,7 +306,7 @@ def test_an_answer_that_cannot_be_used_is_an_error(
     assert found == (message, is_retryable, retry_after, details)
 
 
-def test_an_answer_that_cannot_be_used_is_kept_apart_from_the_message() -> None:
+def test_an_unusable_answer_is_not_part_of_the_message() -> None:
     refused = failure(answers(401, b"that is no key " + b"\xff" * 10_000), api_key=KEY)
     assert refused.answer == {"status": 401, "body": "that is no key " + "\ufffd" * 4_985}
     answer = answers(200, b'{"choices": []}\xff', {"x-request-id": "req-1"})
@@ -325,7 +325,7 @@ def test_a_timeout_is_retryable(answer: Answer) -> None:
     assert (str(error), error.is_retryable) == ("no complete answer within 0.1 seconds", True)
 
 
-def test_a_connection_that_breaks_may_hold_the_next_time() -> None:
+def test_a_broken_connection_is_retryable() -> None:
     error = failure(hangs_up)
     assert str(error) == "the connection failed: RemoteProtocolError"
     assert (error.is_retryable, error.details) == (True, {"cause": "RemoteProtocolError"})
@@ -474,6 +474,6 @@ def test_a_key_is_not_shown() -> None:
     assert KEY.encode() not in canonical_bytes(request(plugin, {"word": "hello"}))
 
 
-def test_settings_may_name_it() -> None:
+def test_settings_can_name_the_plugin() -> None:
     manager = PluginManager.installed()
     assert manager.options_model(PluginKind.TRANSFORM, "llm") is LlmOptions

@@ -15,7 +15,7 @@ PLUGINS = PluginManager.installed()
 
 
 def process(plugin: str, row: RowData, **options: object) -> RowData | list[RowData] | RowError | RowDrop:
-    """Return what a transform makes of a row."""
+    """Return the result of a transform for a row."""
     return PLUGINS.transform(plugin, options).process(row)
 
 

@@ -1,4 +1,4 @@
-"""Fields get their types, or the row says why not."""
+"""Fields are converted to their types, or the row fails."""
 
 import datetime as dt
 from decimal import Decimal
@@ -32,7 +32,7 @@ AT = dt.datetime(2026, 3, 1, 12, 30, tzinfo=dt.UTC)
         ("PT1M", "duration", {}, dt.timedelta(minutes=1)),
     ],
 )
-def test_a_value_becomes_of_its_type(
+def test_a_value_is_converted_to_its_type(
     value: object, field_type: str, options: dict[str, object], expected: object
 ) -> None:
     row = process("cast", {"a": 1, "x": value}, fields={"x": field_type}, **options)
@@ -133,5 +133,5 @@ def test_a_value_that_is_not_of_its_type_fails_the_row(
         ),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, object], message: str) -> None:
+def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
     assert problem_of("cast", **options) == message

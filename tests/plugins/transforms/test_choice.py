@@ -62,7 +62,7 @@ def test_only_what_is_renamed_or_computed_is_kept_if_asked() -> None:
     assert missing == RowError(message="field 'b.x' is missing", details={"field": "b.x"})
 
 
-def test_options_that_cannot_work_are_refused() -> None:
+def test_impossible_options_are_refused() -> None:
     assert problem_of("rename", fields={"a": "c", "b": "c"}) == "two fields would both be named 'c'"
     both = problem_of("field_mapper", mapping={"a": "b"}, mappings={"a": "b"})
     assert both == "mapping is another name of mappings: give one of them"

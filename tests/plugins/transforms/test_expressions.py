@@ -22,6 +22,6 @@ def test_an_expression_sees_what_is_computed_before_it() -> None:
     assert process("value_transform", {"gross": 3.0}, fields=fields) == {"gross": 0, "net": 1.5, "text": "1.5"}
 
 
-def test_expressions_that_are_none_are_refused() -> None:
+def test_invalid_expressions_are_refused() -> None:
     assert problem_of("filter", condition="row['n'] >").startswith("the condition is not a valid expression")
     assert problem_of("value_transform", fields={"x": ""}).startswith("the expression for 'x' is empty")

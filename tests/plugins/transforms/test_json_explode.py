@@ -17,7 +17,7 @@ def test_a_list_inside_an_object_makes_rows() -> None:
     ]
 
 
-def test_an_empty_list_does_what_the_settings_say() -> None:
+def test_an_empty_list_is_treated_as_the_settings_say() -> None:
     def explode(on_empty: str) -> object:
         return process("json_explode", {"order": {"lines": []}}, on_empty=on_empty, **OPTIONS)
 
@@ -32,7 +32,7 @@ def test_an_empty_list_does_what_the_settings_say() -> None:
     )
 
 
-def test_a_path_that_leads_nowhere_fails_the_row() -> None:
+def test_a_missing_path_fails_the_row() -> None:
     rows: list[RowData] = [{}, {"order": None}, {"order": [1]}, {"order": {}}]
     for row in rows:
         error = RowError(message="field 'order.lines' is missing", details={"field": "order.lines"})

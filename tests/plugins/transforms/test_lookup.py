@@ -1,4 +1,4 @@
-"""Fields come from a table, whose content is known."""
+"""Fields are added from a table, whose content is recorded."""
 
 import hashlib
 from pathlib import Path
@@ -33,7 +33,7 @@ def lookup(path: Path, text: str, **options: object) -> LookupTransform:
 TABLE = "code,since,rate\nCHF,2026-01-01,1\nEUR,2026-01-01,0.95\n"
 
 
-def test_a_row_gets_the_fields_of_the_row_of_the_table_with_its_key(tmp_path: Path) -> None:
+def test_a_row_gets_the_fields_of_the_table_row_with_its_key(tmp_path: Path) -> None:
     transform = lookup(tmp_path / "rates.csv", TABLE, add={"factor": "rate", "from": "since"})
     row = transform.process({"line": {"currency": "EUR"}})
     assert repr(row) == ("{'line': {'currency': 'EUR'}, 'factor': Decimal('0.95'), 'from': datetime.date(2026, 1, 1)}")
@@ -47,9 +47,7 @@ def test_a_row_gets_the_fields_of_the_row_of_the_table_with_its_key(tmp_path: Pa
         ("keep", {"line": {"currency": "USD"}, "rate": None}),
     ],
 )
-def test_a_row_without_a_row_of_the_table_does_what_the_settings_say(
-    tmp_path: Path, on_missing: str, result: object
-) -> None:
+def test_a_row_without_a_match_is_treated_as_the_settings_say(tmp_path: Path, on_missing: str, result: object) -> None:
     transform = lookup(tmp_path / "rates.csv", TABLE, on_missing=on_missing)
     assert transform.process({"line": {"currency": "USD"}}) == result
 
@@ -87,7 +85,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, messa
     assert str(caught.value) == message
 
 
-def test_a_table_has_as_many_rows_as_memory_is_meant_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_has_a_limited_number_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transform = lookup(tmp_path / "rates.csv", TABLE)
     monkeypatch.setattr("elspeth.plugins.transforms.lookup._MAX_ROWS", 2)
     assert transform.prepare()["rows"] == 2
@@ -105,7 +103,7 @@ def test_a_table_without_a_column_or_file_is_refused(tmp_path: Path) -> None:
         transform.check()
 
 
-def test_options_that_cannot_work_are_refused() -> None:
+def test_impossible_options_are_refused() -> None:
     given: dict[str, object] = {"match": {"a": "b"}, "add": {"c": "d"}}
     assert problem_of("lookup", table={"plugin": "cvs"}, **given) == (
         "unknown source plugin 'cvs': expected one of csv, http, json, jsonl, null, parquet, sql"

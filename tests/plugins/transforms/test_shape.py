@@ -1,4 +1,4 @@
-"""Objects become fields, and long texts short ones."""
+"""Objects are flattened into fields, and long texts are truncated."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ OBJECTS = st.dictionaries(
 
 
 def leaves(value: object) -> list[object]:
-    """Return what an object holds in the end."""
+    """Return the leaves of an object."""
     return [leaf for item in value.values() for leaf in leaves(item)] if isinstance(value, dict) else [value]
 
 
@@ -58,7 +58,7 @@ def test_a_text_may_have_room_for_the_suffix_alone() -> None:
     assert process("truncate", {"x": "abcdef"}, fields={"x": 3}, suffix="...") == {"x": "..."}
 
 
-def test_what_is_not_text_or_missing_fails_the_row() -> None:
+def test_a_missing_value_or_one_that_is_not_text_fails_the_row() -> None:
     assert process("truncate", {"x": 5}, fields={"x": 5}) == RowError(
         message="field 'x': expected text, got an integer", details={"field": "x"}
     )

@@ -32,9 +32,7 @@ def test_an_archive_of_a_bag_is_checked(code: Tab, signed: dict[str, bytes], key
     assert found.verdict == "signed"
 
 
-def test_a_bag_that_names_its_maker_is_checked(
-    code: Tab, signed: dict[str, bytes], signer: Signer, key: PublicKey
-) -> None:
+def test_a_bag_with_a_contact_is_checked(code: Tab, signed: dict[str, bytes], signer: Signer, key: PublicKey) -> None:
     files = reseal(signed, signer, contact=Contact(name="Anna Müller"))
     found = check_archive(code, zipped(files), key)
     assert isinstance(found, Verdict)
@@ -42,16 +40,14 @@ def test_a_bag_that_names_its_maker_is_checked(
 
 
 @pytest.mark.parametrize("case", ATTACKS)
-def test_what_two_programs_could_read_differently_is_refused(
-    case: str, code: Tab, signed: dict[str, bytes], key: PublicKey
-) -> None:
+def test_an_ambiguous_archive_is_refused(case: str, code: Tab, signed: dict[str, bytes], key: PublicKey) -> None:
     build, problem = ATTACKS[case]
     if case == "bytes behind compressed data":
         problem = "cannot be read"  # the browser's words follow
     assert problem in refusal(check_archive(code, build(signed), key))
 
 
-def test_large_archives_are_read_by_their_own_records(code: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zip64_archives_are_read(code: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's writer takes more than 100 bytes for large."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     buffer = io.BytesIO()

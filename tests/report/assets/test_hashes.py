@@ -18,7 +18,7 @@ def some_bytes(size: int) -> bytes:
     return shake_256(b"elspeth").digest(size)
 
 
-def test_sha256_of_the_examples_of_the_standard(code: Tab) -> None:
+def test_sha256_gives_the_examples_of_the_standard(code: Tab) -> None:
     """Take the tests of RFC 6234, section 8.5."""
     two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
     script = "toHex(sha256(new TextEncoder().encode({})))"
@@ -33,7 +33,7 @@ def test_sha256_of_the_examples_of_the_standard(code: Tab) -> None:
     )
 
 
-def test_shake256_of_the_examples_of_the_standard(code: Tab) -> None:
+def test_shake256_gives_the_examples_of_the_standard(code: Tab) -> None:
     """Take NIST's examples for messages of 0 and 1600 bits."""
     assert code.evaluate("toHex(shake256(new Uint8Array(0), 32))") == (
         "46b9dd2b0ba88d13233b3feb743eeb243fcd52ea62b81b82b50c27646ed5762f"
@@ -43,7 +43,7 @@ def test_shake256_of_the_examples_of_the_standard(code: Tab) -> None:
     )
 
 
-def test_hashes_of_any_size_are_those_of_python(code: Tab) -> None:
+def test_hashes_of_texts_of_any_size_are_those_of_python(code: Tab) -> None:
     found = code.evaluate(
         f"""{json.dumps(SIZES)}.map((size) => {{
           const bytes = {bytes_in(some_bytes(max(SIZES)))}.subarray(0, size);
@@ -59,7 +59,7 @@ def test_hashes_of_any_size_are_those_of_python(code: Tab) -> None:
     ]
 
 
-def test_the_length_of_more_than_4_gibibits_is_in_the_hash(code: Tab) -> None:
+def test_lengths_above_4_gibibits_are_hashed_correctly(code: Tab) -> None:
     """Compare the padding; the state is made up."""
     script = """(() => {
       const hasher = new Sha256();
@@ -103,7 +103,7 @@ def test_leaf_hashes_with_and_without_salts_are_those_of_python(code: Tab) -> No
         assert hashed(code, lines, secret, workers=LAST_FIRST) == expected
 
 
-def test_long_lines_are_hashed_in_smaller_pieces(code: Tab) -> None:
+def test_long_lines_are_hashed_in_smaller_batches(code: Tab) -> None:
     """A piece ends after a mebibyte, not at salts' blocks."""
     lines = [bytes([65 + number % 26]) * (300_000 * (number % 2)) for number in range(10)]
     hashes = LeafHasher(Salts(secret="secret", version=3)).hashes(0, lines)

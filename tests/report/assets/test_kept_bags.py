@@ -23,7 +23,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_the_page_says_what_the_verifier_says(path: Path, code: Tab) -> None:
+def test_the_page_agrees_with_the_verifier(path: Path, code: Tab) -> None:
     public = load_public_key(path.with_name("public.pem"))
     for key in (public, None):
         found = check_archive(code, path.read_bytes(), key)

@@ -64,13 +64,13 @@ def test_every_change_is_found(code: Tab, signed: Files, key: PublicKey, kind: s
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_change_of_many_is_found(code: Tab, signed: Files, key: PublicKey, kind: str) -> None:
+def test_every_change_to_one_of_many_records_is_found(code: Tab, signed: Files, key: PublicKey, kind: str) -> None:
     make, _, part = KINDS[kind]
     count = check_all(code, signed, key, islice(make(signed), 0, None, part))
     print(f"{kind}: {count:,} mutations, all found")  # noqa: T201  the count is asked for
 
 
-def test_a_bag_by_another_hand_is_found(code: Tab, signed: Files, key: PublicKey, tmp_path: Path) -> None:
+def test_a_bag_signed_by_somebody_else_is_found(code: Tab, signed: Files, key: PublicKey, tmp_path: Path) -> None:
     generate_keys(tmp_path / "other")
     other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
     check_all(code, signed, key, hand_mutations(signed, other, tmp_path))

@@ -57,7 +57,7 @@ def check(code: Tab, key: PublicKeyTypes, signature: bytes, data: bytes = DATA) 
 
 
 @pytest.mark.parametrize("kind", ["P-256", "P-384", "Ed25519", "RSA-PSS"])
-def test_a_signature_fits_its_data_alone(code: Tab, kind: str) -> None:
+def test_a_signature_is_valid_for_its_data_only(code: Tab, kind: str) -> None:
     key, signature = signed_by(kind)
     other, _ = signed_by(kind)
     assert check(code, key, signature) is None
@@ -82,7 +82,7 @@ def test_other_forms_of_a_signature_are_refused(code: Tab, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["P-256", "P-384", "Ed25519", "RSA-PSS"])
-def test_a_key_is_known_by_the_hash_of_its_der(code: Tab, kind: str) -> None:
+def test_a_key_is_identified_by_the_hash_of_its_der(code: Tab, kind: str) -> None:
     key, _ = signed_by(kind)
     found = code.evaluate(f'VerifyingKey.fromPem({pem_of(key)}, "key").then((key) => key.fingerprint)')
     assert found == sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

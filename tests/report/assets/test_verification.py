@@ -1,4 +1,4 @@
-"""What the page says of bags."""
+"""The verdicts of the page on bags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check(code: Tab, files: dict[str, bytes], key: PublicKey | None) -> Verdict:
     return found
 
 
-def test_records_are_what_the_key_signed(code: Tab, any_signer: Signer, tmp_path: Path) -> None:
+def test_records_are_verified_with_the_key(code: Tab, any_signer: Signer, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(records()), any_signer)
     found = check(code, files, any_signer.public_key)
     assert (found.verdict, found.text) == (
@@ -43,11 +43,11 @@ def test_a_bag_with_certificates_is_checked_by_its_key(code: Tab, tmp_path: Path
     assert (found.verdict, found.steps[3][0]) == ("refused", "FAILED")
 
 
-def test_steps_have_the_names_of_the_procedure(code: Tab) -> None:
+def test_steps_are_named_as_in_the_procedure(code: Tab) -> None:
     assert code.evaluate("STEPS.map((step) => step.title)") == [step.title for step in Step if step is not Step.VERDICT]
 
 
-def test_the_documentation_says_what_the_page_checks(code: Tab) -> None:
+def test_the_documentation_lists_the_checks_of_the_page(code: Tab) -> None:
     steps = code.evaluate("STEPS")
     rows = [
         f"| {number}. {step['title']} | {step['checks']} | {step['leaves']} |\n"
@@ -64,7 +64,7 @@ def test_bags_of_older_versions_are_checked(code: Tab, signer: Signer, tmp_path:
         assert check(code, files, signer.public_key).verdict == "signed"
 
 
-def test_nobody_is_said_to_have_signed_without_signature_or_key(code: Tab, signer: Signer, tmp_path: Path) -> None:
+def test_no_signer_is_named_without_signature_or_key(code: Tab, signer: Signer, tmp_path: Path) -> None:
     unsigned = make_bag(tmp_path, to_lines(records()))
     signed = make_bag(tmp_path, to_lines(records()), signer)
     found = check(code, unsigned, None)
@@ -76,7 +76,7 @@ def test_nobody_is_said_to_have_signed_without_signature_or_key(code: Tab, signe
     assert found.text.startswith(f"These records are not what the key SHA256:{signer.public_key.fingerprint} signed.")
 
 
-def test_another_key_signed(code: Tab, signed: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_signature_by_another_key_fails(code: Tab, signed: dict[str, bytes], tmp_path: Path) -> None:
     generate_keys(tmp_path)
     other = load_signer(str(tmp_path / PRIVATE_KEY)).public_key
     found = check(code, signed, other)
@@ -108,7 +108,7 @@ def test_lines_too_many_or_too_few_are_found(code: Tab, signer: Signer, signed: 
         assert place in found.steps[step][1]
 
 
-def test_a_mark_before_the_declaration_is_found(code: Tab, signer: Signer, signed: dict[str, bytes]) -> None:
+def test_a_byte_order_mark_before_the_declaration_is_found(code: Tab, signer: Signer, signed: dict[str, bytes]) -> None:
     """The statement does not name this file."""
     files = rewrite_manifests({**signed, bag.BAGIT: b"\xef\xbb\xbf" + signed[bag.BAGIT]})
     found = check(code, files, signer.public_key)

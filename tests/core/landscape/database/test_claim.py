@@ -41,7 +41,7 @@ def db(database_url: str) -> Iterator[LandscapeDB]:
 
 
 def lose_claims(url: str) -> None:
-    """Take away the claims of all processes behind their backs."""
+    """Release the claims of all processes without their knowledge."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         (lock,) = Path(str(parsed.database)).parent.glob("*.lock")
@@ -64,7 +64,7 @@ def nodes(url: str) -> list[str]:
         return sorted(node.node_id for node in LandscapeRecorder(database).get_nodes("run"))
 
 
-def test_one_process_at_a_time_has_a_run(db: LandscapeDB, database_url: str) -> None:
+def test_a_run_belongs_to_one_process_at_a_time(db: LandscapeDB, database_url: str) -> None:
     with LandscapeDB(database_url) as other:
         with claim_run(db, "run"), claim_run(db, "another"):
             with pytest.raises(RunClaimedError) as caught, claim_run(other, "run"):
@@ -76,7 +76,7 @@ def test_one_process_at_a_time_has_a_run(db: LandscapeDB, database_url: str) -> 
             pass
 
 
-def test_what_is_recorded_under_a_claim_is_committed(db: LandscapeDB, database_url: str) -> None:
+def test_records_under_a_claim_are_committed(db: LandscapeDB, database_url: str) -> None:
     recorder = LandscapeRecorder(db)
     with recorder.claimed("run"):
         register(recorder, "one")
@@ -100,7 +100,7 @@ def test_nothing_is_committed_when_the_claim_is_lost(db: LandscapeDB, database_u
     assert nodes(database_url) == ["before", "renewed"]
 
 
-def test_a_lost_claim_can_be_renewed_before_anybody_noticed(db: LandscapeDB, database_url: str) -> None:
+def test_a_lost_claim_can_be_renewed_before_it_is_noticed(db: LandscapeDB, database_url: str) -> None:
     with claim_run(db, "run") as claim:
         lose_claims(database_url)
         claim.renew()
@@ -111,7 +111,7 @@ def test_a_lost_claim_can_be_renewed_before_anybody_noticed(db: LandscapeDB, dat
 
 
 @pytest.mark.postgres
-def test_a_claim_that_is_lost_in_the_midst_of_a_unit_commits_nothing_of_it(postgresql_url: str) -> None:
+def test_a_unit_during_which_the_claim_is_lost_commits_nothing(postgresql_url: str) -> None:
     with LandscapeDB(postgresql_url) as db:
         recorder = LandscapeRecorder(db)
         recorder.begin_run({}, CANONICAL_VERSION, run_id="run")
@@ -198,9 +198,7 @@ def test_a_session_with_a_claim_may_be_idle(postgresql_url: str) -> None:
 
 
 @pytest.mark.postgres
-def test_a_session_that_a_pooler_gives_to_two_processes_has_one_claim(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_shared_through_a_pooler_has_one_claim(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with LandscapeDB(postgresql_url) as db:
         db.close()
         monkeypatch.setattr(db, "_engine", create_engine(postgresql_url, poolclass=StaticPool))
@@ -208,7 +206,7 @@ def test_a_session_that_a_pooler_gives_to_two_processes_has_one_claim(
             pass
 
 
-def test_a_lock_file_is_no_way_to_change_another_file(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_lock_file_cannot_be_used_to_change_another_file(sqlite_url: str, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("something")
     (tmp_path / "landscape.db.run.lock").symlink_to(victim)
@@ -244,7 +242,7 @@ def test_a_lock_file_that_cannot_be_opened_counts_as_a_claim(sqlite_url: str, tm
         assert claimed_runs(connection, ["run", "another"]) == {"run"}
 
 
-def test_which_runs_a_process_records(db: LandscapeDB, database_url: str) -> None:
+def test_the_runs_that_a_process_records_are_known(db: LandscapeDB, database_url: str) -> None:
     def at_work() -> frozenset[str]:
         with read_only_connection(make_url(database_url)) as connection:
             return claimed_runs(connection, ["run", "another", "third"])
@@ -255,7 +253,7 @@ def test_which_runs_a_process_records(db: LandscapeDB, database_url: str) -> Non
     assert at_work() == frozenset()
 
 
-def test_a_process_that_asks_at_the_same_time_is_not_taken_for_a_recorder(
+def test_simultaneous_queries_are_not_taken_for_recorders(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     LandscapeDB(sqlite_url).close()

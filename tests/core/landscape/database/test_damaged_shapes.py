@@ -1,4 +1,4 @@
-"""Damage to a known shape is told with its place."""
+"""Damage to a known shape is described with its place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CORE = {"runs", "nodes", "rows", "tokens", "node_states"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A changed table, with how the difference is told.
+    """A changed table, with the sentence that describes the difference.
 
     `told` is the beginning of the sentence. `of_columns` is false where only an index or constraint differs.
     """
@@ -72,7 +72,7 @@ def damages(draw: st.DrawFn, table: TableSnapshot) -> Damage:
 
 
 def _without(table: TableSnapshot, column: str) -> TableSnapshot:
-    """Return the table without a column, and what needs it."""
+    """Return the table without a column and everything that needs it."""
     return replace(
         table,
         columns=tuple(each for each in table.columns if each.name != column),
@@ -94,7 +94,7 @@ def damaged_shapes(draw: st.DrawFn) -> tuple[Shape, tuple[Damage, ...]]:
 
 
 def damaged(shape: Shape, done: tuple[Damage, ...]) -> Iterator[TableSnapshot]:
-    """Yield the tables that are left, without dangling references."""
+    """Yield the remaining tables, without dangling references."""
     changed = {each.before.name: each.after for each in done}
     tables = [changed.get(table.name, table) for table in shape.tables]
     left = {table.name: {column.name for column in table.columns} for table in tables if table is not None}
@@ -105,7 +105,7 @@ def damaged(shape: Shape, done: tuple[Damage, ...]) -> Iterator[TableSnapshot]:
 
 
 def require_told(state: DatabaseState, shape: Shape, done: tuple[Damage, ...]) -> None:
-    """Check that a state names all damage, or as little."""
+    """Check that a state names all damage, or less elsewhere."""
     of_columns = [each for each in done if each.of_columns]
     if state.kind is StateKind.OLDER:  # the damage made another known shape of it, which is an epoch
         assert shape.name not in EPOCHS_BY_DATE
@@ -123,7 +123,7 @@ def require_told(state: DatabaseState, shape: Shape, done: tuple[Damage, ...]) -
 
 @law(60)
 @given(drawn=damaged_shapes())
-def test_damage_to_a_known_shape_is_told_with_what_and_where(drawn: tuple[Shape, tuple[Damage, ...]]) -> None:
+def test_damage_to_a_known_shape_is_described_with_its_place(drawn: tuple[Shape, tuple[Damage, ...]]) -> None:
     shape, done = drawn
     engine = create_engine("sqlite://", poolclass=StaticPool)
     with engine.begin() as connection:
@@ -136,7 +136,7 @@ def test_damage_to_a_known_shape_is_told_with_what_and_where(drawn: tuple[Shape,
 @pytest.mark.postgres
 @settings(max_examples=25)
 @given(drawn=damaged_shapes())
-def test_damage_is_told_on_postgresql(postgresql_server: URL, drawn: tuple[Shape, tuple[Damage, ...]]) -> None:
+def test_damage_is_described_on_postgresql(postgresql_server: URL, drawn: tuple[Shape, tuple[Damage, ...]]) -> None:
     shape, done = drawn
     # References, checks and partial indexes would refuse a column whose type was changed.
     tables = tuple(

@@ -93,7 +93,7 @@ def newest(predecessor_files: Path, tmp_path: Path) -> Path:
         ("CREATE TABLE mine (id INTEGER)", "table mine is not expected"),
     ],
 )
-def test_damage_to_tables_and_columns_is_told_from_the_nearest_shape(
+def test_damage_to_tables_and_columns_is_compared_with_the_nearest_shape(
     newest: Path, statement: str, difference: str
 ) -> None:
     state = damaged(newest, statement)
@@ -103,7 +103,7 @@ def test_damage_to_tables_and_columns_is_told_from_the_nearest_shape(
     )
 
 
-def test_a_changed_type_is_told(newest: Path) -> None:
+def test_a_changed_type_is_reported(newest: Path) -> None:
     state = damaged(
         newest,
         "PRAGMA writable_schema = ON",

@@ -42,7 +42,7 @@ def test_an_empty_database_gets_the_tables(database_url: str) -> None:
         assert set(inspect(landscape.engine).get_table_names()) == set(metadata.tables)
 
 
-def test_what_was_recorded_is_there_when_it_is_opened_again(database_url: str) -> None:
+def test_records_survive_closing_and_reopening(database_url: str) -> None:
     with LandscapeDB.from_url(database_url) as landscape:
         run = LandscapeRecorder(landscape).begin_run({}, "v1")
     with LandscapeDB.from_url(database_url, create_tables=False) as landscape:
@@ -56,7 +56,7 @@ def test_a_database_in_memory_ends_with_its_object() -> None:
         assert LandscapeRecorder(landscape).list_runs() == []
 
 
-def test_missing_directories_are_made(tmp_path: Path) -> None:
+def test_missing_directories_are_created(tmp_path: Path) -> None:
     LandscapeDB(f"sqlite:///{tmp_path}/a/b/landscape.db").close()
     assert (tmp_path / "a" / "b" / "landscape.db").is_file()
 
@@ -76,7 +76,7 @@ def test_the_url_hides_the_password() -> None:
 
 
 @pytest.mark.parametrize("begin", [LandscapeDB.connection, LandscapeDB.write_transaction])
-def test_a_transaction_is_committed_at_its_end_and_undone_by_an_error(
+def test_a_transaction_is_committed_at_its_end_and_rolled_back_on_error(
     database_url: str, begin: Callable[[LandscapeDB], AbstractContextManager[Connection]]
 ) -> None:
     with LandscapeDB(database_url) as landscape:
@@ -111,7 +111,7 @@ def test_every_sqlite_connection_is_durable_and_strict(sqlite_url: str) -> None:
             assert found == ["wal", 2, 1, 1, 30_000]
 
 
-def test_a_sqlite_that_does_not_take_a_setting_is_refused(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sqlite_that_ignores_a_setting_is_refused(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(engines._SQLITE_PRAGMAS, "synchronous", 9)
     assert refusal(sqlite_url) == "SQLite did not accept PRAGMA synchronous: expected 9, got 1"
 
@@ -152,7 +152,7 @@ def test_a_session_that_the_server_ended_while_it_was_idle_is_replaced(postgresq
 
 
 @pytest.mark.parametrize(("query", "seconds"), [("", 60), ("?keepalives_idle=5", "5")])
-def test_a_server_is_asked_whether_it_is_still_there_unless_the_url_says_how(query: str, seconds: object) -> None:
+def test_keepalives_are_set_unless_the_url_sets_them(query: str, seconds: object) -> None:
     given: dict[str, object] = {}
 
     def note(*arguments: object) -> None:
@@ -208,7 +208,7 @@ def test_a_database_that_lacks_columns_is_refused(database_url: str) -> None:
     )
 
 
-def test_an_empty_database_is_refused_if_no_tables_may_be_made(database_url: str) -> None:
+def test_an_empty_database_is_refused_if_no_tables_may_be_created(database_url: str) -> None:
     engine = create_engine(database_url)
     engine.connect().close()  # which makes the SQLite file
     engine.dispose()
@@ -223,7 +223,7 @@ def test_an_empty_database_is_refused_if_no_tables_may_be_made(database_url: str
 # -- what cannot be opened -------------------------------------------------------------------------------------------
 
 
-def test_a_missing_file_is_not_made_if_no_tables_may_be_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_created_if_no_tables_may_be_created(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "landscape.db"
     assert refusal(f"sqlite:///{path}", create_tables=False) == f"audit database {path} does not exist"
     assert not path.parent.exists()
@@ -292,7 +292,7 @@ def test_other_urls_are_refused(url: str, shown_url: str, problem: str) -> None:
         ("sqlite:///a.db?timeout=x", "sqlite:///a.db?timeout=x", "could not convert string to float: 'x'"),
     ],
 )
-def test_what_is_no_usable_url_is_refused(url: str, shown_url: str, problem: str) -> None:
+def test_an_unusable_url_is_refused(url: str, shown_url: str, problem: str) -> None:
     assert refusal(url) == f"audit database URL {shown_url!r} is not usable: {problem}"
 
 
@@ -320,7 +320,7 @@ def test_an_error_about_a_record_read_from_a_snapshot_names_the_database(databas
         )
 
 
-def test_a_private_copy_is_named_as_its_original(sqlite_url: str) -> None:
+def test_errors_about_a_private_copy_name_its_original(sqlite_url: str) -> None:
     with LandscapeDB(sqlite_url, known_as="sqlite:///original.db") as landscape:
         assert forbidden_record(landscape).startswith("audit database sqlite:///original.db: rows row_id='r': ")
 

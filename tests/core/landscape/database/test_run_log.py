@@ -1,4 +1,4 @@
-"""What the log of runs says, without gaps."""
+"""The entries of the log of runs, without gaps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def happenings(database: LandscapeDB) -> list[tuple[object, object]]:
     return [(entry["entry"], entry.get("run_id")) for entry in entries_of(database)]
 
 
-def test_a_new_database_begins_its_log_with_a_random_name(landscape: LandscapeDB) -> None:
+def test_the_log_of_a_new_database_begins_with_a_random_name(landscape: LandscapeDB) -> None:
     (first,) = entries_of(landscape)
     assert {**first, "log": "", "time": ""} == {"entry": "created", "epoch": EPOCH, "log": "", "time": ""}
     with landscape.snapshot() as connection:
@@ -83,7 +83,7 @@ def test_payloads_are_logged_before_they_are_purged(landscape: LandscapeDB, tmp_
 
 
 @pytest.mark.parametrize("statement", ["UPDATE run_log SET entry_json = '{}'", "DELETE FROM run_log"])
-def test_entries_are_guarded(landscape: LandscapeDB, statement: str) -> None:
+def test_entries_cannot_be_changed_or_deleted(landscape: LandscapeDB, statement: str) -> None:
     with pytest.raises(IntegrityError, match="run_log: a record"), landscape.write_transaction() as connection:
         connection.exec_driver_sql(statement)
 
@@ -97,7 +97,7 @@ def test_a_first_entry_that_does_not_name_the_log_is_refused(landscape: Landscap
         log_origin(connection)
 
 
-def test_a_log_that_was_removed_is_begun_anew_and_says_so(landscape: LandscapeDB) -> None:
+def test_a_log_that_was_removed_is_restarted_and_says_so(landscape: LandscapeDB) -> None:
     for run_id in ("c", "a"):
         LandscapeRecorder(landscape).begin_run({}, "v1", run_id=run_id)
     with landscape.write_transaction() as connection:
@@ -127,7 +127,7 @@ with LandscapeDB(url) as database:
 """A process that begins and ends runs, once it is told to."""
 
 
-def test_runs_that_begin_and_end_at_once_leave_no_gap(database_url: str) -> None:
+def test_simultaneous_runs_leave_no_gap(database_url: str) -> None:
     LandscapeDB(database_url).close()
     processes = [
         subprocess.Popen(

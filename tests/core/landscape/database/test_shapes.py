@@ -35,7 +35,7 @@ SAME = [
 
 
 @pytest.mark.parametrize(("written", "given_back", "words"), SAME)
-def test_what_means_the_same_reads_the_same(written: str, given_back: str, words: str) -> None:
+def test_equivalent_definitions_have_the_same_text(written: str, given_back: str, words: str) -> None:
     assert (normalize_condition(written), normalize_condition(given_back)) == (words, words)
 
 
@@ -50,5 +50,5 @@ def test_what_means_the_same_reads_the_same(written: str, given_back: str, words
         "status = 'running' OR status <> 'completed'",
     ],
 )
-def test_what_means_something_else_reads_differently(other: str) -> None:
+def test_different_definitions_have_different_texts(other: str) -> None:
     assert normalize_condition(other) != normalize_condition("status IN ('running', 'completed')")

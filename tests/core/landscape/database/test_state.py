@@ -110,7 +110,7 @@ def test_foreign_tables_are_not_inspected_beyond_their_names(request: pytest.Fix
 
 
 @pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def test_foreign_tables_of_any_kind_may_stand_beside_ours(request: pytest.FixtureRequest, engine: str) -> None:
+def test_foreign_tables_of_any_kind_may_exist_beside_ours(request: pytest.FixtureRequest, engine: str) -> None:
     url: str = request.getfixturevalue(f"{engine}_url")
     LandscapeDB(url).close()
     change(url, *FOREIGN_TABLES[engine])
@@ -152,7 +152,7 @@ def test_a_later_epoch_is_newer(current_url: str) -> None:
     )
 
 
-def test_a_later_epoch_is_newer_whatever_became_of_its_tables(current_url: str) -> None:
+def test_a_later_epoch_is_newer_whatever_its_tables(current_url: str) -> None:
     with LandscapeDB(current_url) as database, database.connection() as connection:
         say_epoch(connection, EPOCH + 1)
     change(
@@ -178,7 +178,7 @@ def test_an_unknown_version_of_the_predecessor_is_compared_with_the_nearest(data
     )
 
 
-def test_other_tables_alone_are_no_audit_database(database_url: str) -> None:
+def test_other_tables_alone_are_not_an_audit_database(database_url: str) -> None:
     change(database_url, "CREATE TABLE customers (id INTEGER PRIMARY KEY)", "CREATE TABLE runs (id INTEGER)")
     assert refusal(database_url, ForeignDatabaseError) == (
         f"audit database {mask_url(make_url(database_url))} is not an audit database: it holds other tables (customers,"
@@ -292,7 +292,7 @@ def test_triggers_on_other_tables_do_not_matter(current_url: str) -> None:
         ),
     ],
 )
-def test_a_changed_condition_is_seen(sqlite_url: str, old: str, new: str, difference: str) -> None:
+def test_a_changed_condition_is_noticed(sqlite_url: str, old: str, new: str, difference: str) -> None:
     LandscapeDB(sqlite_url).close()
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
         connection.execute("PRAGMA writable_schema = ON")
@@ -305,7 +305,7 @@ def test_a_changed_condition_is_seen(sqlite_url: str, old: str, new: str, differ
     assert [each for each in differences if "is not expected" in each and each.endswith(difference)] != []
 
 
-def test_conditions_may_list_the_values(sqlite_url: str) -> None:
+def test_conditions_may_use_a_list_of_values(sqlite_url: str) -> None:
     LandscapeDB(sqlite_url).close()
     alternatives, values = (
         "status = 'running' OR status = 'interrupted' OR status = 'completed' OR status = 'failed'",
@@ -323,7 +323,7 @@ def test_conditions_may_list_the_values(sqlite_url: str) -> None:
     assert (kind, differences) == (StateKind.CURRENT, ())
 
 
-def test_a_trigger_with_another_body_is_seen(sqlite_url: str) -> None:
+def test_a_trigger_with_another_body_is_noticed(sqlite_url: str) -> None:
     LandscapeDB(sqlite_url).close()
     change(
         sqlite_url,
@@ -355,7 +355,7 @@ def test_a_database_that_lost_its_history_has_diverged(current_url: str) -> None
 
 
 @pytest.mark.parametrize("epoch", [-1, 0, 4])
-def test_a_history_that_cannot_be_right_has_diverged(sqlite_url: str, epoch: int) -> None:
+def test_an_impossible_history_has_diverged(sqlite_url: str, epoch: int) -> None:
     LandscapeDB(sqlite_url).close()
     history = f"UPDATE schema_migrations SET to_epoch = {epoch}"  # noqa: S608 - a number
     change(sqlite_url, "DROP TRIGGER guard_schema_migrations_update", history)
@@ -419,7 +419,7 @@ def unchanged(url: str) -> AbstractContextManager[None]:
 
 
 @pytest.mark.parametrize("name", EPOCHS)
-def test_looking_and_reading_change_nothing(old_database_of: OldDatabaseMaker, name: str) -> None:
+def test_inspecting_and_reading_change_nothing(old_database_of: OldDatabaseMaker, name: str) -> None:
     database = old_database_of(name, "sqlite")
     with untouched(database.path):
         read_state(make_url(database.url))
@@ -430,7 +430,7 @@ def test_looking_and_reading_change_nothing(old_database_of: OldDatabaseMaker, n
             LandscapeDB(database.url)
 
 
-def test_looking_leaves_a_log_that_a_crash_left_as_it_is(sqlite_url: str, tmp_path: Path) -> None:
+def test_inspecting_leaves_the_log_of_a_crash_unchanged(sqlite_url: str, tmp_path: Path) -> None:
     with LandscapeDB(sqlite_url):
         change(sqlite_url, "CREATE TABLE notes (id INTEGER)")
         for name in ("landscape.db", "landscape.db-wal"):
@@ -472,7 +472,7 @@ def problem_with(url: str) -> str:
     return message
 
 
-def test_a_text_file(tmp_path: Path) -> None:
+def test_a_text_file_is_not_a_database(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database\n" * 100)
     with unchanged(f"sqlite:///{path}"):
@@ -481,7 +481,7 @@ def test_a_text_file(tmp_path: Path) -> None:
         )
 
 
-def test_a_directory(tmp_path: Path) -> None:
+def test_a_directory_is_not_a_database(tmp_path: Path) -> None:
     assert problem_with(f"sqlite:///{tmp_path}") == f"audit database {tmp_path} is a directory, expected a file"
 
 
@@ -491,7 +491,7 @@ def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
         assert read_state(make_url(f"sqlite:///{tmp_path / 'audit.db'}")) == DatabaseState(kind=StateKind.EMPTY)
 
 
-def test_a_server_that_does_not_answer() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     message = problem_with("postgresql+psycopg://auditor:secret@127.0.0.1:1/audit")
     assert message.startswith(
         "audit database postgresql+psycopg://auditor:***@127.0.0.1:1/audit cannot be opened: connection failed:"

@@ -31,12 +31,12 @@ def test_every_epoch_has_a_snapshot() -> None:
 
 
 @pytest.mark.parametrize("epoch", [0, EPOCH + 1])
-def test_an_epoch_that_is_not_known_is_refused(epoch: int) -> None:
+def test_an_unknown_epoch_is_refused(epoch: int) -> None:
     with pytest.raises(LandscapeError, match=rf"^epoch {epoch} is not known: expected one from 1 to {EPOCH}$"):
         load_snapshot(epoch)
 
 
-def test_todays_snapshot_says_what_exports_are_made_of() -> None:
+def test_todays_snapshot_lists_the_columns_of_exports() -> None:
     described = {
         table.record_type: (
             table.name,
@@ -69,7 +69,7 @@ def test_the_predecessors_epochs_have_tables_and_no_exports() -> None:
 
 
 @pytest.mark.parametrize("name", EPOCHS)
-def test_a_snapshot_has_the_columns_of_a_file_of_that_time(name: str) -> None:
+def test_a_snapshot_has_the_columns_of_a_database_of_its_epoch(name: str) -> None:
     with closing(sqlite3.connect(f"{(LEGACY / name).as_uri()}.db?mode=ro", uri=True)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         found = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
@@ -102,14 +102,14 @@ def record(db: LandscapeDB) -> str:
 
 
 @pytest.mark.postgres
-def test_the_server_looks_at_tables_that_have_grown(postgresql_url: str) -> None:
+def test_the_server_analyses_tables_that_have_grown(postgresql_url: str) -> None:
     with LandscapeDB.from_url(postgresql_url) as db:
         record(db)
         assert known_rows(db) == ROWS
 
 
 @pytest.mark.postgres
-def test_the_server_looks_at_tables_that_were_imported(postgresql_url: str, sqlite_url: str, tmp_path: Path) -> None:
+def test_the_server_analyses_imported_tables(postgresql_url: str, sqlite_url: str, tmp_path: Path) -> None:
     with LandscapeDB.from_url(sqlite_url) as origin:
         write_export(origin, record(origin), tmp_path / "run.jsonl", format=ExportFormat.JSONL)
     with LandscapeDB.from_url(postgresql_url) as db:

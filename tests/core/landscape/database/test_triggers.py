@@ -152,7 +152,7 @@ def other(record_type: RecordType[AuditRecord], name: str, value: object) -> obj
 
 
 @pytest.mark.parametrize("record_type", some_of(list(RECORD_TYPES.values()), 2), ids=lambda each: each.name)
-def test_a_column_that_may_not_change_does_not(full: LandscapeDB, record_type: RecordType[AuditRecord]) -> None:
+def test_immutable_columns_cannot_be_changed(full: LandscapeDB, record_type: RecordType[AuditRecord]) -> None:
     table = record_type.table
     with rolled_back(full) as connection:
         for row in rows_of(connection, table):
@@ -165,7 +165,7 @@ def test_a_column_that_may_not_change_does_not(full: LandscapeDB, record_type: R
 @given(data=st.data())
 @settings(max_examples=5)
 @EVERY_TYPE
-def test_the_columns_that_may_change_do(
+def test_mutable_columns_can_be_changed(
     full: LandscapeDB, record_type: RecordType[AuditRecord], data: st.DataObject
 ) -> None:
     table = record_type.table
@@ -184,7 +184,7 @@ def test_the_columns_that_may_change_do(
                 assert {name: now[name] for name in changes} == changes
 
 
-def test_every_kind_of_lifecycle_is_tried(full: LandscapeDB) -> None:
+def test_every_kind_of_lifecycle_is_tested(full: LandscapeDB) -> None:
     seen = set()
     with rolled_back(full) as connection:
         for record_type in RECORD_TYPES.values():
@@ -204,7 +204,7 @@ def test_every_kind_of_lifecycle_is_tried(full: LandscapeDB) -> None:
 
 
 @pytest.mark.parametrize("table", EVERY_TABLE, ids=str)
-def test_nothing_is_deleted(full: LandscapeDB, table: Table) -> None:
+def test_no_record_can_be_deleted(full: LandscapeDB, table: Table) -> None:
     with rolled_back(full) as connection:
         for row in rows_of(connection, table):
             with refused(connection, f"{table.name}: a record cannot be deleted"):
@@ -212,7 +212,7 @@ def test_nothing_is_deleted(full: LandscapeDB, table: Table) -> None:
 
 
 @pytest.mark.parametrize("run_id", ["finished", "open"])
-def test_what_belongs_to_a_pruned_run_is_deleted_and_nothing_else(full: LandscapeDB, run_id: str) -> None:
+def test_only_records_of_a_pruned_run_can_be_deleted(full: LandscapeDB, run_id: str) -> None:
     kept = [table for table in EVERY_TABLE if table not in RELEASED]
     with rolled_back(full) as connection:
         add_pruned_run(connection, pruned(run_id))
@@ -235,7 +235,7 @@ def rows_of_run(connection: Connection, table: Table, run_id: str) -> list[Row]:
 
 
 @pytest.mark.parametrize("table", LASTING, ids=str)
-def test_what_the_database_keeps_of_itself_does_not_change(full: LandscapeDB, table: Table) -> None:
+def test_bookkeeping_tables_cannot_be_changed(full: LandscapeDB, table: Table) -> None:
     with rolled_back(full) as connection:
         for row in rows_of(connection, table):
             with refused(connection, f"{table.name}: a recorded value cannot be changed"):
@@ -243,7 +243,7 @@ def test_what_the_database_keeps_of_itself_does_not_change(full: LandscapeDB, ta
 
 
 @pytest.mark.parametrize("table", EVERY_TABLE, ids=str)
-def test_insert_or_replace_replaces_nothing_on_sqlite(full_on_sqlite: LandscapeDB, table: Table) -> None:
+def test_insert_or_replace_cannot_replace_on_sqlite(full_on_sqlite: LandscapeDB, table: Table) -> None:
     with rolled_back(full_on_sqlite) as connection:
         for row in rows_of(connection, table):
             with refused(connection, f"{table.name}: a record cannot be deleted"):
@@ -253,7 +253,7 @@ def test_insert_or_replace_replaces_nothing_on_sqlite(full_on_sqlite: LandscapeD
 @pytest.mark.postgres
 @pytest.mark.parametrize("role", ["origin", "replica", "local"])
 @pytest.mark.parametrize("table", EVERY_TABLE, ids=str)
-def test_no_role_of_a_session_gets_past_the_triggers_on_postgresql(
+def test_no_session_role_bypasses_the_triggers_on_postgresql(
     full_on_postgresql: LandscapeDB, table: Table, role: str
 ) -> None:
     with rolled_back(full_on_postgresql) as connection:

@@ -33,7 +33,7 @@ NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 
 @given(rows=st.lists(st.tuples(TEXTS, NUMBERS, st.none() | MOMENTS), min_size=1, max_size=4))
 @settings(max_examples=30)
-def test_rows_are_those_that_sqlalchemy_writes(new_landscape: NewLandscape, rows: list[tuple[object, ...]]) -> None:
+def test_rows_equal_those_that_sqlalchemy_writes(new_landscape: NewLandscape, rows: list[tuple[object, ...]]) -> None:
     with new_landscape() as landscape, landscape.engine.connect() as connection, connection.begin() as transaction:
         VALUES.create(connection)
         names = list(VALUES.columns.keys())
@@ -59,7 +59,7 @@ def kept(connection: Connection) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 @given(moment=MOMENTS)
-def test_a_time_of_an_export_is_the_same_time(dialect: str, moment: datetime) -> None:
+def test_a_time_from_an_export_is_stored_unchanged(dialect: str, moment: datetime) -> None:
     times = stored_times(dialect)
     found = times.of_text(timestamp_text(moment))
     assert str(found).replace("T", " ").removesuffix("Z") == f"{moment:%Y-%m-%d %H:%M:%S.%f}".rjust(26, "0")
@@ -68,7 +68,7 @@ def test_a_time_of_an_export_is_the_same_time(dialect: str, moment: datetime) ->
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_refused_row_is_refused_with_all_others(new_landscape: NewLandscape, count: int) -> None:
+def test_a_refused_row_refuses_the_whole_group(new_landscape: NewLandscape, count: int) -> None:
     with new_landscape() as landscape, landscape.engine.connect() as connection, connection.begin() as transaction:
         VALUES.create(connection)
         insert_rows(connection, VALUES, [(0, "first", None, None)])
@@ -89,7 +89,7 @@ def test_an_update_changes_the_rows_with_the_keys(new_landscape: NewLandscape) -
         transaction.rollback()
 
 
-def test_a_lost_connection_is_the_error_that_sqlalchemy_makes(on_postgresql: NewLandscape) -> None:
+def test_a_lost_connection_raises_the_error_of_sqlalchemy(on_postgresql: NewLandscape) -> None:
     with on_postgresql() as landscape:
         with landscape.engine.connect() as connection, pytest.raises(OperationalError):  # noqa: PT012 - the second call raises
             VALUES.create(connection)

@@ -76,7 +76,7 @@ def record_with_secret(landscape: LandscapeDB, run: list[AuditRecord]) -> str:
     return run_id
 
 
-def test_its_records_are_those_of_an_export_and_its_leaves_have_salts(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_the_records_of_a_bag_are_those_of_an_export_with_salted_leaves(landscape: LandscapeDB, tmp_path: Path) -> None:
     run_id = record_with_secret(landscape, failed_run())
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
     lines = (tmp_path / "bag" / "data" / "records.jsonl").read_bytes().splitlines()
@@ -87,9 +87,7 @@ def test_its_records_are_those_of_an_export_and_its_leaves_have_salts(landscape:
     assert verify_bag(tmp_path / "bag", key=None).verdict is not Verdict.VERIFIED  # nobody signed it
 
 
-def test_the_root_of_a_bag_is_that_of_its_seal_but_for_salts_and_what_may_change(
-    landscape: LandscapeDB, tmp_path: Path
-) -> None:
+def test_the_root_of_the_seal_follows_from_the_lines_of_the_bag(landscape: LandscapeDB, tmp_path: Path) -> None:
     """Auditors who compare the two are told so in docs/evidence.md."""
     run_id = record_with_secret(landscape, failed_run())
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
@@ -161,7 +159,7 @@ def test_an_existing_bag_is_never_replaced(landscape: LandscapeDB, tmp_path: Pat
     assert sorted(file.read_bytes() for file in path.rglob("*") if file.is_file()) == before
 
 
-def test_a_run_that_is_not_there_leaves_no_bag(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_an_unknown_run_leaves_no_bag(landscape: LandscapeDB, tmp_path: Path) -> None:
     with pytest.raises(RunNotFoundError):
         write_bag_of_run(landscape, "nowhere", tmp_path / "bag", signer=None)
     assert list(tmp_path.iterdir()) == []
@@ -183,7 +181,7 @@ EDITS = {
 
 @pytest.mark.parametrize("executor", [None, InlineExecutor()])
 @pytest.mark.parametrize("edit", some_of(list(EDITS), 0))
-def test_no_bag_is_written_of_a_run_that_is_not_what_was_sealed(
+def test_no_bag_is_written_of_a_run_that_does_not_match_its_seal(
     landscape: LandscapeDB, tmp_path: Path, signer: Signer, edit: str, executor: InlineExecutor | None
 ) -> None:
     recorder = LandscapeRecorder(landscape)
@@ -228,7 +226,7 @@ FIRST_RELEASE = Path(__file__).parents[3] / "data" / "first_release"
 
 
 @pytest.mark.parametrize("name", ["recorded-in-epoch1", "recorded-in-epoch3", "failed", "completed-high-s"])
-def test_a_bag_of_an_imported_older_run_is_asked_only_for_the_laws_it_kept(
+def test_a_bag_of_an_imported_older_run_is_checked_for_the_laws_of_its_epoch(
     landscape: LandscapeDB, tmp_path: Path, signer: Signer, key: PublicKey, name: str
 ) -> None:
     run_id = import_export(landscape, FIRST_RELEASE / f"{name}.zip").run_id

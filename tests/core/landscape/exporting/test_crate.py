@@ -51,7 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_bag_says_of_itself_what_its_records_say(new_landscape: NewLandscape, tmp_path: Path) -> None:
+def test_the_metadata_of_a_bag_agrees_with_its_records(new_landscape: NewLandscape, tmp_path: Path) -> None:
     path = write(tmp_path, new_landscape)
     found = entities((path / bag.CRATE).read_bytes())
     records = [json.loads(line) for line in (path / bag.RECORDS).read_text().splitlines()]
@@ -92,7 +92,7 @@ def test_the_context_beside_the_records_is_the_installed_one(written: Path) -> N
 
 
 def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
-    """Return what replaces a part that occurs."""
+    """Return a replacement of a part, which must occur."""
 
     def replace(document: bytes) -> bytes:
         assert old in document
@@ -118,7 +118,7 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
         (bag.SETTINGS, lambda _: None, f"{bag.SETTINGS}: expected"),
     ],
 )
-def test_a_bag_that_says_anything_else_of_itself_is_not_verified(
+def test_a_bag_with_other_metadata_is_not_verified(
     written: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes | None], problem: str
 ) -> None:
     path = shutil.copytree(written, tmp_path / "bag")
@@ -129,7 +129,7 @@ def test_a_bag_that_says_anything_else_of_itself_is_not_verified(
     assert problem in failed.detail
 
 
-def test_a_bag_without_metadata_is_verified_as_those_of_earlier_releases(written: Path, tmp_path: Path) -> None:
+def test_a_bag_without_metadata_is_verified_like_those_of_earlier_releases(written: Path, tmp_path: Path) -> None:
     path = resealed(
         shutil.copytree(written, tmp_path / "bag"), {bag.CRATE: None, bag.SETTINGS: None, bag.CONTEXT: None}
     )
@@ -143,7 +143,7 @@ def outputs(number: int) -> list[dict[str, str]]:
     return [{"artifact_id": f"a{index}", "sink_node_id": "sink", "path_or_uri": "x"} for index in range(number)]
 
 
-def test_of_many_outputs_the_first_are_listed() -> None:
+def test_only_the_first_of_many_outputs_are_listed() -> None:
     moment = "2026-01-31T23:59:59.999999Z"
     run = {"run_id": "r", "status": "completed", "started_at": moment, "completed_at": moment}
     records = CrateRecords(run=run, processes=[], inputs=[], outputs=outputs(MOST_LISTED + 1))

@@ -70,7 +70,7 @@ def test_types_without_records_have_no_file(tmp_path: Path) -> None:
     assert {path.name for path in directory.iterdir()} == {*DOCUMENTS, "run.csv"}
 
 
-def test_lines_end_as_rfc_4180_says(tmp_path: Path) -> None:
+def test_lines_end_as_in_rfc_4180(tmp_path: Path) -> None:
     content = (export_to(tmp_path / "csv", ExportFormat.CSV) / "token_parent.csv").read_bytes()
     assert content == (
         b"run_id,token_id,parent_token_id,ordinal\r\nrun-1,token-2,token-1,0\r\nrun-1,token-3,token-1,1\r\n"

@@ -43,7 +43,7 @@ def export_rich_run(path: Path, **options: bool | bytes | Compression) -> Path:
     return path
 
 
-def test_every_shape_of_record_is_valid_by_the_package(tmp_path: Path) -> None:
+def test_every_shape_of_record_is_valid_under_the_package(tmp_path: Path) -> None:
     directory = export_rich_run(tmp_path / "csv", include_payloads=True, signing_key=b"key")
     assert problems(directory) == set()
     package = json.loads((directory / "datapackage.json").read_bytes())
@@ -58,14 +58,14 @@ def test_compressed_files_are_named(tmp_path: Path) -> None:
     assert all((directory / each["path"]).suffixes == [".csv", ".gz"] for each in package["resources"])
 
 
-def test_it_is_the_same_from_both_databases(new_landscape: NewLandscape, tmp_path: Path) -> None:
+def test_the_package_is_the_same_from_both_databases(new_landscape: NewLandscape, tmp_path: Path) -> None:
     with new_landscape() as db:
         write_export(db, recorded(db, rich_run()), tmp_path / "csv", format=ExportFormat.CSV)
     expected = export_rich_run(tmp_path / "expected")
     assert (tmp_path / "csv" / "datapackage.json").read_bytes() == (expected / "datapackage.json").read_bytes()
 
 
-def test_what_is_broken_is_found(tmp_path: Path) -> None:
+def test_broken_tables_are_found_by_the_package(tmp_path: Path) -> None:
     directory = export_rich_run(tmp_path / "csv")
     replace(directory / "token.csv", b",row-", b",gone-")
     replace(directory / "row.csv", b",0,", b",first,")
@@ -79,7 +79,7 @@ def test_what_is_broken_is_found(tmp_path: Path) -> None:
     }
 
 
-def test_each_key_and_reference_is_stated(tmp_path: Path) -> None:
+def test_each_key_and_reference_is_declared(tmp_path: Path) -> None:
     directory = export_rich_run(tmp_path / "csv")
     package = json.loads((directory / "datapackage.json").read_bytes())
     for resource in package["resources"]:
@@ -90,7 +90,7 @@ def test_each_key_and_reference_is_stated(tmp_path: Path) -> None:
         assert stated == {each or ("run_id",) for each in expected}
 
 
-def test_the_package_is_not_read_back(tmp_path: Path) -> None:
+def test_the_package_is_ignored_when_reading(tmp_path: Path) -> None:
     directory = export_rich_run(tmp_path / "csv")
     (directory / "datapackage.json").write_bytes(b"{}")
     assert len(list(read_export(directory))) == 37

@@ -130,7 +130,7 @@ def test_a_record_holds_json_values_and_says_what_is_null(landscape: LandscapeDB
     assert sorted(terminal) == [False, True, True]
 
 
-def test_withheld_content_is_exported_only_when_asked_for(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
+def test_withheld_content_is_exported_only_on_request(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     record_everything(recorder)
 
     def contents(exporter: LandscapeExporter) -> list[Any]:
@@ -192,14 +192,14 @@ def test_the_manifest_says_how_far_the_run_had_come(
     assert manifest["run_status"] == status
 
 
-def test_an_export_holds_its_run_only(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
+def test_an_export_holds_only_its_run(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     for run_id in ("one", "two"):
         record_everything(recorder, run_id)
     for run_id in ("one", "two"):
         assert {record["run_id"] for record in LandscapeExporter(landscape).export_run(run_id)} == {run_id}
 
 
-def test_what_is_recorded_during_an_export_is_not_in_it(database_url: str) -> None:
+def test_records_made_during_an_export_are_not_in_it(database_url: str) -> None:
     with LandscapeDB(database_url) as landscape:
         recorder = LandscapeRecorder(landscape)
         record_graph(recorder)
@@ -265,7 +265,7 @@ def test_signatures_and_manifest_can_be_recomputed(landscape: LandscapeDB, recor
     }
 
 
-def test_signing_adds_signatures_and_the_manifest_only(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
+def test_signing_adds_only_signatures_and_the_manifest(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     record_everything(recorder)
     exporter = LandscapeExporter(landscape, KEY)
     *signed, _ = exporter.export_run("run", sign=True)
@@ -427,7 +427,7 @@ def test_a_value_of_another_type_is_never_exported(statement: str, message: str)
 
 
 @pytest.mark.parametrize("key", [None, b"key"])
-def test_groups_are_the_complete_export(landscape: LandscapeDB, key: bytes | None) -> None:
+def test_groups_make_up_the_complete_export(landscape: LandscapeDB, key: bytes | None) -> None:
     run_id = recorded(landscape, with_every_type(rich_run()))
     exporter = LandscapeExporter(landscape, key)
     groups = {name: list(records) for name, records in exporter.export_run_by_type(run_id, sign=key is not None)}
@@ -436,7 +436,7 @@ def test_groups_are_the_complete_export(landscape: LandscapeDB, key: bytes | Non
     assert found == [json.loads(line) for line in exporter.export_lines(run_id, sign=key is not None)]
 
 
-def test_a_group_that_is_passed_over_still_counts(landscape: LandscapeDB) -> None:
+def test_a_group_that_is_skipped_still_counts(landscape: LandscapeDB) -> None:
     run_id = recorded(landscape, rich_run())
     exporter = LandscapeExporter(landscape)
     *_, (name, (manifest,)) = (

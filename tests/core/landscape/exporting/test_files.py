@@ -60,7 +60,7 @@ def test_json_is_an_array_with_a_line_of_canonical_json_per_record(
 
 
 @TEXT_FORMS
-def test_an_export_replaces_the_one_before(
+def test_an_export_replaces_an_earlier_one(
     landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
 ) -> None:
     record_everything(recorder)
@@ -73,7 +73,7 @@ def test_an_export_replaces_the_one_before(
 
 
 @TEXT_FORMS
-def test_an_export_that_fails_leaves_the_file_that_was_there(
+def test_an_export_that_fails_leaves_the_existing_file(
     landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
 ) -> None:
     record_everything(recorder)
@@ -92,7 +92,7 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(
 
 
 @EVERY_FORM
-def test_an_export_that_fails_leaves_nothing_where_nothing_was(
+def test_an_export_that_fails_leaves_no_new_file(
     landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
 ) -> None:
     record_everything(recorder)
@@ -128,7 +128,7 @@ DIRECTORIES = (ExportFormat.CSV, ExportFormat.PARQUET)
 @pytest.mark.parametrize("old", FILES)
 @pytest.mark.parametrize("new", FILES)
 @pytest.mark.parametrize("key", [None, b"key"])
-def test_a_file_is_known_by_its_first_record(
+def test_a_file_is_recognised_by_its_first_record(
     tmp_path: Path, old: ExportFormat, new: ExportFormat, key: bytes | None
 ) -> None:
     path = export_to(tmp_path / "export", old, signing_key=key)
@@ -137,7 +137,7 @@ def test_a_file_is_known_by_its_first_record(
 
 @pytest.mark.parametrize("old", DIRECTORIES)
 @pytest.mark.parametrize("new", DIRECTORIES)
-def test_a_directory_is_known_by_its_names_and_its_manifest(
+def test_a_directory_is_recognised_by_its_names_and_manifest(
     tmp_path: Path, old: ExportFormat, new: ExportFormat
 ) -> None:
     path = export_to(tmp_path / "export", old)
@@ -171,7 +171,7 @@ RUN = {"record_type": "run", "run_id": "run-1"}
     ],
 )
 @pytest.mark.parametrize("form", FILES)
-def test_what_is_no_export_is_replaced_only_by_force(tmp_path: Path, form: ExportFormat, content: bytes) -> None:
+def test_other_files_are_replaced_only_by_force(tmp_path: Path, form: ExportFormat, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     expected = "is not an export, which a new one may replace: name another file, or use --force"
@@ -185,7 +185,7 @@ def test_what_is_no_export_is_replaced_only_by_force(tmp_path: Path, form: Expor
 )
 @pytest.mark.parametrize("form", DIRECTORIES)
 @pytest.mark.parametrize("force", [False, True])
-def test_a_directory_that_is_no_export_is_never_replaced(
+def test_a_directory_that_is_not_an_export_is_never_replaced(
     tmp_path: Path, form: ExportFormat, names: list[str], force: bool
 ) -> None:
     for name in names:

@@ -109,7 +109,7 @@ def refusal(db: LandscapeDB, path: Path) -> str:
         1,
     ),
 )
-def test_the_export_of_an_import_is_the_export(
+def test_exporting_an_import_gives_the_same_export(
     landscape: LandscapeDB,
     tmp_path: Path,
     form: ExportFormat,
@@ -129,7 +129,7 @@ def test_the_export_of_an_import_is_the_export(
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("form", LOSSLESS)
-def test_a_run_survives_the_way_to_the_other_database_and_back(
+def test_a_run_round_trips_through_the_other_database(
     on_postgresql: NewLandscape, tmp_path: Path, form: ExportFormat
 ) -> None:
     first = export_to(tmp_path / "first", form)
@@ -165,7 +165,7 @@ def test_an_older_export_is_imported_whole_however_few_rows_are_inserted_at_once
     assert after["counts"] == before["counts"]
 
 
-def test_what_is_withheld_stays_empty(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_withheld_columns_stay_empty(landscape: LandscapeDB, tmp_path: Path) -> None:
     import_export(landscape, export_to(tmp_path / "export", ExportFormat.JSONL))
     table = metadata.tables["validation_errors"]
     with landscape.snapshot() as connection:
@@ -197,7 +197,7 @@ def test_a_run_that_has_not_ended_gets_no_seal(landscape: LandscapeDB, tmp_path:
         assert read_secret(connection, "run-1") is None
 
 
-def test_content_that_does_not_have_its_hash_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_content_with_another_hash_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
     path = tmp_path / "export"
     with in_memory() as db:
         recorder = LandscapeRecorder(db)
@@ -273,7 +273,7 @@ def test_a_damaged_export_leaves_nothing(
     assert refusal(landscape, written(tmp_path / "export", lines)).startswith(where)
 
 
-def test_a_reference_to_nothing_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_a_dangling_reference_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
     path = edited(tmp_path, "edge", "edge-2", to_node_id="node-9")
     problem = (
         "edges run_id='run-1' edge_id='edge-2': to_node_id: expected an existing node of the same run, got 'node-9'"
@@ -334,7 +334,7 @@ def test_a_database_without_runs_has_none_when_the_import_fails(database_url: st
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_a_database_is_created_as_a_run_creates_it(database_url: str, tmp_path: Path, *, exists: bool) -> None:
+def test_an_import_creates_the_same_database_as_a_run(database_url: str, tmp_path: Path, *, exists: bool) -> None:
     if exists:
         LandscapeDB(database_url).close()
     path = export_to(tmp_path / "export", ExportFormat.JSONL)
@@ -350,7 +350,7 @@ def test_a_database_with_runs_is_left_alone(database_url: str, tmp_path: Path) -
         import_into(database_url, path)
 
 
-def test_a_database_of_others_is_refused(tmp_path: Path, damaged: Path) -> None:
+def test_a_foreign_database_is_refused(tmp_path: Path, damaged: Path) -> None:
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE shopping (item TEXT)")
@@ -361,7 +361,7 @@ def test_a_database_of_others_is_refused(tmp_path: Path, damaged: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path, damaged: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path, damaged: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(b"not a database at all" * 100)
     before = path.read_bytes()
@@ -371,13 +371,13 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, damaged: Path) ->
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host/db"])
-def test_a_url_that_means_nothing_is_refused(url: str, damaged: Path) -> None:
+def test_a_meaningless_url_is_refused(url: str, damaged: Path) -> None:
     with pytest.raises(LandscapeError, match=r"^audit database URL .* is not usable: "):
         import_into(url, damaged)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_database_that_another_process_makes_meanwhile_is_kept(tmp_path: Path, *, fails: bool) -> None:
+def test_a_database_that_another_process_creates_meanwhile_is_kept(tmp_path: Path, *, fails: bool) -> None:
     export, path = export_to(tmp_path / "trail.jsonl", ExportFormat.JSONL), tmp_path / "new.db"
     if fails:
         export.write_bytes(export.read_bytes()[:-10])

@@ -94,7 +94,7 @@ def own_key(record: Record) -> str | None:
     return own[0] if len(own) == 1 else None
 
 
-def test_each_record_is_of_its_class(graph: Graph, records: list[Record]) -> None:
+def test_each_record_has_its_class(graph: Graph, records: list[Record]) -> None:
     named = {
         (iri(record["record_type"], record[key]), record["record_type"].replace("_", ""))
         for record in records
@@ -120,7 +120,7 @@ def test_each_reference_leads_to_a_record(graph: Graph, records: list[Record]) -
     assert {each for each in graph.objects() if str(each).startswith(BASE)} <= subjects
 
 
-def test_each_value_is_there(graph: Graph, records: list[Record]) -> None:
+def test_each_value_is_in_the_graph(graph: Graph, records: list[Record]) -> None:
     context = json.loads(files("elspeth_schema").joinpath("context.jsonld").read_text())["@context"]
     missing = []
     for record in records:
@@ -151,7 +151,7 @@ def _equals(literal: object, value: object) -> bool:
     return str(literal) == value or str(literal) == value.replace("Z", "+00:00").replace(".000000", "")
 
 
-def test_derivations_are_those_of_the_records(graph: Graph, records: list[Record]) -> None:
+def test_derivations_follow_from_the_records(graph: Graph, records: list[Record]) -> None:
     found = set(graph.query("SELECT ?made ?from { ?made prov:qualifiedDerivation/prov:entity ?from }"))
     parents = [record for record in records if record["record_type"] == "token_parent"]
     told = {(iri("token", each["token_id"]), iri("token", each["parent_token_id"])) for each in parents}
@@ -160,7 +160,7 @@ def test_derivations_are_those_of_the_records(graph: Graph, records: list[Record
     assert {isinstance(each, BNode) for each in graph.objects(None, PROV.qualifiedDerivation)} == {True}
 
 
-def test_what_the_program_prints(read: tuple[Graph, list[str]], records: list[Record]) -> None:
+def test_the_program_prints_the_documented_output(read: tuple[Graph, list[str]], records: list[Record]) -> None:
     tokens = {record["token_id"]: record for record in records if record["record_type"] == "token"}
     made = {record["token_id"] for record in records if record["record_type"] == "token_parent"}
     expected = {f"{iri('token', each)} comes from {iri('row', tokens[each]['row_id'])}" for each in made}
@@ -196,13 +196,13 @@ def test_the_program_with_shapes_finds_that_the_graph_conforms(
     assert "Conforms: True" in capsys.readouterr().out
 
 
-def test_the_query_about_a_row_finds_what_is_explained(graph: Graph, directory: Path) -> None:
+def test_the_query_about_a_row_agrees_with_explain(graph: Graph, directory: Path) -> None:
     assert_lineage(graph, directory / "examples" / "fork_coalesce" / "runs" / "audit.db")
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", names())
-def test_both_libraries_find_what_is_explained_of_every_row(name: str, example_run: ExampleRun, tmp_path: Path) -> None:
+def test_both_libraries_agree_with_explain_for_every_row(name: str, example_run: ExampleRun, tmp_path: Path) -> None:
     database = example_run(name).database
     assert_graph(database)
     path = tmp_path / "trail.nt"
@@ -211,7 +211,7 @@ def test_both_libraries_find_what_is_explained_of_every_row(name: str, example_r
 
 
 def assert_lineage(graph: Graph, database: Path) -> None:
-    """Assert that rdflib finds in a graph what is explained."""
+    """Assert that rdflib finds the story of `explain` in a graph."""
     with LandscapeDB.from_url(f"sqlite:///{database}") as db:
         (run_id,) = {str(run).rpartition("/")[2] for run in graph.subjects(RDF.type, LANDSCAPE.Run)}
         told = dict(stories(db, run_id))

@@ -94,7 +94,7 @@ def test_a_bag_shows_its_run_in_the_log(landscape: LandscapeDB, tmp_path: Path) 
         assert (found.log.checkpoint, found.log.start) == (state, 0)
 
 
-def test_bags_of_a_database_are_points_of_one_history(told: LandscapeDB, tmp_path: Path) -> None:
+def test_bags_of_a_database_show_one_history(told: LandscapeDB, tmp_path: Path) -> None:
     found = []
     for run_id in ("a", "b", "c"):
         finish(told, run_id)
@@ -102,7 +102,7 @@ def test_bags_of_a_database_are_points_of_one_history(told: LandscapeDB, tmp_pat
     assert history(*found) == history(*reversed(found)) == []
 
 
-def test_a_history_that_was_changed_shows_between_two_bags(told: LandscapeDB, tmp_path: Path) -> None:
+def test_a_changed_history_is_found_by_comparing_two_bags(told: LandscapeDB, tmp_path: Path) -> None:
     finish(told, "a")
     finish(told, "b")
     first = bag(told, "b", tmp_path / "first")
@@ -120,7 +120,7 @@ def test_a_history_that_was_changed_shows_between_two_bags(told: LandscapeDB, tm
     )
 
 
-def test_bags_of_different_logs_are_no_points_of_one_history(told: LandscapeDB, tmp_path: Path) -> None:
+def test_bags_of_different_logs_do_not_show_one_history(told: LandscapeDB, tmp_path: Path) -> None:
     finish(told, "a")
     with LandscapeDB.in_memory() as other:  # one that the fixture used before has the name of its template's log
         finish(other, "a")
@@ -150,7 +150,7 @@ def test_a_bag_may_end_where_the_hashes_of_the_next_begin(monkeypatch: pytest.Mo
     assert list(compare_points([("older", older), ("newer", newer)])) == []
 
 
-def test_a_bag_carries_the_checkpoint_that_was_left_last(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_a_bag_contains_the_newest_checkpoint(landscape: LandscapeDB, tmp_path: Path) -> None:
     finish(landscape, "a")
     leave(landscape, tmp_path / "kept")
     finish(landscape, "b")
@@ -167,7 +167,7 @@ def test_a_bag_carries_the_checkpoint_that_was_left_last(landscape: LandscapeDB,
     )
 
 
-def test_a_run_that_the_log_does_not_know_has_no_place_in_it(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_a_run_that_is_not_in_the_log_has_no_place_in_it(landscape: LandscapeDB, tmp_path: Path) -> None:
     found = bag(landscape, recorded(landscape, rich_run()), tmp_path / "a")
     assert (log_step(found).status, found.log) == (Status.NOT_PART, None)
     asked = log_step(verify_bag(tmp_path / "a", policy=policy_of(landscape)))

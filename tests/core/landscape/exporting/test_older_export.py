@@ -76,7 +76,7 @@ def test_exports_of_the_next_epoch_are_read_one_epoch_later(
 
 @pytest.mark.parametrize("name", EXPORTS)
 @pytest.mark.parametrize("command", [["import", "-d", "new.db"], ["explain", "--row", "0", "--from"], ["verify"]])
-def test_exports_of_a_later_epoch_are_refused_by_their_epoch(
+def test_exports_of_a_later_epoch_are_refused(
     next_exports: tuple[Path, object], name: str, command: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     path = next_exports[0] / name
@@ -170,7 +170,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 }
 
 
-def test_an_older_export_that_is_not_as_it_was_written_is_refused_with_the_place(
+def test_an_altered_older_export_is_refused_with_the_place(
     current_exports: Path, synthetic_epochs: SyntheticEpochs
 ) -> None:
     said = json.loads(synthetic_epochs.run(EPOCH + 1, REFUSALS, str(current_exports)))

@@ -91,14 +91,14 @@ def test_the_files_hold_every_record_of_the_jsonl_form(
     assert found + (directory / "manifest.json").read_bytes() == lines
 
 
-def test_times_are_times_and_null_is_not_empty(parquet: Path) -> None:
+def test_times_have_their_type_and_null_is_not_empty(parquet: Path) -> None:
     (run,) = pq.read_table(parquet / "run.parquet").to_pylist()
     assert run["started_at"] == datetime(2026, 1, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     assert (run["export_error"], run["export_sink"]) == ("", None)
     assert pq.read_table(parquet / "token.parquet")["branch_name"].to_pylist() == [None, "", None, None]
 
 
-def test_files_do_not_depend_on_the_number_of_rows_written_at_once_as_to_content(
+def test_contents_do_not_depend_on_the_number_of_rows_written_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_FETCH", 1)
@@ -113,7 +113,7 @@ def test_files_do_not_depend_on_the_number_of_rows_written_at_once_as_to_content
     assert found == [(entry.where, entry.record) for entry in read_export(at_once)]
 
 
-def test_processes_that_share_the_reading_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_write_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "_PART", 1)
     executor = InlineExecutor()
     with LandscapeDB(f"sqlite:///{tmp_path / 'audit.db'}") as db:
@@ -166,7 +166,7 @@ def test_a_value_that_breaks_the_schema_is_found(parquet: Path) -> None:
     assert refusal(parquet) == f", row.parquet, row 1: rows run_id='run-1' row_id='row-b': {problem}"
 
 
-def test_a_value_that_no_json_holds_is_refused(parquet: Path) -> None:
+def test_a_value_that_json_cannot_hold_is_refused(parquet: Path) -> None:
     rewritten(
         parquet / "secret_resolution.parquet",
         lambda table: table.set_column(2, table.schema.field("timestamp"), pa.array([float("nan")])),

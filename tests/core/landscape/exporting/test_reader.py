@@ -1,4 +1,4 @@
-"""A complete reading has found every alteration, and its place."""
+"""Reading an export completely finds every alteration, with its place."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_every_record_is_read_with_its_contract(
 
 
 @pytest.mark.parametrize("form", LOSSLESS)
-def test_the_summary_tells_what_was_read(tmp_path: Path, form: ExportFormat) -> None:
+def test_the_summary_describes_what_was_read(tmp_path: Path, form: ExportFormat) -> None:
     path = export_to(tmp_path / "export", form, rich_run(status=RunStatus.RUNNING), signing_key=KEY)
     unchecked, checked = read_export(path), read_export(path, signing_key=KEY)
     for export, is_checked in ((unchecked, False), (checked, True)):
@@ -255,7 +255,7 @@ def test_any_other_value_of_a_field_is_found(number: int, data: st.DataObject) -
         refusal(replaced(LINES, number, altered))
 
 
-def test_a_plausible_change_shows_in_the_hash() -> None:
+def test_a_plausible_change_is_found_by_the_hash() -> None:
     problem = refusal(edited(LINES, NUMBERS["row"], source_data_hash="0" * 64))
     claimed = json.loads(LINES[-1])["final_hash"]
     assert problem.startswith('line 38: manifest: final_hash: expected "')
@@ -383,7 +383,7 @@ AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": l
         ),
     ],
 )
-def test_what_is_wrong_is_told(lines: list[bytes], line: int, problem: str) -> None:
+def test_each_fault_has_its_message(lines: list[bytes], line: int, problem: str) -> None:
     assert refusal(lines) == f"line {line}: {problem}"
 
 
@@ -412,9 +412,7 @@ def test_what_is_wrong_is_told(lines: list[bytes], line: int, problem: str) -> N
         ),
     ],
 )
-def test_an_array_that_was_not_written_so_is_refused(
-    tmp_path: Path, change: Callable[[bytes], bytes], problem: str
-) -> None:
+def test_an_array_in_another_layout_is_refused(tmp_path: Path, change: Callable[[bytes], bytes], problem: str) -> None:
     path = export_to(tmp_path / "export.json", ExportFormat.JSON)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ExportError) as refused:
@@ -422,7 +420,7 @@ def test_an_array_that_was_not_written_so_is_refused(
     assert str(refused.value) == f"{path}{problem}"
 
 
-def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = export_to(tmp_path / "export", ExportFormat.JSONL)
     longest = max(map(len, path.read_bytes().splitlines(keepends=True)))
     monkeypatch.setattr(export_lines, "MAX_LINE", longest)
@@ -435,7 +433,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch
 # -- paths without an export -------------------------------------------------------------------------------------------
 
 
-def test_csv_of_the_first_release_is_read_if_its_hash_tells_that_nothing_was_lost(tmp_path: Path) -> None:
+def test_csv_of_the_first_release_is_read_if_its_hash_matches(tmp_path: Path) -> None:
     whole, lossy = (export_to(tmp_path / name, ExportFormat.CSV) for name in ("whole", "lossy"))
     assert ',"",' in (whole / "run.csv").read_text()
     for file in lossy.glob("*.csv"):

@@ -1,4 +1,4 @@
-"""Pattern and contract read sound lines the same."""
+"""Pattern and contract read sound lines in the same way."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def exported_form(shape: Shape, data: st.DataObject) -> dict[str, Any]:
 @each_shape
 @given(data=st.data())
 @settings(max_examples=10)
-def test_the_row_of_a_sound_line_is_that_of_its_contract(shape: Shape, data: st.DataObject) -> None:
+def test_the_row_of_a_sound_line_equals_that_of_its_contract(shape: Shape, data: st.DataObject) -> None:
     record = exported_form(shape, data)
     convert = mapper(RECORD_TYPES[shape.record_type])
     if is_sound(record, canonical_bytes(record)):
@@ -64,7 +64,7 @@ def with_a_float() -> list[tuple[dict[str, Any], str]]:
 
 
 @pytest.mark.parametrize("spelling", ["0.50", "5e-1", "-0", "1.0", "0.4999999999999999999"])
-def test_a_float_in_another_spelling_is_looked_at_closely(spelling: str) -> None:
+def test_a_float_in_another_spelling_gets_the_general_check(spelling: str) -> None:
     for record, column in with_a_float():
         usual = {**record, column: 0.5}
         line = canonical_bytes(usual)
@@ -87,7 +87,7 @@ def test_a_float_in_another_spelling_is_looked_at_closely(spelling: str) -> None
         "0000-01-01T00:00:00.000000Z",
     ],
 )
-def test_a_time_that_does_not_exist_is_looked_at_closely(moment: str) -> None:
+def test_a_time_that_does_not_exist_gets_the_general_check(moment: str) -> None:
     run = next(each for each in rich_run() if record_type_of(each).name == "run")
     convert = mapper(record_type_of(run))
     record = convert.to_record(list(convert.to_row(run).values()))

@@ -45,7 +45,7 @@ def values_of(column: str, record: dict[str, object]) -> list[Node]:
 
 
 @pytest.mark.parametrize("withheld", [False, True])
-def test_every_shape_of_record_is_what_oxigraph_reads_from_its_line(
+def test_every_shape_of_record_gives_the_triples_that_oxigraph_reads(
     new_landscape: NewLandscape, *, withheld: bool
 ) -> None:
     with new_landscape() as db:
@@ -88,7 +88,7 @@ def test_every_number_is_the_canonical_double(number: float) -> None:
     assert value in read
 
 
-def test_an_earlier_export_is_replaced_and_no_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_an_earlier_export_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB(f"sqlite:///{tmp_path / 'audit.db'}") as db:
         recorded(db, rich_run())
     path = tmp_path / "trail.nt"
@@ -104,7 +104,7 @@ def test_an_earlier_export_is_replaced_and_no_other_file(tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("name", ["trail.nt", "trail.nt.gz"])
-def test_it_is_not_read_back(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_triples_cannot_be_imported(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB.in_memory() as db:
         recorded(db, rich_run())
         write_export(db, "run-1", tmp_path / name, format=ExportFormat.NT)
@@ -114,7 +114,7 @@ def test_it_is_not_read_back(tmp_path: Path, name: str, capsys: pytest.CaptureFi
     assert "holds N-Triples, which triple stores read: name an export in another form" in capsys.readouterr().err
 
 
-def test_a_database_as_found_has_no_terms(tmp_path: Path) -> None:
+def test_a_database_as_found_has_no_rdf_terms(tmp_path: Path) -> None:
     with LandscapeDB(f"sqlite:///{tmp_path / 'audit.db'}") as db:
         url = db.engine.url
     with pytest.raises(LandscapeError, match="the form nt: not for a database as found"):
@@ -122,7 +122,7 @@ def test_a_database_as_found_has_no_terms(tmp_path: Path) -> None:
     assert not (tmp_path / "trail.nt").exists()
 
 
-def test_the_vocabulary_describes_every_term_of_ours() -> None:
+def test_the_vocabulary_describes_every_term() -> None:
     package = files("elspeth_schema")
     vocabulary = Graph().parse(data=package.joinpath("vocabulary.ttl").read_text(encoding="utf-8"), format="turtle")
     context = json.loads(package.joinpath("context.jsonld").read_text(encoding="utf-8"))["@context"]

@@ -58,7 +58,7 @@ def executor(monkeypatch: pytest.MonkeyPatch) -> InlineExecutor:
 
 @pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.JSON])
 @pytest.mark.parametrize("key", [None, KEY])
-def test_the_bytes_are_those_of_one_worker(
+def test_the_bytes_do_not_depend_on_the_number_of_workers(
     ended: LandscapeDB, executor: InlineExecutor, tmp_path: Path, form: ExportFormat, key: bytes | None
 ) -> None:
     one, many = tmp_path / "one", tmp_path / "many"
@@ -68,7 +68,9 @@ def test_the_bytes_are_those_of_one_worker(
     assert many.read_bytes() == one.read_bytes()
 
 
-def test_so_are_compressed_bytes(ended: LandscapeDB, executor: InlineExecutor, tmp_path: Path) -> None:
+def test_compressed_bytes_do_not_depend_on_the_number_of_workers(
+    ended: LandscapeDB, executor: InlineExecutor, tmp_path: Path
+) -> None:
     for kind in Compression:
         one, many = tmp_path / f"one-{kind}", tmp_path / f"many-{kind}"
         write_export(ended, "run", one, format=ExportFormat.JSONL, compression=kind)
@@ -86,7 +88,7 @@ def test_a_bag_holds_the_same_records(ended: LandscapeDB, executor: InlineExecut
         assert (many / name).read_bytes() == (one / name).read_bytes()
 
 
-def test_a_run_that_goes_on_is_read_by_one_process(stored: LandscapeDB, executor: InlineExecutor) -> None:
+def test_an_unfinished_run_is_read_by_one_process(stored: LandscapeDB, executor: InlineExecutor) -> None:
     lines = list(LandscapeExporter(stored, executor=executor).export_lines("run"))
     assert lines == list(LandscapeExporter(stored).export_lines("run"))
     assert executor.jobs == 0
@@ -115,7 +117,7 @@ def test_a_record_that_breaks_the_schema_is_named(ended: LandscapeDB, executor: 
 
 
 @pytest.mark.parametrize("text", [r"C:\new", r"\u0041", 'say "x"', "\\", "null", "é\U00010000", "tab\there"])
-def test_what_looks_like_json_within_a_text_is_exported_as_it_is(stored: LandscapeDB, text: str) -> None:
+def test_text_that_looks_like_json_is_exported_unchanged(stored: LandscapeDB, text: str) -> None:
     LandscapeRecorder(stored).register_edge("run", "source", "sink", text, "move", edge_id=text)
     fast = [line.decode() for line in LandscapeExporter(stored).export_lines("run")]
     edges = LandscapeExporter(stored).export_run_grouped("run")["edge"]

@@ -1,4 +1,4 @@
-"""Lines rendered by a database are those made by contracts.
+"""Lines rendered by a database equal those made by contracts.
 
 This holds whatever somebody has written into the database.
 """
@@ -97,7 +97,7 @@ def test_sound_records_need_no_contract(full: LandscapeDB, record_type: RecordTy
 
 
 @EVERY_TYPE
-def test_both_ways_read_the_same_or_refuse_it_with_the_same_words(
+def test_both_paths_give_the_same_lines_or_the_same_error(
     full: LandscapeDB, record_type: RecordType[AuditRecord]
 ) -> None:
     tried = 0
@@ -141,7 +141,7 @@ def written(connection: Connection, table: str, column: str, value: str) -> bool
         ("41b3de4355555555", "333333333.3333333"),
     ],
 )
-def test_floats_are_spelled_as_rfc_8785_does(bits: str, text: str) -> None:
+def test_floats_are_spelled_as_in_rfc_8785(bits: str, text: str) -> None:
     """Compare with examples of RFC 8785, Appendix B."""
     (value,) = struct.unpack(">d", bytes.fromhex(bits))
     assert format_float(value) == text

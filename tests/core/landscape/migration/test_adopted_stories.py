@@ -1,4 +1,4 @@
-"""What the predecessor's databases tell of a row, `explain` tells."""
+"""`explain` tells everything that the predecessor recorded about a row."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def story_of(db: LandscapeDB, run_id: str, token_id: str) -> RowStory:
 
 
 def told(story: RowStory) -> dict[str, list[Mapping[str, object]]]:
-    """Return what a story tells, by table of the predecessor."""
+    """Return the contents of a story, by table of the predecessor."""
     found: dict[str, list[Mapping[str, object]]] = {}
     for record in _records(json.loads(story_json(story))):
         if record["record_type"] == "adopted_value":
@@ -109,7 +109,7 @@ def test_a_story_tells_every_value_that_the_old_database_has_of_a_token(
 
 
 @pytest.mark.thorough
-def test_an_export_tells_the_same_of_adopted_values(tmp_path: Path) -> None:
+def test_an_export_gives_the_same_adopted_values(tmp_path: Path) -> None:
     old, new, trail = (tmp_path / name for name in ("old.db", "new.db", "trail.jsonl"))
     create_newest(old)
     adopt(f"sqlite:///{old}", f"sqlite:///{new}")

@@ -1,4 +1,4 @@
-"""Runs of the predecessor are taken over whole."""
+"""Runs of the predecessor are adopted without loss."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ EVERY_SHAPE = [
 
 
 @pytest.mark.parametrize("name", EVERY_SHAPE)
-def test_every_value_of_every_shape_is_found_again(tmp_path: Path, name: str) -> None:
+def test_every_value_of_every_shape_is_kept(tmp_path: Path, name: str) -> None:
     old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
     counts = create_filled(f"sqlite:///{old}", SHAPES[name])
     before = hashlib.sha256(old.read_bytes()).hexdigest()
@@ -129,7 +129,7 @@ def test_every_value_of_every_shape_is_found_again(tmp_path: Path, name: str) ->
         pytest.param("2026-04-03 (20 tables, 199 columns, in rc5)", marks=pytest.mark.thorough),
     ],
 )
-def test_runs_are_taken_over_from_and_into_each_database(old_url: str, database_url: str, name: str) -> None:
+def test_runs_are_adopted_from_and_into_each_database(old_url: str, database_url: str, name: str) -> None:
     counts = create_filled(old_url, SHAPES[name])
     done = adopt(old_url, database_url)
     assert (done.rows, len(done.runs)) == (counts, RUNS)
@@ -138,7 +138,7 @@ def test_runs_are_taken_over_from_and_into_each_database(old_url: str, database_
     assert (report.sealed, report.faults) == (RUNS, ())
 
 
-def test_what_today_does_not_allow_is_kept_as_it_was(tmp_path: Path) -> None:
+def test_values_that_today_does_not_allow_are_kept_unchanged(tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
     create_filled(f"sqlite:///{old}", NEWEST, words={"outcome": "astonished", "path": "nowhere", "status": "completed"})
     done = adopt(f"sqlite:///{old}", new)
@@ -148,7 +148,7 @@ def test_what_today_does_not_allow_is_kept_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_databases_that_releases_left_are_taken_over_as_records(predecessor_files: Path, tmp_path: Path) -> None:
+def test_databases_of_releases_are_adopted_as_records(predecessor_files: Path, tmp_path: Path) -> None:
     for path in releases(predecessor_files):
         new = f"sqlite:///{tmp_path / path.name}"
         with untouched(path):
@@ -158,7 +158,7 @@ def test_databases_that_releases_left_are_taken_over_as_records(predecessor_file
             assert check_seals(connection).faults == ()
 
 
-def test_the_story_of_an_adopted_row_is_what_the_old_database_says(predecessor_files: Path, tmp_path: Path) -> None:
+def test_the_story_of_an_adopted_row_agrees_with_the_old_database(predecessor_files: Path, tmp_path: Path) -> None:
     old, new = predecessor_files / "0.5.1-0511__batch_aggregation.db", f"sqlite:///{tmp_path / 'new.db'}"
     adopt(f"sqlite:///{old}", new)
     rows = rows_of(old)
@@ -180,7 +180,7 @@ def test_adopted_values_are_exported(predecessor_files: Path, tmp_path: Path) ->
     assert {each.get("path") for each in found} == {"batch_consumed", "default_flow", None}
 
 
-def test_contents_of_rows_are_withheld(tmp_path: Path) -> None:
+def test_contents_of_adopted_rows_are_withheld(tmp_path: Path) -> None:
     old, new = f"sqlite:///{tmp_path / 'old.db'}", f"sqlite:///{tmp_path / 'new.db'}"
     create_filled(old, NEWEST)
     adopt(old, new)
@@ -198,7 +198,7 @@ def test_contents_of_rows_are_withheld(tmp_path: Path) -> None:
         assert hashlib.sha256(contents.encode()).hexdigest() == digest
 
 
-def test_every_name_that_the_schema_gives_a_column_of_the_predecessor_is_one() -> None:
+def test_every_predecessor_name_in_the_schema_exists() -> None:
     known = {
         f"{table.name}.{column.name}" for shape in SHAPES.values() for table in shape.tables for column in table.columns
     }
@@ -212,7 +212,7 @@ def test_every_name_that_the_schema_gives_a_column_of_the_predecessor_is_one() -
 
 
 @pytest.mark.parametrize("text", ["2026-05-01T00:00:00.5", "2026-05-01", "20260501T000000"])
-def test_a_time_in_another_spelling_is_kept_as_it_was_found(tmp_path: Path, text: str) -> None:
+def test_a_time_in_another_spelling_is_kept_unchanged(tmp_path: Path, text: str) -> None:
     old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
     create_filled(f"sqlite:///{old}", SMALL)
     with closing(sqlite3.connect(old)) as connection:
@@ -238,7 +238,7 @@ def test_rows_of_no_run_are_kept_with_the_adoption(tmp_path: Path) -> None:
 
 
 def delete_runs(path: Path, condition: str) -> None:
-    """Delete runs, and leave what refers to them."""
+    """Delete runs, but keep the rows that refer to them."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"DELETE FROM runs WHERE {condition}")  # noqa: S608 - conditions of tests
         connection.commit()
@@ -280,7 +280,7 @@ def digests(url: str) -> dict[str, object]:
         return found
 
 
-def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, database_url: str) -> None:
+def test_runs_that_were_changed_after_their_adoption_are_reported(tmp_path: Path, database_url: str) -> None:
     old = tmp_path / "old.db"
     create_filled(f"sqlite:///{old}", OLDEST)
     adopt(f"sqlite:///{old}", database_url)
@@ -302,7 +302,7 @@ def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, da
     ]
 
 
-def test_a_run_that_was_deleted_after_its_adoption_is_told(tmp_path: Path, database_url: str) -> None:
+def test_a_run_that_was_deleted_after_its_adoption_is_reported(tmp_path: Path, database_url: str) -> None:
     old = tmp_path / "old.db"
     create_filled(f"sqlite:///{old}", OLDEST)
     first, *_ = adopt(f"sqlite:///{old}", database_url).runs
@@ -312,7 +312,7 @@ def test_a_run_that_was_deleted_after_its_adoption_is_told(tmp_path: Path, datab
     assert "table runs of runs that were adopted: 2 rows then, 1 now" in changed
 
 
-def test_runs_of_two_databases_are_no_changes_of_each_other(tmp_path: Path) -> None:
+def test_runs_of_two_databases_are_not_compared_with_each_other(tmp_path: Path) -> None:
     one, two, new = tmp_path / "one.db", tmp_path / "two.db", f"sqlite:///{tmp_path / 'new.db'}"
     for path in (one, two):
         create_filled(f"sqlite:///{path}", OLDEST)
@@ -325,7 +325,7 @@ def test_runs_of_two_databases_are_no_changes_of_each_other(tmp_path: Path) -> N
     assert [adopt(f"sqlite:///{path}", new).changed for path in (one, two)] == [(), ()]
 
 
-def test_adopting_again_into_a_new_database_shows_what_was_changed_meanwhile(tmp_path: Path) -> None:
+def test_adopting_again_into_a_new_database_reports_changes_since(tmp_path: Path) -> None:
     old, urls = tmp_path / "old.db", [f"sqlite:///{tmp_path / name}.db" for name in ("first", "same", "changed")]
     create_filled(f"sqlite:///{old}", OLDEST)
     adopt(f"sqlite:///{old}", urls[0])
@@ -342,7 +342,7 @@ def test_adopting_again_into_a_new_database_shows_what_was_changed_meanwhile(tmp
 # -- refusals --------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_came_from_elsewhere_is_not_mixed_with_one_of_its_name(tmp_path: Path) -> None:
+def test_a_run_is_not_adopted_over_another_of_the_same_id(tmp_path: Path) -> None:
     old, new = f"sqlite:///{tmp_path / 'old.db'}", f"sqlite:///{tmp_path / 'new.db'}"
     create_filled(old, NEWEST)
     with LandscapeDB(new) as db:
@@ -354,7 +354,7 @@ def test_a_run_that_came_from_elsewhere_is_not_mixed_with_one_of_its_name(tmp_pa
         adopt(old, new)
 
 
-def test_a_database_of_ours_is_not_adopted(tmp_path: Path) -> None:
+def test_a_current_database_is_not_adopted(tmp_path: Path) -> None:
     old, new = f"sqlite:///{tmp_path / 'old.db'}", tmp_path / "new.db"
     LandscapeDB(old).close()
     with pytest.raises(LandscapeError, match=r"is not the predecessor's.*elspeth export, elspeth import"):
@@ -362,7 +362,7 @@ def test_a_database_of_ours_is_not_adopted(tmp_path: Path) -> None:
     assert not new.exists()
 
 
-def test_an_adoption_that_would_lose_a_value_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adoption_that_would_lose_a_value_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = f"sqlite:///{tmp_path / 'old.db'}", tmp_path / "new.db"
     create_filled(old, NEWEST)
     monkeypatch.setattr(adoption, "remainder_of", lambda *_: None)

@@ -1,4 +1,4 @@
-"""Digests of what tables hold."""
+"""Digests of the contents of tables."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def test_the_digest_does_not_depend_on_the_order_of_rows(rows: Rows, data: st.Da
 
 
 @given(rows=ROWS, other=ROWS)
-def test_two_tables_with_the_same_digest_hold_the_same(rows: Rows, other: Rows) -> None:
+def test_tables_with_different_rows_have_different_digests(rows: Rows, other: Rows) -> None:
     same = sorted(map(repr, rows)) == sorted(map(repr, other))
     assert (content(rows) == content(other)) == same
 
 
 @given(rows=ROWS)
-def test_a_row_that_is_there_twice_counts_twice(rows: Rows) -> None:
+def test_a_duplicate_row_counts_twice(rows: Rows) -> None:
     twice = content([*rows, *rows])
     assert twice.rows == 2 * len(rows)
     assert (twice.digest == content(rows).digest) == (not rows)
 
 
-def test_an_empty_table_has_the_digest_nought() -> None:
+def test_an_empty_table_has_the_digest_zero() -> None:
     assert content([]) == TableContent(rows=0, digest="0" * 64)
 
 
 @pytest.mark.parametrize("epoch", range(1, EPOCH))
-def test_every_column_of_an_epoch_is_kept_but_those_that_are_filled(epoch: int) -> None:
+def test_every_column_is_compared_except_backfilled_ones(epoch: int) -> None:
     maps = {table.before: table for table in map_tables(epoch, EPOCH)}
     lost = {
         f"{name}.{column}"

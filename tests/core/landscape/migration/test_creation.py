@@ -16,13 +16,13 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 
 
-def test_a_new_database_says_that_it_was_made_at_this_epoch(database_url: str) -> None:
+def test_a_new_database_records_the_epoch_of_its_creation(database_url: str) -> None:
     with LandscapeDB(database_url) as database, database.connection() as connection:
         (step,) = read_migrations(connection)
     assert (step.from_epoch, step.to_epoch, step.tables_json) == (0, EPOCH, "{}")
 
 
-def test_several_processes_may_find_the_same_database_empty(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_may_create_the_same_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     everybody = threading.Barrier(3)
 
     def read_state_together(url: URL) -> DatabaseState:

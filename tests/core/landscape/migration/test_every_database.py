@@ -1,4 +1,4 @@
-"""Every database of the predecessor comes through whole."""
+"""Every database of the predecessor is read without loss."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SAMPLE = "rc5-0403__fork_coalesce"
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == SAMPLE else pytest.mark.thorough) for name in (*SHAPES, *RELEASED)]
 )
-def test_each_database_comes_through_whole(
+def test_each_database_is_migrated_without_loss(
     name: str, predecessor_files: Path, tmp_path: Path, postgresql_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = tmp_path / "old" / "audit.db", f"sqlite:///{tmp_path / 'new.db'}"

@@ -53,7 +53,7 @@ def little_memory() -> Iterator[None]:
 
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize(("name", "journal"), [("epoch1-audit-export", "delete"), ("epoch4-rich", "wal")])
-def test_a_sqlite_file_is_what_it_was_whenever_the_process_is_killed(
+def test_a_sqlite_file_is_unchanged_whenever_the_process_is_killed(
     old_database_of: OldDatabaseMaker, name: str, journal: str, tmp_path: Path
 ) -> None:
     database = old_database_of(name, "sqlite")
@@ -106,7 +106,7 @@ for argument in sys.argv[1:]:
 """
 
 
-def test_a_killed_process_leaves_a_file_that_is_older_and_can_be_migrated(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_an_older_file_that_can_be_migrated(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.db" for number in (0, 15, 75, 150, 225, 300, 10_000)]
     for path in paths:
         shutil.copy(LEGACY / "epoch4-rich.db", path)
@@ -122,7 +122,7 @@ def test_a_killed_process_leaves_a_file_that_is_older_and_can_be_migrated(tmp_pa
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_an_error_at_a_statement_leaves_the_bytes_of_a_sqlite_file(old_database_of: OldDatabaseMaker) -> None:
+def test_an_error_at_any_statement_leaves_a_sqlite_file_unchanged(old_database_of: OldDatabaseMaker) -> None:
     database = old_database_of("epoch4-audit-export", "sqlite")
     before = database.path.read_bytes()
     number, done = 0, False
@@ -148,7 +148,7 @@ WHERE nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2"""
 
 
 @pytest.mark.postgres
-def test_until_the_commit_nobody_else_sees_a_change_on_postgresql(old_database_of: OldDatabaseMaker) -> None:
+def test_no_change_is_visible_on_postgresql_before_the_commit(old_database_of: OldDatabaseMaker) -> None:
     database = old_database_of("epoch1-audit-export", "postgresql")
     with psycopg.connect(plain(database.url), autocommit=True) as other:
         before = other.execute(RELATIONS).fetchall()
@@ -170,7 +170,7 @@ def contents(database: OldDatabase) -> object:
 
 
 @pytest.mark.postgres
-def test_an_error_at_a_statement_leaves_a_postgresql_database(old_database_of: OldDatabaseMaker) -> None:
+def test_an_error_at_any_statement_leaves_a_postgresql_database_unchanged(old_database_of: OldDatabaseMaker) -> None:
     database = old_database_of("epoch4-rich", "postgresql")
     before = contents(database)
     for number in (10, 130, 250, 330):
@@ -180,7 +180,7 @@ def test_an_error_at_a_statement_leaves_a_postgresql_database(old_database_of: O
 
 
 @pytest.mark.postgres
-def test_a_lost_connection_leaves_a_postgresql_database(old_database_of: OldDatabaseMaker) -> None:
+def test_a_lost_connection_leaves_a_postgresql_database_unchanged(old_database_of: OldDatabaseMaker) -> None:
     database = old_database_of("epoch4-rich", "postgresql")
     before = contents(database)
     for number in (40, 190, 300):
@@ -241,7 +241,7 @@ def commit_fails(monkeypatch: pytest.MonkeyPatch, *, persisted: bool) -> Iterato
             event.remove(Engine, "before_cursor_execute", listen)
 
 
-def test_a_commit_that_failed_leaves_the_database(example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_commit_leaves_the_database_unchanged(example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(example)
     with commit_fails(monkeypatch, persisted=False), pytest.raises(LandscapeError) as caught:
         migrate(example.url, no_backup=True)
@@ -251,7 +251,7 @@ def test_a_commit_that_failed_leaves_the_database(example: OldDatabase, monkeypa
     assert contents(example) == before
 
 
-def test_a_commit_that_only_seems_to_have_failed_is_found_out(
+def test_a_commit_that_only_seems_to_have_failed_is_recognised(
     example: OldDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with commit_fails(monkeypatch, persisted=True):
@@ -260,9 +260,7 @@ def test_a_commit_that_only_seems_to_have_failed_is_found_out(
     assert read_state(make_url(example.url)).epoch == EPOCH
 
 
-def test_a_commit_of_which_nobody_knows_is_said_to_be_one(
-    example: OldDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_of_unknown_result_is_reported_as_such(example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail_to_connect(_url: object) -> None:
         raise LandscapeError("no answer")
 

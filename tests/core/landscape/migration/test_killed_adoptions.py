@@ -1,4 +1,4 @@
-"""An adoption that is interrupted anywhere takes over nothing."""
+"""An adoption that is interrupted anywhere adopts nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def old(predecessor_files: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(next(releases(predecessor_files)), tmp_path / "old.db"))
 
 
-def test_a_killed_process_leaves_the_target_as_it_was(old: Path, tmp_path: Path) -> None:
+def test_a_killed_process_leaves_the_target_unchanged(old: Path, tmp_path: Path) -> None:
     with before_each_statement(do_nothing) as statements:
         adopt(f"sqlite:///{old}", f"sqlite:///{tmp_path / 'whole.db'}")
     existing, last = tmp_path / "existing.db", len(statements)
@@ -64,7 +64,7 @@ def test_a_killed_process_leaves_the_target_as_it_was(old: Path, tmp_path: Path)
 
 
 @pytest.mark.postgres
-def test_a_lost_connection_leaves_the_target_as_it_was(old: Path, postgresql_url: str) -> None:
+def test_a_lost_connection_leaves_the_target_unchanged(old: Path, postgresql_url: str) -> None:
     source = f"sqlite:///{old}"
     for number in (5, 100):
         with before_each_statement(cut_at(number, postgresql_url)), pytest.raises(LandscapeError, match="terminating"):

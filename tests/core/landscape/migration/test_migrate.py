@@ -26,7 +26,7 @@ from tests.fixtures.legacy import OldDatabaseMaker, Values, rows_of
 from tests.fixtures.records import record_everything
 
 
-def test_a_migrated_database_is_what_a_new_one_is(migrated: Migrated, request: pytest.FixtureRequest) -> None:
+def test_a_migrated_database_equals_a_new_one(migrated: Migrated, request: pytest.FixtureRequest) -> None:
     new: str = request.getfixturevalue(f"{migrated.database.engine}_url")
     LandscapeDB(new).close()
     assert reflected(migrated.database.url) == reflected(new)
@@ -78,7 +78,7 @@ def history_of(url: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.execute(text("SELECT * FROM schema_migrations"))]
 
 
-def test_a_second_migration_of_a_file_changes_no_byte(old_database_of: OldDatabaseMaker) -> None:
+def test_a_second_migration_does_not_change_the_file(old_database_of: OldDatabaseMaker) -> None:
     path = old_database_of("epoch4-rich", "sqlite").path
     migrate(f"sqlite:///{path}")
     before = path.read_bytes(), path.stat().st_mtime_ns, sorted(path.parent.iterdir())

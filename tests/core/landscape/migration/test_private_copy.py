@@ -1,4 +1,4 @@
-"""Reading older databases through private copies."""
+"""Older databases are read through private copies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def example(old_database_of: OldDatabaseMaker, engine_name: str) -> OldDatabase:
     return old_database_of("epoch4-rich", engine_name)
 
 
-def test_the_copy_goes_at_the_end(example: OldDatabase, temporary: Path) -> None:
+def test_the_copy_is_removed_at_the_end(example: OldDatabase, temporary: Path) -> None:
     progress: list[tuple[int, int]] = []
     with open_for_reading(example.url, lambda _, *numbers: progress.append(numbers)):
         assert len(list(temporary.iterdir())) == 1
@@ -77,7 +77,7 @@ def test_messages_about_an_adopted_copy_hide_the_secrets_of_the_original(postgre
     require_hidden_secret(postgresql_url)
 
 
-def test_a_database_of_today_is_read_itself(database_url: str, temporary: Path) -> None:
+def test_a_current_database_is_read_directly(database_url: str, temporary: Path) -> None:
     LandscapeDB(database_url).close()
     with open_for_reading(database_url) as database:
         assert list(temporary.iterdir()) == []
@@ -86,7 +86,7 @@ def test_a_database_of_today_is_read_itself(database_url: str, temporary: Path) 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "Asia/Kathmandu"])
-def test_the_zone_of_a_server_does_not_move_times(old_database_of: OldDatabaseMaker, zone: str) -> None:
+def test_the_time_zone_of_a_server_does_not_change_times(old_database_of: OldDatabaseMaker, zone: str) -> None:
     database = old_database_of("epoch1-audit-export", "postgresql")
     url = make_url(database.url)
     server = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
@@ -120,9 +120,7 @@ def test_a_rehearsal_of_nothing_to_do_says_so(database_url: str) -> None:
     assert rehearse(database_url) == MigrationReport(from_epoch=EPOCH, rows={})
 
 
-def test_a_copy_that_finds_no_place_is_an_error(
-    example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_without_room_is_an_error(example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tmp_path / "temporary"
     (directory / "copy.db").mkdir(parents=True)
     monkeypatch.setattr(module, "TemporaryDirectory", lambda **_: nullcontext(str(directory)))

@@ -48,7 +48,7 @@ def change(url: str, *statements: str) -> None:
 
 
 def refusal(database: OldDatabase, *, backup: Path | None = None, no_backup: bool = True) -> str:
-    """Return why it is refused; check that nothing changed.
+    """Return why a migration is refused; check that nothing changed.
 
     The beginning that all messages share is left out.
     """
@@ -89,7 +89,7 @@ def other_process(database: OldDatabase, statement: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM calls", "UPDATE calls SET call_index = call_index"])
-def test_a_database_that_others_use(example: OldDatabase, statement: str) -> None:
+def test_a_database_in_use_is_refused(example: OldDatabase, statement: str) -> None:
     said = {"sqlite": "database is locked", "postgresql": "canceling statement due to lock timeout"}
     with other_process(example, statement), pytest.raises(LandscapeError) as caught:
         migrate(example.url, no_backup=example.engine == "postgresql")
@@ -102,7 +102,9 @@ def test_a_database_that_others_use(example: OldDatabase, statement: str) -> Non
         assert [path.name for path in example.path.parent.iterdir()] == ["audit.db"]
 
 
-def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_two_simultaneous_migrations_has_nothing_to_do(
+    example: OldDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_LOCK_TIMEOUT_MS", 60_000)
     looked = threading.Barrier(2)
 
@@ -122,7 +124,7 @@ def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, m
 
 
 @pytest.mark.parametrize("name", ["epoch4-rich", "epoch5-rich"])  # the later one says which epoch it has
-def test_a_database_that_changes_between_looking_and_migrating(
+def test_a_database_that_changes_before_the_migration_is_refused(
     old_database_of: OldDatabaseMaker, engine_name: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example = old_database_of(name, engine_name)
@@ -135,7 +137,7 @@ def test_a_database_that_changes_between_looking_and_migrating(
 # -- what is in it ---------------------------------------------------------------------------------------------------
 
 
-def test_a_reference_that_leads_nowhere(old_database_of: OldDatabaseMaker) -> None:
+def test_a_dangling_reference_is_refused(old_database_of: OldDatabaseMaker) -> None:
     database = old_database_of("epoch4-rich", "sqlite")
     change(database.url, "UPDATE edges SET to_node_id = 'nowhere' WHERE rowid IN (1, 2)")
     assert refusal(database) == (
@@ -144,19 +146,19 @@ def test_a_reference_that_leads_nowhere(old_database_of: OldDatabaseMaker) -> No
     )
 
 
-def test_a_record_of_which_the_run_is_not_known(old_database_of: OldDatabaseMaker) -> None:
+def test_a_record_of_unknown_run_is_refused(old_database_of: OldDatabaseMaker) -> None:
     database = old_database_of("epoch4-rich", "sqlite")
     change(database.url, "UPDATE tokens SET row_id = 'nothing' WHERE rowid = 1")
     assert refusal(database) == "NOT NULL constraint failed: _new_tokens.run_id."
 
 
-def test_a_value_that_is_none_of_todays(example: OldDatabase) -> None:
+def test_a_value_that_todays_schema_lacks_is_refused(example: OldDatabase) -> None:
     change(example.url, "UPDATE calls SET call_type = 'telepathy'")
     assert "ck_calls_call_type" in refusal(example)
 
 
 @pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def test_triggers_of_somebody_else(old_database_of: OldDatabaseMaker, engine: str) -> None:
+def test_foreign_triggers_are_refused(old_database_of: OldDatabaseMaker, engine: str) -> None:
     database = old_database_of("epoch3-rich", engine)
     body = "BEGIN SELECT 1; END" if engine == "sqlite" else "FOR EACH ROW EXECUTE FUNCTION mine()"
     function = "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
@@ -171,7 +173,7 @@ def test_triggers_of_somebody_else(old_database_of: OldDatabaseMaker, engine: st
     )
 
 
-def test_views_of_somebody_else(example: OldDatabase) -> None:
+def test_foreign_views_are_refused(example: OldDatabase) -> None:
     change(example.url, "CREATE VIEW mine AS SELECT * FROM calls")
     said = refusal(example)
     assert "view mine" in said
@@ -203,7 +205,7 @@ class Harm(NamedTuple):
     ],
     ids=lambda harm: harm.statement,
 )
-def test_a_step_that_does_harm(example: OldDatabase, monkeypatch: pytest.MonkeyPatch, harm: Harm) -> None:
+def test_a_harmful_step_is_rolled_back(example: OldDatabase, monkeypatch: pytest.MonkeyPatch, harm: Harm) -> None:
     def wrong(operations: Operations, metadata: MetaData, step: Step) -> None:
         rebuild(operations, metadata, step)
         if metadata is epoch_tables(EPOCH):
@@ -231,7 +233,7 @@ def sqlite_example(old_database_of: OldDatabaseMaker) -> OldDatabase:
     return old_database_of("epoch4-rich", "sqlite")
 
 
-def test_a_backup_that_exists_already(sqlite_example: OldDatabase, tmp_path: Path) -> None:
+def test_an_existing_backup_is_not_replaced(sqlite_example: OldDatabase, tmp_path: Path) -> None:
     (tmp_path / "saved").write_text("precious")
     assert refusal(sqlite_example, backup=tmp_path / "saved", no_backup=False) == (
         f"backup {tmp_path / 'saved'}: the file exists already, give another path (--backup PATH)."
@@ -239,14 +241,14 @@ def test_a_backup_that_exists_already(sqlite_example: OldDatabase, tmp_path: Pat
     assert (tmp_path / "saved").read_text() == "precious"
 
 
-def test_a_backup_in_no_directory(sqlite_example: OldDatabase, tmp_path: Path) -> None:
+def test_a_backup_needs_an_existing_directory(sqlite_example: OldDatabase, tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "saved"
     assert refusal(sqlite_example, backup=path, no_backup=False) == (
         f"backup {path}: there is no directory {tmp_path / 'nowhere'}."
     )
 
 
-def test_a_backup_that_cannot_be_written(
+def test_a_backup_that_cannot_be_written_stops_the_migration(
     sqlite_example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_database: Path, target: Path) -> None:
@@ -260,7 +262,7 @@ def test_a_backup_that_cannot_be_written(
     )
 
 
-def test_a_backup_of_something_else(
+def test_a_backup_that_differs_stops_the_migration(
     sqlite_example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy: Callable[[Path, Path], None] = module.copy_database
@@ -282,7 +284,7 @@ def test_a_backup_of_something_else(
     assert sqlite_example.path.read_bytes() == before
 
 
-def test_a_backup_that_is_damaged_where_no_row_shows_it(
+def test_a_backup_with_hidden_damage_stops_the_migration(
     sqlite_example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy: Callable[[Path, Path], None] = module.copy_database
@@ -308,7 +310,7 @@ def test_a_backup_that_is_damaged_where_no_row_shows_it(
     )
 
 
-def test_no_room(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_without_room_is_refused(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         free: int = 1_000_000
 
@@ -321,7 +323,9 @@ def test_no_room(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-def test_no_room_for_what_is_still_in_the_log(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_without_room_for_the_log_is_refused(
+    sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Usage(NamedTuple):
         free: int = 1_500_000
 
@@ -341,7 +345,7 @@ def test_no_room_for_what_is_still_in_the_log(sqlite_example: OldDatabase, monke
 # -- a file that cannot be written -----------------------------------------------------------------------------------
 
 
-def test_a_read_only_file(sqlite_example: OldDatabase) -> None:
+def test_a_read_only_file_is_refused(sqlite_example: OldDatabase) -> None:
     url = f"sqlite:///file:{sqlite_example.path}?mode=ro&uri=true"
     with pytest.raises(LandscapeError) as caught:
         migrate(url)
@@ -352,7 +356,7 @@ def test_a_read_only_file(sqlite_example: OldDatabase) -> None:
     assert [path.name for path in sqlite_example.path.parent.iterdir()] == ["audit.db"]
 
 
-def test_an_empty_database(database_url: str) -> None:
+def test_an_empty_database_is_refused(database_url: str) -> None:
     with pytest.raises(ForeignDatabaseError) as caught:
         migrate(database_url)
     how = "does not exist: its path may be wrong" if "sqlite" in database_url else "is empty: it holds no runs"

@@ -50,7 +50,7 @@ def rights(database: OldDatabase) -> dict[str, set[tuple[object, ...]]]:
     return found
 
 
-def test_owner_and_grants_stay(database: OldDatabase, roles: tuple[str, str]) -> None:
+def test_owner_and_grants_are_kept(database: OldDatabase, roles: tuple[str, str]) -> None:
     owner, auditor = roles
     tables = list(rights(database))
     run(

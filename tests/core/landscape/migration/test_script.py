@@ -70,12 +70,12 @@ def test_the_shell_stops_at_an_error_and_changes_nothing(old_database_of: OldDat
     assert rows_of(database.path) == before
 
 
-def test_for_a_database_of_today_there_is_no_script(database_url: str) -> None:
+def test_a_current_database_needs_no_script(database_url: str) -> None:
     LandscapeDB(database_url).close()
     assert migration_sql(database_url) == []
 
 
-def test_for_a_newer_database_there_is_none_either(sqlite_url: str) -> None:
+def test_a_newer_database_has_no_script(sqlite_url: str) -> None:
     with LandscapeDB(sqlite_url) as database, database.connection() as connection:
         say_epoch(connection, EPOCH + 1)
     with pytest.raises(NewerDatabaseError):

@@ -41,7 +41,7 @@ def column_order(metadata: MetaData) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("epoch", COUNTS)
-def test_the_snapshot_has_as_many_of_everything_as_the_predecessor_defined(epoch: int) -> None:
+def test_the_snapshot_has_the_counts_of_the_predecessors_definitions(epoch: int) -> None:
     found = epoch_tables(epoch).tables.values()
     constraints = [constraint for table in found for constraint in table.constraints]
     assert COUNTS[epoch] == (

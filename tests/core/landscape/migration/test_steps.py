@@ -1,4 +1,4 @@
-"""Filled values, against what their columns may have."""
+"""Backfilled values, checked against the rules of their columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def use_epochs(monkeypatch: pytest.MonkeyPatch, *epochs: Snapshot) -> None:
     monkeypatch.setattr(module, "load_step", step_into)
 
 
-def test_columns_that_were_filled_are_known_by_their_last_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backfilled_columns_are_known_by_their_latest_names(monkeypatch: pytest.MonkeyPatch) -> None:
     use_epochs(
         monkeypatch,
         snapshot(1, table("notes", column("a")), table("others")),
@@ -42,7 +42,7 @@ def test_columns_that_were_filled_are_known_by_their_last_names(monkeypatch: pyt
     assert filled_columns(4, 4) == {}
 
 
-def test_filled_columns_of_a_table_outlast_changes_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backfilled_columns_stay_known_when_other_tables_change(monkeypatch: pytest.MonkeyPatch) -> None:
     use_epochs(
         monkeypatch,
         snapshot(1, table("notes"), table("others")),
@@ -73,7 +73,7 @@ FLAG = column("a", "integer", kind=Kind.BOOLEAN, backfill="?")
         (FLAG, "2", "0 or 1"),
     ],
 )  # fmt: skip
-def test_a_value_that_the_column_may_not_have(
+def test_a_value_that_the_column_does_not_allow_is_found(
     filled: ColumnSnapshot, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_epochs(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
@@ -98,7 +98,9 @@ def test_a_value_that_the_column_may_not_have(
         (column("a", "bigint"), "'never filled'"),
     ],
 )
-def test_a_value_that_the_column_may_have(filled: ColumnSnapshot, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_the_column_allows_is_accepted(
+    filled: ColumnSnapshot, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use_epochs(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
     check_value(value)
 

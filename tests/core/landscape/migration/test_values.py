@@ -33,12 +33,12 @@ Records = dict[tuple[str, str, tuple[object, ...]], Values]
 """Exported records by run, type and key."""
 
 
-def test_after_migration_the_export_holds_what_the_database_held(migrated: Migrated) -> None:
+def test_the_export_after_a_migration_holds_the_values_of_the_database(migrated: Migrated) -> None:
     with LandscapeDB(migrated.database.url, create_tables=False) as database:
         assert exported(database, migrated.database) == expected(migrated.database)
 
 
-def test_through_a_private_copy_it_holds_the_same(old_database: OldDatabase) -> None:
+def test_the_export_through_a_private_copy_holds_the_same_values(old_database: OldDatabase) -> None:
     with open_for_reading(old_database.url) as database:
         assert exported(database, old_database) == expected(old_database)
 

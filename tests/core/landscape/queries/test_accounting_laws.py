@@ -49,7 +49,7 @@ def laws_of_database(db: LandscapeDB, records: Records, run_id: str) -> set[Law 
     return {breach.law for breach in account_for(db, run_id).breaches}
 
 
-def test_a_run_names_the_laws_that_the_verifier_names(landscape: LandscapeDB, trail: Records) -> None:
+def test_the_queries_and_the_verifier_name_the_same_broken_laws(landscape: LandscapeDB, trail: Records) -> None:
     """All runs are in one database, with the same ids."""
     assert laws_of_database(landscape, trail, "sound") == set()
     record_other_run(landscape, "sound")

@@ -58,7 +58,7 @@ def compare(db: LandscapeDB, first: str, second: str) -> tuple[list[object], ...
         )
 
 
-def test_a_run_that_was_repeated_does_not_differ(new_landscape: NewLandscape) -> None:
+def test_a_repeated_run_does_not_differ(new_landscape: NewLandscape) -> None:
     with new_landscape() as db:
         for run_id in ("one", "two"):
             record_told_run(db, run_id)

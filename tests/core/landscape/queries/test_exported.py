@@ -16,7 +16,7 @@ from elspeth_schema.records import ROW, TOKEN
 from tests.fixtures.records import record_everything
 
 
-def test_the_tables_hold_the_types_asked_for_and_progress_counts_all_records(
+def test_only_the_requested_types_are_loaded_and_progress_counts_all_records(
     landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record_everything(recorder)

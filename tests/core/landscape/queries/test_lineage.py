@@ -14,7 +14,7 @@ from elspeth_schema.contracts import RowOutcome
 from tests.fixtures.records import EVENTFUL, record_everything, record_graph, record_row
 
 
-def test_a_token_is_explained_by_everything_recorded_about_it(recorder: LandscapeRecorder) -> None:
+def test_a_token_is_explained_by_all_its_records(recorder: LandscapeRecorder) -> None:
     record_everything(recorder)
     story = explain(recorder, "run", token_id=EVENTFUL)
     assert story is not None

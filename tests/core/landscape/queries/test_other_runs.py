@@ -1,4 +1,4 @@
-"""Answers about a run hold nothing of another.
+"""Answers about a run contain nothing from another run.
 
 The other one has the same ids, as runs of other programs may.
 """
@@ -108,7 +108,7 @@ QUESTIONS: Mapping[str, Question] = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_an_answer_is_that_of_the_run_alone(databases: tuple[LandscapeDB, LandscapeDB], question: str) -> None:
+def test_answers_do_not_depend_on_other_runs(databases: tuple[LandscapeDB, LandscapeDB], question: str) -> None:
     alone, beside = map(QUESTIONS[question], databases)
     assert alone
     assert beside == alone

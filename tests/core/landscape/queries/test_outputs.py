@@ -35,9 +35,7 @@ OUTPUT = RecordedOutput(
 )
 
 
-def test_outputs_are_those_that_sinks_published_sorted_by_sink(
-    landscape: LandscapeDB, recorder: LandscapeRecorder
-) -> None:
+def test_outputs_are_the_published_ones_sorted_by_sink(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     record_row(recorder)
     recorder.register_artifact("run", "state-0", "sink", "csv", "x.csv", HASH, 5)
@@ -121,7 +119,7 @@ def test_the_newest_run_that_wrote_a_changed_file_is_named(landscape: LandscapeD
     assert objection_in(landscape, path) is None
 
 
-def test_a_directory_in_the_place_of_an_output_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_an_output_is_not_a_file(tmp_path: Path) -> None:
     assert check_output(replace(OUTPUT, path=str(tmp_path))) is FileState.MISSING
 
 

@@ -44,9 +44,7 @@ def test_a_run_without_failures_has_no_reasons(landscape: LandscapeDB, graph: La
     assert failed_rows(landscape, "run") == FailedRows()
 
 
-def test_the_number_of_reasons_is_told_and_the_connection_is_as_before(
-    landscape: LandscapeDB, graph: LandscapeRecorder
-) -> None:
+def test_reasons_are_counted_and_the_connection_is_restored(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
     for index in range(3):
         fail(graph, index, f"reason {index}")
     with landscape.snapshot() as connection:
@@ -100,7 +98,7 @@ def test_reasons_ignore_positions_and_lengths(
     assert reason == FailureReason(node_id="transform", kind="E", message=shown, count=2, row_index=0)
 
 
-def test_five_reasons_are_shown(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
+def test_at_most_five_reasons_are_shown(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
     for index in range(7):
         fail(graph, index, f"reason {'x' * index}")
     assert [each.row_index for each in failed_rows(landscape, "run").reasons] == [0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""What a pipeline asks about earlier records."""
+"""Queries of a pipeline about earlier records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fixtures.records import DYNAMIC, record_graph, record_row
 
 
 @pytest.mark.parametrize("rows", [0, 4, 5])
-def test_each_row_has_one_hash_however_many_are_read_at_once(
+def test_each_row_has_one_hash_whatever_the_size_of_batches(
     landscape: LandscapeDB, recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     monkeypatch.setattr(recorded, "_CHUNK", 2)
@@ -35,7 +35,7 @@ def test_each_row_has_one_hash_however_many_are_read_at_once(
     ]
 
 
-def test_a_call_of_a_visit_or_with_the_same_request_of_an_operation_is_another_attempt(
+def test_calls_of_a_visit_or_with_one_request_of_an_operation_are_attempts(
     landscape: LandscapeDB, recorder: LandscapeRecorder
 ) -> None:
     record_graph(recorder)
@@ -68,7 +68,7 @@ def test_recorded_calls_are_in_the_order_of_rows_and_of_calls(
     ]
 
 
-def test_calls_of_sources_are_told_from_those_of_other_sources_and_of_sinks(
+def test_calls_of_a_source_are_distinguished_from_those_of_others(
     landscape: LandscapeDB, recorder: LandscapeRecorder
 ) -> None:
     record_graph(recorder)

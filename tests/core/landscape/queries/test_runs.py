@@ -47,7 +47,7 @@ def test_a_full_id_that_is_the_prefix_of_another_is_found(landscape: LandscapeDB
     assert resolve_run(landscape, "run-1") == "run-1"
 
 
-def test_the_beginning_of_an_id_is_that_of_a_pruned_run_only_if_it_fits_no_other(landscape: LandscapeDB) -> None:
+def test_a_prefix_matches_a_pruned_run_only_if_it_matches_no_other(landscape: LandscapeDB) -> None:
     begin(landscape, "run-1", after=0)
     for day, run_id in enumerate(("run-22", "run-2"), start=1):
         prune(landscape, run_id, "x.csv", day)
@@ -76,7 +76,7 @@ def test_an_ambiguous_prefix_lists_the_newest_runs(landscape: LandscapeDB) -> No
     )
 
 
-def test_a_run_whose_start_is_no_time_is_listed_with_the_others(database_url: str) -> None:
+def test_a_run_with_an_invalid_start_time_is_listed_too(database_url: str) -> None:
     with LandscapeDB.from_url(database_url) as db:
         for run_id, after in (("run-1", 1), ("run-2", 2)):
             begin(db, run_id, after=after)

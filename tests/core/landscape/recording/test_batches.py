@@ -56,7 +56,7 @@ def test_outputs_are_listed(recorder: LandscapeRecorder, tokens: list[str], run_
 @pytest.mark.parametrize("trigger_type", [TriggerType.COUNT, "count"], ids=repr)
 @pytest.mark.parametrize("status", [BatchStatus.EXECUTING, "executing"], ids=repr)
 @pytest.mark.usefixtures("tokens")
-def test_a_batch_executes(
+def test_a_batch_can_be_executing(
     recorder: LandscapeRecorder, run_id: str | None, trigger_type: TriggerType | str, status: BatchStatus | str
 ) -> None:
     recorder.update_batch_status(
@@ -71,7 +71,7 @@ def test_a_batch_executes(
 
 @RUN_IDS
 @pytest.mark.usefixtures("tokens")
-def test_the_end_of_a_batch_keeps_what_triggered_it(recorder: LandscapeRecorder, run_id: str | None) -> None:
+def test_the_end_of_a_batch_keeps_its_trigger(recorder: LandscapeRecorder, run_id: str | None) -> None:
     recorder.update_batch_status(BATCH, "executing", trigger_type="count", trigger_reason="2", state_id="state")
     batch = recorder.complete_batch(BATCH, "completed", run_id=run_id)
     assert recorder.get_batch(BATCH) == batch
@@ -80,7 +80,7 @@ def test_the_end_of_a_batch_keeps_what_triggered_it(recorder: LandscapeRecorder,
 
 
 @pytest.mark.usefixtures("tokens")
-def test_a_batch_may_end_and_be_triggered_at_once(recorder: LandscapeRecorder) -> None:
+def test_a_batch_may_be_triggered_and_end_in_one_call(recorder: LandscapeRecorder) -> None:
     batch = recorder.complete_batch(
         BATCH, BatchStatus.FAILED, trigger_type="manual", trigger_reason="by \x00 hand", state_id="state"
     )
@@ -97,7 +97,7 @@ def test_a_final_status_also_ends_a_batch(recorder: LandscapeRecorder) -> None:
 
 
 @RUN_IDS
-def test_a_failed_batch_is_tried_again_with_the_same_members(
+def test_a_failed_batch_is_retried_with_the_same_members(
     recorder: LandscapeRecorder, tokens: list[str], run_id: str | None
 ) -> None:
     for ordinal, member in enumerate(tokens):
@@ -112,7 +112,7 @@ def test_a_failed_batch_is_tried_again_with_the_same_members(
     assert [(member.token_id, member.ordinal) for member in members] == [(tokens[0], 0), (tokens[1], 1)]
 
 
-def test_batches_are_listed_in_the_order_they_began(recorder: LandscapeRecorder) -> None:
+def test_batches_are_listed_in_order_of_creation(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     for batch_id in ("d", "c", "b", "a"):
         recorder.create_batch("run", "transform" if batch_id == "b" else "aggregation", batch_id=batch_id)
@@ -135,7 +135,7 @@ def test_batches_are_listed_in_the_order_they_began(recorder: LandscapeRecorder)
 # -- waiting items ---------------------------------------------------------------------------------------------------
 
 
-def test_what_a_run_replaces_or_forgets_still_waits_in_another_run(recorder: LandscapeRecorder) -> None:
+def test_replacing_waiting_items_does_not_affect_other_runs(recorder: LandscapeRecorder) -> None:
     first, second = (
         HeldItem(node_id="aggregation", item=item, position=position, state={"of": item})
         for position, item in enumerate(["first", "second"])
@@ -150,7 +150,7 @@ def test_what_a_run_replaces_or_forgets_still_waits_in_another_run(recorder: Lan
     assert recorder.get_held("other") == [first, second, *elsewhere]
 
 
-def test_waiting_items_come_back_in_the_order_of_their_positions(recorder: LandscapeRecorder) -> None:
+def test_waiting_items_are_restored_in_order_of_position(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     items = [HeldItem(node_id="aggregation", item=item, position=at, state={}) for at, item in enumerate("cab")]
     recorder.hold("run", items[1:])

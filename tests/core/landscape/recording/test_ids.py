@@ -1,4 +1,4 @@
-"""Ids are short, sort by time and do not meet."""
+"""Ids are short, sort by time and do not collide."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def since_1970(text: str) -> int:
         (0, "2115-12-31", "zz02jbadu0000"),
     ],
 )
-def test_an_id_says_when_and_by_whom_it_was_made(tag: int, at: str, expected: str) -> None:
+def test_an_id_holds_the_time_and_the_tag_of_its_process(tag: int, at: str, expected: str) -> None:
     assert IdMaker(tag, clock=lambda: since_1970(at)).make() == expected
 
 
 @given(TAGS, st.lists(CLOCK, min_size=1, max_size=50))
-def test_every_id_is_larger_than_the_one_before(tag: int, times: list[int]) -> None:
+def test_every_id_is_larger_than_the_previous_one(tag: int, times: list[int]) -> None:
     """Even if the clock stands still, or is set back."""
     clock = iter(times)
     maker = IdMaker(tag, clock=lambda: next(clock))
@@ -69,7 +69,7 @@ def test_makers_with_different_tags_never_make_the_same_id(one: int, other: int,
 
 
 @pytest.mark.parametrize("clock", [-1, 1 << 62], ids=["before 1970", "after 2115"])
-def test_a_time_that_an_id_cannot_say_is_refused(clock: int) -> None:
+def test_a_time_that_an_id_cannot_hold_is_refused(clock: int) -> None:
     with pytest.raises(LandscapeError, match=r"^the clock says \d{4}-\d\d-\d\d, expected 1970 to 2115: set it$"):
         IdMaker(clock=lambda: clock).make()
 
@@ -90,7 +90,7 @@ def test_threads_never_get_the_same_id() -> None:
     assert all(re.fullmatch(ID, each) for each in made)
 
 
-def test_the_tags_of_other_processes_differ() -> None:
+def test_the_tags_of_processes_differ() -> None:
     own = new_id()[-3:]
     with tagged_ids(other_tag(0)):
         assert new_id()[-3:] != own

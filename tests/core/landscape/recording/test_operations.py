@@ -26,7 +26,7 @@ def sha256(text: str | None) -> str:
 
 
 @pytest.mark.parametrize("operation_type", [OperationType.SOURCE_LOAD, "source_load"], ids=repr)
-def test_an_operation_begins(recorder: LandscapeRecorder, operation_type: OperationType) -> None:
+def test_an_operation_begins_as_open(recorder: LandscapeRecorder, operation_type: OperationType) -> None:
     record_graph(recorder)
     operation = recorder.begin_operation("run", "source", operation_type, input_data={"path": "in.csv"})
     assert recorder.get_operation(operation.operation_id) == operation
@@ -38,7 +38,7 @@ def test_an_operation_begins(recorder: LandscapeRecorder, operation_type: Operat
 
 @RUN_IDS
 @pytest.mark.parametrize("status", [OperationStatus.COMPLETED, "completed"], ids=repr)
-def test_an_operation_completes(recorder: LandscapeRecorder, run_id: str | None, status: OperationStatus) -> None:
+def test_an_operation_can_complete(recorder: LandscapeRecorder, run_id: str | None, status: OperationStatus) -> None:
     record_graph(recorder)
     operation_id = recorder.begin_operation("run", "sink", "sink_write").operation_id
     recorder.complete_operation(operation_id, status, run_id=run_id, output_data={"rows": 3}, duration_ms=4)
@@ -49,7 +49,7 @@ def test_an_operation_completes(recorder: LandscapeRecorder, run_id: str | None,
     assert ended.completed_at is not None
 
 
-def test_an_operation_waits_and_then_fails(recorder: LandscapeRecorder) -> None:
+def test_an_operation_can_wait_and_then_fail(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     operation_id = recorder.begin_operation("run", "sink", "sink_write").operation_id
     recorder.complete_operation(operation_id, "pending")
@@ -126,7 +126,7 @@ def test_the_calls_of_an_operation_are_numbered(recorder: LandscapeRecorder, run
     assert recorder.get_operation_calls("nowhere") == []
 
 
-def test_operations_are_listed_in_the_order_they_began(recorder: LandscapeRecorder) -> None:
+def test_operations_are_listed_in_order_of_beginning(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     begun = [
         recorder.begin_operation("run", "source", "source_load"),

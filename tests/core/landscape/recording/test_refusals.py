@@ -86,7 +86,7 @@ def fault(where: str, field: str, expected: str, got: str) -> str:
 
 
 def unfound(where: str) -> str:
-    """Return the message for a record that was not found."""
+    """Return the message about a record that was not found."""
     return fault(where, where.rpartition("=")[0].rpartition(" ")[2], "an existing record", "None")
 
 
@@ -640,7 +640,7 @@ CASES: dict[str, tuple[Call, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_illegal_call_is_refused_and_leaves_nothing(eventful: Eventful, case: str) -> None:
+def test_an_illegal_call_is_refused_and_records_nothing(eventful: Eventful, case: str) -> None:
     call, message = CASES[case]
     before = eventful.contents()
     with pytest.raises(AuditIntegrityError) as caught:
@@ -649,7 +649,7 @@ def test_an_illegal_call_is_refused_and_leaves_nothing(eventful: Eventful, case:
     assert eventful.contents() == before
 
 
-def test_an_operation_is_not_completed_to_open(eventful: Eventful) -> None:
+def test_completing_an_operation_needs_a_final_status(eventful: Eventful) -> None:
     operation_id = eventful.recorder.begin_operation("run", "sink", OperationType.SINK_WRITE).operation_id
     with pytest.raises(AuditIntegrityError) as caught:
         eventful.recorder.complete_operation(operation_id, OperationStatus.OPEN)
@@ -658,7 +658,7 @@ def test_an_operation_is_not_completed_to_open(eventful: Eventful) -> None:
     )
 
 
-def test_an_operation_is_not_completed_twice(eventful: Eventful) -> None:
+def test_an_operation_cannot_be_completed_twice(eventful: Eventful) -> None:
     operation_id = eventful.recorder.begin_operation("run", "sink", OperationType.SINK_WRITE).operation_id
     eventful.recorder.complete_operation(operation_id, "failed", duration_ms=1)
     before = eventful.contents()

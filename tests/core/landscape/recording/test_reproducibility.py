@@ -113,7 +113,7 @@ def kept(payloads: FilesystemPayloadStore) -> list[bytes]:
     return sorted(payloads.retrieve(content_hash) for content_hash, _ in payloads.last_used_before(later))
 
 
-def test_what_was_last_used_before_the_days_are_over_is_purged(
+def test_payloads_last_used_before_the_retention_period_are_purged(
     db: LandscapeDB, payloads: FilesystemPayloadStore
 ) -> None:
     with db:
@@ -124,7 +124,7 @@ def test_what_was_last_used_before_the_days_are_over_is_purged(
         assert kept(payloads) == [b"new", b"used again"]
 
 
-def test_runs_whose_answers_may_be_gone_are_called_attributable_only(
+def test_runs_whose_answers_may_be_purged_are_only_attributable(
     db: LandscapeDB, payloads: FilesystemPayloadStore
 ) -> None:
     with db:
@@ -138,7 +138,7 @@ def test_runs_whose_answers_may_be_gone_are_called_attributable_only(
         assert kept(payloads) == []
 
 
-def test_a_purge_that_finds_nothing_lowers_no_grade(db: LandscapeDB, tmp_path: Path) -> None:
+def test_a_purge_without_payloads_lowers_no_grade(db: LandscapeDB, tmp_path: Path) -> None:
     with db:
         empty = FilesystemPayloadStore(tmp_path / "empty")
         plan = plan_purge(db, empty, days=90, now=datetime.now(UTC) + timedelta(days=91))
@@ -149,7 +149,7 @@ def test_a_purge_that_finds_nothing_lowers_no_grade(db: LandscapeDB, tmp_path: P
         assert run.reproducibility_grade is ReproducibilityGrade.REPLAY_REPRODUCIBLE
 
 
-def test_a_purge_that_breaks_off_leaves_no_grade_too_high(
+def test_an_interrupted_purge_leaves_no_grade_too_high(
     db: LandscapeDB, payloads: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delete = FilesystemPayloadStore.delete_unless_used

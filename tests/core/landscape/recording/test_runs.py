@@ -47,7 +47,7 @@ def test_a_run_begins_with_its_settings(recorder: LandscapeRecorder) -> None:
     assert run.canonical_version == "sha256-rfc8785-v1"
 
 
-def test_before_1970_nothing_begins(recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_before_1970_is_refused(recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "_maker", ids.IdMaker(clock=lambda: -1))
     with pytest.raises(LandscapeError, match=r"^the clock says [0-9-]{10}, expected 1970 to 2115: set it$"):
         recorder.begin_run({}, "v1")
@@ -56,7 +56,7 @@ def test_before_1970_nothing_begins(recorder: LandscapeRecorder, monkeypatch: py
 
 @pytest.mark.parametrize("status", [RunStatus.RUNNING, "running"], ids=repr)
 @pytest.mark.parametrize("grade", [ReproducibilityGrade.ATTRIBUTABLE_ONLY, "attributable_only"], ids=repr)
-def test_a_run_begins_as_the_caller_says(
+def test_a_run_begins_with_the_given_id_time_and_status(
     recorder: LandscapeRecorder, status: RunStatus | str, grade: ReproducibilityGrade | str
 ) -> None:
     moment = datetime(2026, 1, 31, tzinfo=UTC)
@@ -75,14 +75,14 @@ def test_a_run_begins_as_the_caller_says(
     assert run.source_schema_json == '{"fields":"dynamic"}'
 
 
-def test_ids_that_are_made_sort_by_time(recorder: LandscapeRecorder) -> None:
+def test_generated_run_ids_sort_by_time(recorder: LandscapeRecorder) -> None:
     made = [begun(recorder) for _ in range(5)]
     assert made == sorted(made)
     assert all(re.fullmatch(ID, run_id) for run_id in made)
 
 
 @pytest.mark.parametrize("status", [RunStatus.COMPLETED, "completed", RunStatus.FAILED, "failed"], ids=repr)
-def test_a_run_ends(recorder: LandscapeRecorder, status: RunStatus | str) -> None:
+def test_a_run_can_end(recorder: LandscapeRecorder, status: RunStatus | str) -> None:
     run = recorder.complete_run(begun(recorder), status, reproducibility_grade="full_reproducible")
     assert recorder.get_run(run.run_id) == run
     assert run.status == status
@@ -92,7 +92,7 @@ def test_a_run_ends(recorder: LandscapeRecorder, status: RunStatus | str) -> Non
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
-def test_nothing_is_recorded_in_a_run_that_has_ended(recorder: LandscapeRecorder, status: str) -> None:
+def test_nothing_can_be_recorded_in_a_run_that_has_ended(recorder: LandscapeRecorder, status: str) -> None:
     run_id = begun(recorder)
     node = recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
     operation = recorder.begin_operation(run_id, node.node_id, OperationType.SOURCE_LOAD)
@@ -131,7 +131,7 @@ def test_a_run_does_not_end_while_another_recorder_changes_a_record_of_it(on_pos
             assert check_seals(connection).faults == ()
 
 
-def test_nothing_is_recorded_in_a_run_that_ends_in_the_same_unit(recorder: LandscapeRecorder) -> None:
+def test_nothing_can_be_recorded_in_a_run_that_ends_in_the_same_unit(recorder: LandscapeRecorder) -> None:
     run_id = begun(recorder)
     node = recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
 
@@ -158,14 +158,14 @@ def test_nothing_is_recorded_in_a_run_that_ends_in_the_same_unit(recorder: Lands
     assert len(recorder.get_rows(run_id)) == 2
 
 
-def test_a_grade_that_is_not_given_again_is_kept(recorder: LandscapeRecorder) -> None:
+def test_a_grade_is_kept_if_none_is_given_later(recorder: LandscapeRecorder) -> None:
     run = recorder.begin_run({}, "v1", reproducibility_grade="replay_reproducible")
     ended = recorder.complete_run(run.run_id, RunStatus.COMPLETED)
     assert ended.reproducibility_grade is ReproducibilityGrade.REPLAY_REPRODUCIBLE
 
 
 @pytest.mark.parametrize("status", [RunStatus.RUNNING, "running"], ids=repr)
-def test_a_running_run_may_be_said_to_run(recorder: LandscapeRecorder, status: RunStatus | str) -> None:
+def test_a_running_run_may_be_set_to_running(recorder: LandscapeRecorder, status: RunStatus | str) -> None:
     run_id = begun(recorder)
     before = recorder.get_run(run_id)
     recorder.update_run_status(run_id, status)
@@ -181,7 +181,7 @@ def test_another_final_status_also_ends_the_run(recorder: LandscapeRecorder) -> 
     assert run.completed_at is not None
 
 
-def test_what_the_source_held_is_recorded(recorder: LandscapeRecorder) -> None:
+def test_the_schema_of_the_source_is_recorded(recorder: LandscapeRecorder) -> None:
     run_id = begun(recorder)
     recorder.record_run_source(run_id, field_resolution={"User Id": "user_id"})
     run = recorder.record_run_source(run_id, schema_contract={"fields": []})
@@ -233,7 +233,7 @@ def test_runs_are_listed_newest_first(recorder: LandscapeRecorder) -> None:
     assert recorder.list_runs(status=RunStatus.COMPLETED) == []
 
 
-def test_an_unknown_run_is_none(recorder: LandscapeRecorder) -> None:
+def test_an_unknown_run_gives_none(recorder: LandscapeRecorder) -> None:
     assert recorder.get_run("nowhere") is None
 
 
@@ -267,7 +267,7 @@ def test_the_error_of_a_failed_export_is_kept_until_it_succeeds(recorder: Landsc
     assert (completed.export_status, completed.export_error) == (ExportStatus.COMPLETED, None)
 
 
-def test_an_export_that_fails_leaves_the_time_of_the_one_before(recorder: LandscapeRecorder) -> None:
+def test_a_failed_export_keeps_the_time_of_the_previous_one(recorder: LandscapeRecorder) -> None:
     run_id = begun(recorder)
     recorder.set_export_status(run_id, ExportStatus.COMPLETED)
     completed = recorder.get_run(run_id)
@@ -281,7 +281,7 @@ def test_an_export_that_fails_leaves_the_time_of_the_one_before(recorder: Landsc
 # -- secrets ---------------------------------------------------------------------------------------------------------
 
 
-def test_where_secrets_came_from_is_recorded(recorder: LandscapeRecorder) -> None:
+def test_the_origins_of_secrets_are_recorded(recorder: LandscapeRecorder) -> None:
     run_id = begun(recorder)
     from_environment = {"timestamp": 1.5, "env_var_name": "A", "source": "env", "fingerprint": HASH}
     from_vault = {
@@ -333,7 +333,7 @@ def test_a_node_is_recorded_with_its_configuration(
     assert (node.input_contract_json, node.output_contract_json) == ('{"in":1}', '{"out":1}')
 
 
-def test_a_node_that_says_little_gets_an_id_and_is_deterministic(recorder: LandscapeRecorder) -> None:
+def test_by_default_a_node_gets_an_id_and_is_deterministic(recorder: LandscapeRecorder) -> None:
     run_id = recorder.begin_run({}, "v1").run_id
     node = recorder.register_node(run_id, "p", "source", "1", {}, schema_config=DYNAMIC)
     assert re.fullmatch(ID, node.node_id)
@@ -341,7 +341,7 @@ def test_a_node_that_says_little_gets_an_id_and_is_deterministic(recorder: Lands
     assert (node.schema_mode, node.schema_fields_json, node.sequence_in_pipeline) == ("dynamic", None, None)
 
 
-def test_nodes_are_listed_in_pipeline_order_those_without_a_place_last(recorder: LandscapeRecorder) -> None:
+def test_nodes_are_listed_in_pipeline_order(recorder: LandscapeRecorder) -> None:
     run_id = recorder.begin_run({}, "v1").run_id
     for node_id, sequence in (("b", None), ("last", 2), ("first", 0), ("a", None)):
         recorder.register_node(
@@ -382,7 +382,7 @@ def test_two_runs_may_use_the_same_node_ids(recorder: LandscapeRecorder) -> None
         assert [node.run_id for node in found if node] == [run_id] * len(NODES)
 
 
-def test_an_unknown_node_is_none(recorder: LandscapeRecorder) -> None:
+def test_an_unknown_node_gives_none(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     assert recorder.get_node("nowhere") is None
     assert recorder.get_node("nowhere", "run") is None

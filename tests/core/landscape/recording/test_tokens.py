@@ -43,7 +43,7 @@ def test_the_caller_may_give_id_and_reference(recorder: LandscapeRecorder) -> No
     assert (row.row_id, row.source_data_ref) == ("mine", "elsewhere")
 
 
-def test_rows_are_listed_as_they_were_read(recorder: LandscapeRecorder) -> None:
+def test_rows_are_listed_in_reading_order(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     for index in (10, 2, 0):
         recorder.create_row("run", "source", index, {}, row_id=f"row-{index}")
@@ -84,18 +84,18 @@ def test_content_that_was_altered_is_an_error(storing: LandscapeRecorder, tmp_pa
         storing.get_row_data(row.row_id)
 
 
-def test_content_that_was_never_stored(recorder: LandscapeRecorder) -> None:
+def test_content_that_was_never_stored_is_unavailable(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     row = recorder.create_row("run", "source", 0, {})
     assert recorder.get_row_data(row.row_id) == RowDataResult(state=RowDataState.NEVER_STORED, data=None)
 
 
-def test_content_without_a_store_to_read_it_from(storing: LandscapeRecorder, recorder: LandscapeRecorder) -> None:
+def test_content_is_unavailable_without_a_store(storing: LandscapeRecorder, recorder: LandscapeRecorder) -> None:
     row = storing.create_row("run", "source", 0, {})
     assert recorder.get_row_data(row.row_id) == RowDataResult(state=RowDataState.STORE_NOT_CONFIGURED, data=None)
 
 
-def test_content_of_an_unknown_row(recorder: LandscapeRecorder) -> None:
+def test_content_of_an_unknown_row_is_unavailable(recorder: LandscapeRecorder) -> None:
     assert recorder.get_row_data("nowhere") == RowDataResult(state=RowDataState.ROW_NOT_FOUND, data=None)
 
 
@@ -143,7 +143,7 @@ def parents_of(recorder: LandscapeRecorder, token: Token) -> list[tuple[str, int
 # -- making tokens ---------------------------------------------------------------------------------------------------
 
 
-def test_a_token_carries_a_row(recorder: LandscapeRecorder, parent: Token) -> None:
+def test_a_token_is_recorded_for_a_row(recorder: LandscapeRecorder, parent: Token) -> None:
     assert recorder.get_token(parent.token_id) == recorder.get_token(parent.token_id, run_id="run") == parent
     assert (parent.run_id, parent.row_id) == ("run", "row")
     groups = (parent.fork_group_id, parent.join_group_id, parent.expand_group_id)
@@ -151,7 +151,7 @@ def test_a_token_carries_a_row(recorder: LandscapeRecorder, parent: Token) -> No
     assert recorder.get_token_parents(parent.token_id) == []
 
 
-def test_a_token_is_made_as_the_caller_says(recorder: LandscapeRecorder, parent: Token) -> None:
+def test_a_token_has_the_given_id_and_groups(recorder: LandscapeRecorder, parent: Token) -> None:
     mine = "mine"
     token = recorder.create_token(
         parent.row_id, run_id="run", token_id=mine, branch_name="b", fork_group_id="f", join_group_id="j"
@@ -161,7 +161,7 @@ def test_a_token_is_made_as_the_caller_says(recorder: LandscapeRecorder, parent:
 
 
 @pytest.mark.parametrize("run_id", [None, "run"])
-def test_a_fork_makes_a_child_per_branch(recorder: LandscapeRecorder, parent: Token, run_id: str | None) -> None:
+def test_a_fork_makes_one_child_per_branch(recorder: LandscapeRecorder, parent: Token, run_id: str | None) -> None:
     children = recorder.fork_token(parent.token_id, "row", ["left", "right"], run_id=run_id, step_in_pipeline=2)
     assert [recorder.get_token(child.token_id) for child in children] == children
     assert [(child.branch_name, child.step_in_pipeline) for child in children] == [("left", 2), ("right", 2)]
@@ -189,7 +189,7 @@ def test_every_fork_has_its_own_group(recorder: LandscapeRecorder, parent: Token
     assert one.fork_group_id != two.fork_group_id
 
 
-def test_the_end_of_a_parent_names_what_was_expected_of_it(recorder: LandscapeRecorder, parent: Token) -> None:
+def test_the_outcome_of_a_parent_names_its_expected_children(recorder: LandscapeRecorder, parent: Token) -> None:
     children = recorder.fork_token(parent.token_id, "row", ["left", "right"], record_parent_outcome=True)
     forked = recorder.get_token_outcome(parent.token_id)
     assert forked is not None
@@ -203,9 +203,7 @@ def test_the_end_of_a_parent_names_what_was_expected_of_it(recorder: LandscapeRe
 
 
 @pytest.mark.parametrize("run_id", [None, "run"])
-def test_tokens_that_merge_are_the_parents_in_order(
-    recorder: LandscapeRecorder, parent: Token, run_id: str | None
-) -> None:
+def test_merged_tokens_become_parents_in_order(recorder: LandscapeRecorder, parent: Token, run_id: str | None) -> None:
     left, right = (each.token_id for each in recorder.fork_token(parent.token_id, "row", ["left", "right"]))
     merged = recorder.coalesce_tokens([right, left], "row", run_id=run_id, step_in_pipeline=4)
     assert recorder.get_token(merged.token_id) == merged
@@ -217,7 +215,7 @@ def test_tokens_that_merge_are_the_parents_in_order(
     ]
 
 
-def test_the_tokens_of_a_row_are_listed_as_they_were_made(recorder: LandscapeRecorder, parent: Token) -> None:
+def test_the_tokens_of_a_row_are_listed_in_order_of_creation(recorder: LandscapeRecorder, parent: Token) -> None:
     children = recorder.fork_token(parent.token_id, "row", ["left", "right"])
     assert recorder.get_tokens("row") == recorder.get_tokens("row", run_id="run") == [parent, *children]
     assert recorder.get_tokens("nowhere") == []
@@ -240,7 +238,7 @@ def test_an_outcome_is_recorded(recorder: LandscapeRecorder, parent: Token, outc
     )
 
 
-def test_an_outcome_says_where_why_and_with_what(recorder: LandscapeRecorder, parent: Token) -> None:
+def test_an_outcome_has_sink_error_and_context(recorder: LandscapeRecorder, parent: Token) -> None:
     recorder.create_batch("run", "aggregation", batch_id="batch")
     recorder.record_token_outcome(
         "run",

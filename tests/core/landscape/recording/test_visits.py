@@ -52,7 +52,7 @@ def state(recorder: LandscapeRecorder, token: Token) -> NodeStateOpen:
 
 
 @RUN_IDS
-def test_a_visit_begins(recorder: LandscapeRecorder, token: Token, run_id: str | None) -> None:
+def test_a_visit_begins_as_open(recorder: LandscapeRecorder, token: Token, run_id: str | None) -> None:
     state = recorder.begin_node_state(
         token.token_id, "gate", 1, {"id": 1}, run_id=run_id, state_id="mine", attempt=2, context_before={"a": 1}
     )
@@ -65,7 +65,7 @@ def test_a_visit_begins(recorder: LandscapeRecorder, token: Token, run_id: str |
 
 @RUN_IDS
 @pytest.mark.parametrize("status", [NodeStateStatus.COMPLETED, "completed"], ids=repr)
-def test_a_visit_completes(
+def test_a_visit_can_complete(
     recorder: LandscapeRecorder, state: NodeStateOpen, run_id: str | None, status: NodeStateStatus | str
 ) -> None:
     ended = recorder.complete_node_state(
@@ -86,7 +86,7 @@ def test_a_visit_completes(
 
 
 @pytest.mark.parametrize("status", [NodeStateStatus.FAILED, "failed"], ids=repr)
-def test_a_visit_fails(recorder: LandscapeRecorder, state: NodeStateOpen, status: NodeStateStatus | str) -> None:
+def test_a_visit_can_fail(recorder: LandscapeRecorder, state: NodeStateOpen, status: NodeStateStatus | str) -> None:
     error = {"exception": "no", "type": "ValueError"}
     ended = recorder.complete_node_state(state.state_id, status, error=error, output_data={"partly": True})
     assert type(ended) is NodeStateFailed
@@ -105,7 +105,7 @@ def test_an_error_may_hold_what_json_cannot_express(recorder: LandscapeRecorder,
 
 
 @pytest.mark.parametrize("status", [NodeStateStatus.PENDING, "pending"], ids=repr)
-def test_a_visit_waits_and_then_completes(
+def test_a_visit_can_wait_and_then_complete(
     recorder: LandscapeRecorder, state: NodeStateOpen, status: NodeStateStatus | str
 ) -> None:
     pending = recorder.complete_node_state(state.state_id, status, duration_ms=1.5, context_after={"ticket": 7})
@@ -117,7 +117,7 @@ def test_a_visit_waits_and_then_completes(
     assert (ended.context_after_json, ended.duration_ms) == ('{"ticket":7}', 9.0)
 
 
-def test_the_visits_that_wait_are_those_to_one_node_of_one_run(recorder: LandscapeRecorder) -> None:
+def test_waiting_visits_are_found_by_node_and_run(recorder: LandscapeRecorder) -> None:
     for run_id in ("run", "other"):
         record_graph(recorder, run_id)
         recorder.create_row(run_id, "source", 0, {}, row_id="row")
@@ -135,7 +135,7 @@ def test_the_visits_that_wait_are_those_to_one_node_of_one_run(recorder: Landsca
     assert recorder.get_waiting_states("run", "source") == {}
 
 
-def test_a_duration_that_is_not_given_is_the_time_since_the_beginning(
+def test_the_duration_defaults_to_the_time_since_the_beginning(
     recorder: LandscapeRecorder, state: NodeStateOpen
 ) -> None:
     ended = recorder.complete_node_state(state.state_id, "completed", output_data={})
@@ -156,7 +156,7 @@ def test_a_quarantined_visit_may_hold_what_json_cannot_express(recorder: Landsca
     assert state.input_hash == sha256(described)
 
 
-def test_a_whole_visit_is_recorded_at_once(recorder: LandscapeRecorder, token: Token) -> None:
+def test_a_whole_visit_can_be_recorded_at_once(recorder: LandscapeRecorder, token: Token) -> None:
     visit = recorder.record_visit(
         token.token_id,
         "gate",
@@ -176,7 +176,7 @@ def test_a_whole_visit_is_recorded_at_once(recorder: LandscapeRecorder, token: T
     assert visit.duration_ms == (visit.completed_at - token.created_at).total_seconds() * 1000
 
 
-def test_a_visit_whose_record_is_at_hand_ends(recorder: LandscapeRecorder, state: NodeStateOpen) -> None:
+def test_a_visit_can_be_ended_by_its_record(recorder: LandscapeRecorder, state: NodeStateOpen) -> None:
     pending = recorder.end_visit(state, NodeStateStatus.PENDING)
     assert type(pending) is NodeStatePending
     assert recorder.get_node_state(state.state_id) == pending
@@ -228,7 +228,7 @@ def test_a_route_may_have_no_reason(recorder: LandscapeRecorder, state: NodeStat
 
 
 @RUN_IDS
-def test_a_decision_for_several_routes_is_one_group(
+def test_routes_of_one_decision_share_a_group(
     recorder: LandscapeRecorder, state: NodeStateOpen, run_id: str | None
 ) -> None:
     routes = [RoutingSpec("copy", RoutingMode.COPY), RoutingSpec("continue", RoutingMode.MOVE)]
@@ -243,7 +243,7 @@ def test_a_decision_for_several_routes_is_one_group(
     assert recorder.record_routing_events(state.state_id, []) == []
 
 
-def test_a_visit_has_only_what_its_status_has(recorder: LandscapeRecorder, token: Token) -> None:
+def test_a_visit_has_only_the_fields_of_its_status(recorder: LandscapeRecorder, token: Token) -> None:
     with pytest.raises(AuditIntegrityError) as caught:
         recorder.record_visit(
             token.token_id,
@@ -275,7 +275,7 @@ def calling_state(recorder: LandscapeRecorder) -> NodeStateOpen:
 @RUN_IDS
 @pytest.mark.parametrize("call_type", [CallType.HTTP, "http"], ids=repr)
 @pytest.mark.parametrize("status", [CallStatus.ERROR, "error"], ids=repr)
-def test_a_call_is_recorded_with_the_hashes_of_what_was_said(
+def test_a_call_is_recorded_with_the_hashes_of_request_and_response(
     recorder: LandscapeRecorder,
     calling_state: NodeStateOpen,
     run_id: str | None,
@@ -317,21 +317,21 @@ def test_the_calls_of_a_state_are_listed_in_order(recorder: LandscapeRecorder, c
 
 
 @RUN_IDS
-def test_call_indexes_are_handed_out_once(
+def test_call_indexes_are_assigned_once(
     recorder: LandscapeRecorder, calling_state: NodeStateOpen, run_id: str | None
 ) -> None:
     allocated = [recorder.allocate_call_index(calling_state.state_id, run_id=run_id) for _ in range(3)]
     assert allocated == [0, 1, 2]
 
 
-def test_another_recorder_goes_on_after_the_highest_index(landscape: LandscapeDB) -> None:
+def test_another_recorder_continues_after_the_highest_index(landscape: LandscapeDB) -> None:
     first = LandscapeRecorder(landscape)
     state_id = begin_state(first).state_id
     first.record_call(state_id, 6, "llm", "success", {})
     assert LandscapeRecorder(landscape).allocate_call_index(state_id) == 7
 
 
-def test_indexes_go_on_when_another_visit_was_forgotten_for_them(
+def test_indexes_continue_after_a_visit_left_the_cache(
     recorder: LandscapeRecorder, calling_state: NodeStateOpen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_predecessor_writes, "_TRACKED_PARENTS", 1)
@@ -374,7 +374,7 @@ def test_the_first_call_with_a_request_is_found(recorder: LandscapeRecorder, cal
 
 
 @RUN_IDS
-def test_the_answer_of_a_call_can_be_had_while_it_is_kept(
+def test_the_response_of_a_call_can_be_read_while_it_is_kept(
     landscape: LandscapeDB, tmp_path: Path, run_id: str | None
 ) -> None:
     payloads = FilesystemPayloadStore(tmp_path / "payloads")

@@ -45,7 +45,7 @@ def record_elsewhere(dialect: str) -> WaitingRows:
     return taken
 
 
-def test_rows_recorded_elsewhere_are_as_if_recorded_here(landscape: LandscapeDB) -> None:
+def test_rows_recorded_by_a_worker_equal_those_recorded_here(landscape: LandscapeDB) -> None:
     recorder = LandscapeRecorder(landscape)
     with recorder.unit_of_work():
         recorder.add_rows(record_elsewhere(landscape.engine.dialect.name))
@@ -55,7 +55,7 @@ def test_rows_recorded_elsewhere_are_as_if_recorded_here(landscape: LandscapeDB)
     assert [each["outcome"] for each in found["token_outcome"]] == ["dropped"]
 
 
-def test_rows_that_come_twice_are_refused(landscape: LandscapeDB) -> None:
+def test_duplicate_rows_are_refused(landscape: LandscapeDB) -> None:
     recorder, rows = LandscapeRecorder(landscape), record_elsewhere(landscape.engine.dialect.name)
 
     def add_twice() -> None:

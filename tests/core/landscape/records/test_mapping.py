@@ -126,7 +126,7 @@ def reference_record(record_type: str, record: AuditRecord, table: Table, *, wit
 @EACH_SHAPE
 @given(data=st.data())
 @settings(max_examples=10)
-def test_rows_are_those_of_the_reference_mapper(reflected: MetaData, shape: Shape, data: st.DataObject) -> None:
+def test_rows_equal_those_of_the_reference_mapper(reflected: MetaData, shape: Shape, data: st.DataObject) -> None:
     record = data.draw(records(shape))
     convert = mapper(RECORD_TYPES[shape.record_type])
     table = reflected.tables[convert.record_type.table.name]
@@ -138,7 +138,7 @@ def test_rows_are_those_of_the_reference_mapper(reflected: MetaData, shape: Shap
 @EACH_SHAPE
 @given(data=st.data())
 @settings(max_examples=10)
-def test_exported_records_are_those_of_the_reference_mapper(
+def test_exported_records_equal_those_of_the_reference_mapper(
     reflected: MetaData, shape: Shape, data: st.DataObject
 ) -> None:
     record, withheld = data.draw(records(shape)), data.draw(st.booleans())
@@ -169,7 +169,7 @@ def without_references(new_landscape: NewLandscape) -> Iterator[Connection]:
 @EACH_SHAPE
 @given(data=st.data())
 @settings(max_examples=5)
-def test_a_record_comes_back_from_the_database_as_it_was(
+def test_a_record_round_trips_through_the_database(
     without_references: Connection, reflected: MetaData, shape: Shape, data: st.DataObject
 ) -> None:
     record = data.draw(records(shape))
@@ -184,7 +184,7 @@ def test_a_record_comes_back_from_the_database_as_it_was(
     assert convert.to_record(row, withheld=True) == expected
 
 
-def test_every_shape_is_tried() -> None:
+def test_every_shape_is_tested() -> None:
     assert {shape.contract for shape in SHAPES} == set(get_args(AuditRecord))
     assert {shape.record_type for shape in SHAPES} == set(RECORD_TYPES)
 
@@ -198,7 +198,7 @@ BOOKKEEPING = [
 ]
 
 
-def test_every_table_but_those_beside_the_records_has_one_record_type() -> None:
+def test_every_table_of_records_has_one_record_type() -> None:
     tables = [record_type.table.name for record_type in RECORD_TYPES.values()]
     assert [*tables, *BOOKKEEPING] == list(metadata.tables)
 
@@ -269,7 +269,7 @@ def test_a_record_that_no_export_holds_is_refused(record: dict[str, object], pro
     assert str(caught.value) == f"tokens run_id='run' token_id='x': {problem}"
 
 
-def test_a_record_in_another_shape_keeps_what_both_have() -> None:
+def test_converting_a_record_to_another_shape_keeps_common_fields() -> None:
     ending = {"status": contracts.NodeStateStatus.FAILED, "duration_ms": 1.0, "completed_at": MOMENT}
     assert reshape(OPEN, NodeStateFailed, ending) == NodeStateFailed(
         run_id="run",
@@ -285,7 +285,7 @@ def test_a_record_in_another_shape_keeps_what_both_have() -> None:
     )
 
 
-def test_a_shape_that_lacks_a_value_is_refused() -> None:
+def test_a_shape_that_requires_a_missing_value_is_refused() -> None:
     with pytest.raises(AuditIntegrityError) as caught:
         reshape(OPEN, NodeStateCompleted, {"status": contracts.NodeStateStatus.COMPLETED, "duration_ms": 1.0})
     assert str(caught.value) == (
@@ -293,7 +293,7 @@ def test_a_shape_that_lacks_a_value_is_refused() -> None:
     )
 
 
-def test_zero_is_read_without_a_sign(without_references: Connection) -> None:
+def test_negative_zero_is_read_as_zero(without_references: Connection) -> None:
     """Read -0.0 as 0.0: exports have no sign of zero.
 
     Canonical JSON writes -0.0 as 0 (RFC 8785, section 3.2.2.3); PostgreSQL keeps the sign.

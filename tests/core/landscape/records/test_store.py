@@ -106,7 +106,7 @@ def test_outside_a_unit_each_call_commits(landscape: LandscapeDB, store: RecordS
     assert committed(landscape) == ["run"]
 
 
-def test_a_unit_commits_together(landscape: LandscapeDB, store: RecordStore) -> None:
+def test_the_records_of_a_unit_are_committed_together(landscape: LandscapeDB, store: RecordStore) -> None:
     with store.unit():
         store.add(run("a"))
         store.add(run("b"))
@@ -207,7 +207,7 @@ def test_a_unit_sends_one_statement_per_table(landscape: LandscapeDB, store: Rec
     assert inserts == ["INSERT INTO runs", "INSERT INTO nodes", several]
 
 
-def test_records_may_come_before_what_they_refer_to(store: RecordStore) -> None:
+def test_records_may_precede_the_records_they_refer_to(store: RecordStore) -> None:
     with store.unit():
         store.add(row("row"))
         store.add(node())
@@ -246,7 +246,7 @@ def test_a_database_in_memory_serves_every_thread() -> None:
 # -- reading before the end ------------------------------------------------------------------------------------------
 
 
-def test_reads_see_what_waits(store: RecordStore) -> None:
+def test_reads_see_waiting_records(store: RecordStore) -> None:
     first = run()
     with store.unit():
         store.add(first)
@@ -254,7 +254,7 @@ def test_reads_see_what_waits(store: RecordStore) -> None:
         assert store.select(records.RUN) == [first]
 
 
-def test_reads_see_changes_that_wait(store: RecordStore) -> None:
+def test_reads_see_waiting_changes(store: RecordStore) -> None:
     begun = run()
     ended = replace(begun, status=RunStatus.COMPLETED, completed_at=now())
     store.add(begun)
@@ -265,7 +265,7 @@ def test_reads_see_changes_that_wait(store: RecordStore) -> None:
     assert store.select(records.RUN) == [ended]
 
 
-def test_a_record_may_change_before_it_was_sent(store: RecordStore) -> None:
+def test_a_record_may_change_before_it_is_sent(store: RecordStore) -> None:
     begun = run()
     ended = replace(begun, status=RunStatus.COMPLETED, completed_at=now())
     with store.unit():
@@ -330,14 +330,14 @@ def refused(store: RecordStore, *new: Run | Node | Edge | Row | Token) -> str:
     return str(caught.value)
 
 
-def test_the_record_whose_reference_leads_nowhere_is_named(store: RecordStore) -> None:
+def test_the_record_with_a_dangling_reference_is_named(store: RecordStore) -> None:
     assert refused(store, run(), node(), row("fine"), row("astray", 1, source="nowhere"), row("after", 2)) == (
         "rows run_id='run' row_id='astray': source_node_id: expected an existing node of the same run, got 'nowhere'"
     )
     assert store.select(records.RUN) == []
 
 
-def test_a_reference_into_another_run_leads_nowhere(store: RecordStore) -> None:
+def test_a_reference_into_another_run_is_dangling(store: RecordStore) -> None:
     store.add(run("other"), node(run_id="other"), run())
     assert refused(store, row("astray")) == (
         "rows run_id='run' row_id='astray': source_node_id: expected an existing node of the same run, got 'node'"
@@ -348,7 +348,7 @@ def test_a_record_without_its_run_is_named(store: RecordStore) -> None:
     assert refused(store, node()) == "nodes run_id='run' node_id='node': run_id: expected an existing run, got 'run'"
 
 
-def test_the_record_whose_key_is_used_is_named(store: RecordStore) -> None:
+def test_the_record_whose_key_exists_already_is_named(store: RecordStore) -> None:
     store.add(run())
     expected = "runs run_id='run': run_id: expected a key that is not yet used, got 'run'"
     assert refused(store, run("new"), run()) == expected
@@ -367,7 +367,7 @@ def test_the_record_that_repeats_unique_values_is_named(store: RecordStore) -> N
     )
 
 
-def test_a_change_whose_reference_leads_nowhere_is_named(store: RecordStore) -> None:
+def test_a_change_to_a_dangling_reference_is_named(store: RecordStore) -> None:
     store.add(run(), node())
     batches = [
         Batch(
@@ -396,7 +396,7 @@ def change_both(store: RecordStore, fine: Batch, astray: Batch) -> None:
         store.change(astray, replace(astray, aggregation_state_id="nowhere"))
 
 
-def test_what_was_sent_before_counts_when_the_culprit_is_looked_for(store: RecordStore) -> None:
+def test_rows_sent_earlier_count_in_the_search_for_the_culprit(store: RecordStore) -> None:
     with pytest.raises(AuditIntegrityError) as caught:
         send_twice(store)
     assert str(caught.value) == (
@@ -412,9 +412,7 @@ def send_twice(store: RecordStore) -> None:
         store.add(row("fine"), row("astray", 1, source="nowhere"))
 
 
-def test_a_refusal_that_is_hidden_is_raised_again_when_the_unit_ends(
-    landscape: LandscapeDB, store: RecordStore
-) -> None:
+def test_a_swallowed_refusal_is_raised_again_when_the_unit_ends(landscape: LandscapeDB, store: RecordStore) -> None:
     with pytest.raises(AuditIntegrityError, match=r"^nodes run_id='run' node_id='node': run_id: expected an existing"):
         hide_a_refusal(store)
     assert committed(landscape) == []
@@ -442,7 +440,7 @@ def test_a_record_without_a_lifecycle_never_changes(store: RecordStore) -> None:
     assert store.get(records.ROW, "row") == first
 
 
-def test_an_open_record_keeps_what_was_known_when_it_began(store: RecordStore) -> None:
+def test_an_open_record_keeps_the_values_of_its_beginning(store: RecordStore) -> None:
     begun = run()
     store.add(begun)
     with pytest.raises(AuditIntegrityError) as caught:
@@ -464,7 +462,7 @@ def test_a_finished_record_changes_only_where_the_schema_says_so(store: RecordSt
     assert store.get(records.RUN, "run") == exported
 
 
-def test_a_record_that_another_recorder_finished_is_not_finished_again(
+def test_a_record_finished_by_another_recorder_cannot_be_finished_again(
     landscape: LandscapeDB, store: RecordStore
 ) -> None:
     begun = run()
@@ -479,7 +477,7 @@ def test_a_record_that_another_recorder_finished_is_not_finished_again(
     assert store.get(records.RUN, "run") == failed
 
 
-def test_a_run_that_ended_after_a_failed_unit_takes_no_more_records(landscape: LandscapeDB, store: RecordStore) -> None:
+def test_a_run_that_ended_after_a_failed_unit_accepts_no_records(landscape: LandscapeDB, store: RecordStore) -> None:
     begun = run()
     store.add(begun)
     with pytest.raises(KeyError):

@@ -1,4 +1,4 @@
-"""Runs leave the database for bags, and nothing gets lost."""
+"""Pruned runs are moved into bags without loss."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_no_record_of_a_pruned_run_is_left_and_no_other_is_touched(landscape: La
         assert lines_of(other, "run-1").splitlines(keepends=True)[:-1] == records
 
 
-def test_what_is_kept_of_a_run_is_what_it_was(pruned: LandscapeDB) -> None:
+def test_the_kept_summary_agrees_with_the_run(pruned: LandscapeDB) -> None:
     with pruned.snapshot() as connection:
         (kept,) = read_pruned_runs(connection)
     assert (kept.run_id, kept.status, kept.record_count, kept.row_count) == ("b", "failed", 8, 0)
@@ -122,7 +122,7 @@ def test_what_is_kept_of_a_run_is_what_it_was(pruned: LandscapeDB) -> None:
     assert rows_left(pruned, "b") == {"pruned_runs": 1, "seals": 1}
 
 
-def test_seals_and_log_fit(pruned: LandscapeDB, signer: Signer) -> None:
+def test_seals_and_log_still_agree_after_pruning(pruned: LandscapeDB, signer: Signer) -> None:
     assert faults_of(pruned) == []
     with pruned.snapshot() as connection:
         assert check_seals(connection).verdict == "2 of 2 sealed runs unchanged; the records of 1 more are in bags"
@@ -131,7 +131,7 @@ def test_seals_and_log_fit(pruned: LandscapeDB, signer: Signer) -> None:
     assert sorted(fault.run_id for fault in unsigned) == ["a", "b", "bb"]
 
 
-def test_only_runs_that_ended_before_the_moment_are_found(pruned: LandscapeDB, tmp_path: Path) -> None:
+def test_only_runs_that_ended_before_the_given_time_are_found(pruned: LandscapeDB, tmp_path: Path) -> None:
     assert [run.run_id for run in find_prunable(pruned, LATER, tmp_path)] == ["a", "bb"]
     moment = prunable(pruned, tmp_path, "bb").completed_at
     for hours in (-12, 0, 12):
@@ -153,7 +153,7 @@ def test_runs_are_found_in_the_order_they_began_with_bags_of_any_id(
     assert [(run.bag, run.rows) for run in found] == [(bags[0], 0), (bags[1], 1)]
 
 
-def test_the_name_of_a_pruned_run_leads_to_its_bag(pruned: LandscapeDB) -> None:
+def test_the_id_of_a_pruned_run_leads_to_its_bag(pruned: LandscapeDB) -> None:
     with pytest.raises(PrunedRunError, match=r"^run b was pruned at .* --from .*b\.zip with explain"):
         resolve_run(pruned, "b")
     assert (resolve_run(pruned, "bb"), resolve_run(pruned, "latest")) == ("bb", "open")
@@ -165,7 +165,7 @@ def test_no_run_takes_the_id_of_a_pruned_one(pruned: LandscapeDB) -> None:
     assert faults_of(pruned) == []
 
 
-def test_a_bag_that_is_there_is_used_and_not_imported_again(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_an_existing_bag_is_used_and_cannot_be_imported_again(landscape: LandscapeDB, tmp_path: Path) -> None:
     finish(landscape, "a")
     write_bag(landscape, "a", tmp_path / "a.zip")
     before = (tmp_path / "a.zip").stat()
@@ -178,10 +178,10 @@ def test_a_bag_that_is_there_is_used_and_not_imported_again(landscape: Landscape
         resolve_run(landscape, "latest")
 
 
-def test_a_bag_that_is_there_is_made_durable_before_anything_is_deleted(
+def test_an_existing_bag_is_synced_before_anything_is_deleted(
     finished: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who wrote it may have been killed before it was."""
+    """The process that wrote it may have been killed before syncing."""
     write_bag(finished, "a", tmp_path / "a.zip")
     inodes = {path.stat().st_ino: path.name for path in (tmp_path, tmp_path / "a.zip")}
     happened: list[str] = []
@@ -247,7 +247,7 @@ ATTACKS: Mapping[Callable[[Connection], None], str] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_what_is_done_by_hand_to_a_pruned_run_shows(pruned: LandscapeDB, attack: Callable[[Connection], None]) -> None:
+def test_manual_changes_to_a_pruned_run_are_found(pruned: LandscapeDB, attack: Callable[[Connection], None]) -> None:
     with pruned.engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection:
         drop_guards(connection)
         attack(connection)
@@ -295,7 +295,7 @@ def test_nothing_is_deleted_for_a_bag_that_does_not_hold_the_run(
     assert faults_of(finished) == []
 
 
-def test_an_altered_run_stays(landscape: LandscapeDB, tmp_path: Path) -> None:
+def test_an_altered_run_is_not_pruned(landscape: LandscapeDB, tmp_path: Path) -> None:
     finish(landscape, "a")
     with landscape.write_transaction() as connection:
         drop_guards(connection)
@@ -317,7 +317,7 @@ def test_a_bag_is_signed_with_the_key(finished: LandscapeDB, tmp_path: Path, sig
 # -- other processes, and stops ----------------------------------------------------------------------------------------
 
 
-def test_a_run_that_another_process_works_on_stays(database_url: str, tmp_path: Path) -> None:
+def test_a_run_in_another_process_is_not_pruned(database_url: str, tmp_path: Path) -> None:
     with LandscapeDB(database_url) as database, LandscapeDB(database_url) as other:
         finish(database, "a")
         run = prunable(database, tmp_path, "a")
@@ -342,7 +342,7 @@ def stopped_at(database: LandscapeDB, statement: int) -> Iterator[None]:
         event.remove(database.engine, "before_execute", stop)
 
 
-def test_a_stop_at_any_statement_loses_nothing_and_a_second_call_goes_on(database_url: str, tmp_path: Path) -> None:
+def test_a_stop_at_any_statement_loses_nothing_and_can_be_repeated(database_url: str, tmp_path: Path) -> None:
     with LandscapeDB(database_url) as database:
         stops = 0
         for statement in count(1, 1 if THOROUGH else 20):

@@ -57,7 +57,7 @@ def seal_again(connection: Connection, run_id: str, signer: Signer | None = None
     seal_run(connection, run_id, signer)
 
 
-def test_signed_seals_hold(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
+def test_signed_seals_pass_the_check(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
     finish(landscape, "a", signer)
     finish(landscape, "b", signer)
     report = report_of(landscape, key)
@@ -79,7 +79,7 @@ def test_progress_goes_on_within_a_run_and_over_all_runs(landscape: LandscapeDB)
     assert len({count for count in reported if count > total // 2}) > 1
 
 
-def test_whoever_edits_a_record_and_seals_again_is_found_by_the_key_alone(
+def test_sealing_again_after_an_edit_is_found_only_with_the_key(
     landscape: LandscapeDB, signer: Signer, key: PublicKey
 ) -> None:
     finish(landscape, "a", signer)
@@ -94,9 +94,7 @@ def test_whoever_edits_a_record_and_seals_again_is_found_by_the_key_alone(
     ]
 
 
-def test_a_signature_that_was_removed_is_found_by_the_key(
-    landscape: LandscapeDB, signer: Signer, key: PublicKey
-) -> None:
+def test_a_removed_signature_is_found_with_the_key(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
     finish(landscape, "a", signer)
     with landscape.write_transaction() as connection:
         drop_guards(connection)
@@ -106,7 +104,7 @@ def test_a_signature_that_was_removed_is_found_by_the_key(
     assert report_of(landscape, key).verdict == "0 of 1 sealed runs unchanged"
 
 
-def test_a_signature_for_another_purpose_does_not_fit(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
+def test_a_signature_for_another_purpose_is_refused(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
     finish(landscape, "a", signer)
     with landscape.write_transaction() as connection:
         (seal,) = read_seals(connection)
@@ -117,7 +115,7 @@ def test_a_signature_for_another_purpose_does_not_fit(landscape: LandscapeDB, si
     assert faults_of(landscape, key) == [f"run a is not what was sealed: seals run_id='a': {problem}"]
 
 
-def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
+def test_the_old_signature_is_refused_for_a_new_seal(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
     finish(landscape, "a", signer)
     with landscape.write_transaction() as connection:
         (before,) = read_seals(connection)
@@ -131,7 +129,7 @@ def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signe
     assert faults_of(landscape) == expected
 
 
-def test_another_key_is_found(landscape: LandscapeDB, key: PublicKey, tmp_path: Path) -> None:
+def test_a_signature_by_another_key_is_found(landscape: LandscapeDB, key: PublicKey, tmp_path: Path) -> None:
     generate_keys(tmp_path)
     other = load_signer(str(tmp_path / PRIVATE_KEY))
     finish(landscape, "a", other)
@@ -149,7 +147,7 @@ def test_another_key_is_found(landscape: LandscapeDB, key: PublicKey, tmp_path: 
         ("epoch", 9999, "was altered: it cannot be read"),
     ],
 )
-def test_an_unsigned_seal_that_was_written_over(
+def test_an_unsigned_seal_that_was_overwritten_is_found(
     landscape: LandscapeDB, column: str, value: object, problem: str
 ) -> None:
     finish(landscape, "a", None)
@@ -170,7 +168,7 @@ def test_an_unsigned_seal_that_was_written_over(
         ("envelope_json", "\u20ac"),
     ],
 )
-def test_a_signed_seal_that_was_written_over(
+def test_a_signed_seal_that_was_overwritten_is_found(
     landscape: LandscapeDB, signer: Signer, key: PublicKey, column: str, value: object
 ) -> None:
     finish(landscape, "a", signer)
@@ -211,7 +209,7 @@ def test_a_seal_that_was_removed_is_found_without_a_key(landscape: LandscapeDB) 
     assert faults_of(landscape) == [f"run a is not what was sealed: seals run_id='a': {problem}"]
 
 
-def test_a_run_that_never_had_a_seal_is_told_and_with_a_key_refused(landscape: LandscapeDB, key: PublicKey) -> None:
+def test_a_run_without_a_seal_is_reported_and_with_a_key_a_fault(landscape: LandscapeDB, key: PublicKey) -> None:
     recorded(landscape, rich_run("old"))
     report = report_of(landscape)
     assert (report.faults, report.unsealed, report.sealed) == ((), ("old",), 0)
@@ -238,7 +236,7 @@ def no_lines() -> Generator[TypedChunk[SealedLines[bytes]], None, None]:
     yield from ()
 
 
-def test_a_run_that_goes_on_needs_no_seal(landscape: LandscapeDB, key: PublicKey) -> None:
+def test_a_running_run_needs_no_seal(landscape: LandscapeDB, key: PublicKey) -> None:
     LandscapeRecorder(landscape).begin_run({}, "v1", run_id="a")
     assert faults_of(landscape, key) == []
 
@@ -287,9 +285,7 @@ def test_a_finished_run_that_is_made_to_look_unfinished_is_found(
     assert report_of(landscape).unfinished == {"a": "interrupted"}
 
 
-def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(
-    landscape: LandscapeDB, signer: Signer, key: PublicKey
-) -> None:
+def test_a_running_run_is_no_fault_at_any_point(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
     recorder = LandscapeRecorder(landscape, seal_signer=signer)
     work(recorder, "a")
     work(recorder, "b", OperationStatus.COMPLETED, OperationStatus.OPEN)
@@ -300,7 +296,7 @@ def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(
         assert (report.faults, report.unfinished) == ((), {"a": "running", "b": "interrupted"})
 
 
-def test_what_was_recorded_elsewhere_may_have_stopped_anywhere(landscape: LandscapeDB, key: PublicKey) -> None:
+def test_an_imported_run_may_have_stopped_anywhere(landscape: LandscapeDB, key: PublicKey) -> None:
     """A run without a secret may have stopped anywhere.
 
     The predecessor recorded its outputs before it ended a run, and kept no secrets.
@@ -379,7 +375,7 @@ def sealed_run() -> Iterator[LandscapeDB]:
     ("name", "column", "value"),
     some_of([(name, column, ODD[number % len(ODD)]) for number, (name, column) in enumerate(sealed_columns())], 3),
 )
-def test_whatever_is_written_into_a_sealed_column_is_found_and_named(
+def test_any_change_of_a_sealed_column_is_found_and_named(
     sealed_run: LandscapeDB, name: str, column: str, value: str
 ) -> None:
     table, order = RECORD_TYPES[name].table.name, ", ".join(RECORD_TYPES[name].order)
@@ -429,7 +425,7 @@ def test_a_time_that_only_postgresql_has_is_found_and_named(on_postgresql: NewLa
     assert fault.key.startswith("run_id='run-1' row_id=")
 
 
-def test_a_seal_whose_time_is_none_was_altered(landscape: LandscapeDB) -> None:
+def test_a_seal_with_an_invalid_time_is_a_fault(landscape: LandscapeDB) -> None:
     for run_id in ("a", "b"):
         finish(landscape, run_id, None)
     edit_unseen(landscape, "seals", "UPDATE seals SET sealed_at = 'infinity' WHERE run_id = 'a'")
@@ -449,7 +445,7 @@ def edited(connection: Connection, table: str, order: str, column: str, value: s
     return connection.exec_driver_sql(look).one() != before
 
 
-def test_all_seals_are_checked_in_one_state_of_the_database(database_url: str) -> None:
+def test_all_seals_are_checked_in_one_snapshot(database_url: str) -> None:
     """Another process changes a run in the meantime."""
     with LandscapeDB.from_url(database_url) as database:
         for run_id in ("a", "b"):

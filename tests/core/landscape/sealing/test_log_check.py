@@ -1,4 +1,4 @@
-"""Attacks on runs, seals and log, and what shows them.
+"""Attacks on runs, seals and log, and how they are found.
 
 Every attack is that of an administrator, who can drop triggers and write what he likes. What he does to log and runs
 alike shows only against a checkpoint that somebody else has kept.
@@ -212,7 +212,7 @@ ATTACKS: Mapping[Callable[[Connection], None], tuple[str | None, str | None]] = 
 """Attack -> what the database itself shows, and what the newest kept checkpoint shows; None for nothing."""
 
 
-def test_what_was_not_touched_passes(told: Told) -> None:
+def test_an_untouched_log_passes(told: Told) -> None:
     assert faults_of(told.database) == []
     with told.database.snapshot() as connection:
         assert check_log(connection).verdict == "3 runs in the log of runs, 7 entries"
@@ -282,7 +282,7 @@ def ask(witness: Witness, monkeypatch: pytest.MonkeyPatch, connection: Connectio
 def test_a_witness_refuses_a_log_that_does_not_continue(
     told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Callable[[Connection], None]
 ) -> None:
-    """What left the log alone shows in the database itself."""
+    """Attacks that leave the log alone show in the database itself."""
     log = NoteSigner(name=told.origin, signer=LOG.signer).verifier_key(NoteKeyType.ED25519)
     policy = Policy.parse(f"log {log}\nquorum none\n".encode(), "policy")
     witness = Witness(signer=WITNESS, logs=policy, directory=tmp_path)
@@ -306,7 +306,7 @@ def test_a_witness_refuses_a_log_that_does_not_continue(
         assert told_later == f"witness https://witness.example: {other}"
 
 
-def test_a_database_that_was_put_back_and_used_since_is_found(landscape: LandscapeDB) -> None:
+def test_a_restored_database_is_found_even_if_used_since(landscape: LandscapeDB) -> None:
     told = tell(landscape)
     with told.database.write_transaction() as connection:
         drop_guards(connection)
@@ -321,7 +321,7 @@ def test_a_database_that_was_put_back_and_used_since_is_found(landscape: Landsca
     )
 
 
-def test_of_two_copies_that_both_went_on_one_is_found(landscape: LandscapeDB, new_landscape: NewLandscape) -> None:
+def test_one_of_two_copies_that_both_continued_is_found(landscape: LandscapeDB, new_landscape: NewLandscape) -> None:
     told = tell(landscape)
     with ExitStack() as stack:
         copy = stack.enter_context(new_landscape())
@@ -348,7 +348,7 @@ def copy_table(source: Connection, target: Connection, table: Table) -> None:
         target.execute(insert(table), dict(row))
 
 
-def test_a_log_that_was_begun_anew_is_another_log(landscape: LandscapeDB) -> None:
+def test_a_log_that_was_restarted_is_another_log(landscape: LandscapeDB) -> None:
     told = tell(landscape)
     with told.database.write_transaction() as connection:
         drop_guards(connection)
@@ -361,7 +361,7 @@ def test_a_log_that_was_begun_anew_is_another_log(landscape: LandscapeDB) -> Non
     assert fault.startswith(f"newest: is about the log '{told.origin}', and this database has the log elspeth.local/")
 
 
-def test_a_run_that_did_not_end_shows_by_its_begin(landscape: LandscapeDB) -> None:
+def test_an_unfinished_run_is_found_by_its_first_entry(landscape: LandscapeDB) -> None:
     LandscapeRecorder(landscape).begin_run({}, "v1", run_id="a")
     assert faults_of(landscape) == []
     with landscape.write_transaction() as connection:
@@ -399,7 +399,7 @@ def test_a_changed_run_is_named(told: Told, change: dict[str, str], problem: str
         (2, '{"entry":"created","epoch":1,"log":"x","time":"x"}', "expected an entry in canonical JSON"),
     ],
 )
-def test_what_is_no_entry_is_named(told: Told, position: int, entry: str, problem: str) -> None:
+def test_an_invalid_entry_is_named(told: Told, position: int, entry: str, problem: str) -> None:
     with administrator(told) as connection:
         connection.execute(update(run_log_table).where(run_log_table.c.position == position).values(entry_json=entry))
         faults = faults_in(connection)
@@ -447,7 +447,7 @@ def test_a_gap_is_named(told: Told) -> None:
     assert faults[0] == ("log of runs: entry 4: expected it before entry 5, got none: it was removed")
 
 
-def test_an_entry_that_was_proved_names_the_run_that_is_missing(told: Told) -> None:
+def test_a_proved_entry_names_the_missing_run(told: Told) -> None:
     with told.database.snapshot() as connection:
         proved = KeptCheckpoint(place="b", checkpoint=told.newest, entry=(4, entries_of(connection)[4].encode()))
     with administrator(told) as connection:

@@ -1,4 +1,4 @@
-"""Checkpoints are left, and what is overdue shows."""
+"""Checkpoints are left, and overdue ones are shown."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_files_have_the_cosignatures_of_witnesses(landscape: LandscapeDB, monkey
         assert newest_note(connection) == note.to_bytes().decode()
 
 
-def test_what_a_witness_did_not_cosign_is_overdue_until_it_did(
+def test_a_checkpoint_is_overdue_until_the_witness_cosigns_it(
     landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = plan("a.checkpoint", witness=True)
@@ -123,7 +123,7 @@ def test_what_a_witness_did_not_cosign_is_overdue_until_it_did(
     assert overdue(landscape) == [f"{URL}: the last one covers 5 entries: {problem}"]
 
 
-def test_a_run_whose_process_was_killed_before_its_checkpoint_shows(landscape: LandscapeDB) -> None:
+def test_a_run_killed_before_its_checkpoint_is_overdue(landscape: LandscapeDB) -> None:
     where = plan("a.checkpoint")
     recorder = LandscapeRecorder(landscape)
     recorder.begin_run({}, "v1", run_id="a")
@@ -138,7 +138,7 @@ def test_a_run_whose_process_was_killed_before_its_checkpoint_shows(landscape: L
     assert overdue(landscape) == []
 
 
-def test_a_checkpoint_of_a_longer_log_is_never_written_over(landscape: LandscapeDB) -> None:
+def test_a_checkpoint_of_a_longer_log_is_never_overwritten(landscape: LandscapeDB) -> None:
     end(landscape, "a", plan("a.checkpoint"))
     before = Path("a.checkpoint").read_bytes()
     with landscape.write_transaction() as connection:
@@ -155,7 +155,7 @@ def test_a_checkpoint_of_a_longer_log_is_never_written_over(landscape: Landscape
     assert overdue(landscape) == [f"a.checkpoint: the last one covers 3 entries: {missed.problem}"]
 
 
-def test_a_checkpoint_of_another_history_is_never_written_over(landscape: LandscapeDB) -> None:
+def test_a_checkpoint_of_another_history_is_never_overwritten(landscape: LandscapeDB) -> None:
     finish(landscape, "a")
     true = checkpoint_of(landscape)
     other = NoteSigner(name=true.origin, signer=plan().signer).sign(replace(true, root=bytes(32)).text)
@@ -172,9 +172,7 @@ def test_a_checkpoint_of_another_history_is_never_written_over(landscape: Landsc
         (None, "a.checkpoint: holds a checkpoint of the log 'elspeth.local/other', and this database has the log "),
     ],
 )
-def test_a_file_of_something_else_is_never_written_over(
-    landscape: LandscapeDB, content: bytes | None, problem: str
-) -> None:
+def test_a_foreign_file_is_never_overwritten(landscape: LandscapeDB, content: bytes | None, problem: str) -> None:
     other = NoteSigner(name="elspeth.local/other", signer=plan().signer)
     text = Checkpoint(origin="elspeth.local/other", size=1, root=bytes(32)).text
     before = other.sign(text).to_bytes() if content is None else content
@@ -184,7 +182,7 @@ def test_a_file_of_something_else_is_never_written_over(
     assert Path("a.checkpoint").read_bytes() == before
 
 
-def test_a_slower_process_does_not_undo_a_newer_checkpoint(
+def test_a_slower_process_does_not_replace_a_newer_checkpoint(
     landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(note: Note) -> Note:
@@ -199,7 +197,7 @@ def test_a_slower_process_does_not_undo_a_newer_checkpoint(
         assert newest_note(connection) == Path("a.checkpoint").read_text()
 
 
-def test_what_a_slower_process_left_is_not_recorded_as_the_newest(landscape: LandscapeDB) -> None:
+def test_the_checkpoint_of_a_slower_process_is_not_recorded_as_newest(landscape: LandscapeDB) -> None:
     end(landscape, "a", plan("a.checkpoint"))
     before = Note.parse(Path("a.checkpoint").read_bytes(), "note")
     end(landscape, "b", plan("a.checkpoint"))
@@ -214,7 +212,7 @@ def test_what_a_slower_process_left_is_not_recorded_as_the_newest(landscape: Lan
         assert newest_note(connection) == cosigned(newest).to_bytes().decode()
 
 
-def test_no_checkpoint_is_written_beside_the_database_as_a_file_of_it(tmp_path: Path) -> None:
+def test_a_checkpoint_cannot_have_the_name_of_a_database_file(tmp_path: Path) -> None:
     with LandscapeDB(f"sqlite:///{tmp_path}/audit.db") as database:
         (problem,) = end(database, "a", plan("audit.db-journal"))
     assert "audit.db-journal" in problem
@@ -222,7 +220,7 @@ def test_no_checkpoint_is_written_beside_the_database_as_a_file_of_it(tmp_path: 
     assert not Path("audit.db-journal").exists()
 
 
-def test_a_file_that_another_run_writes_is_waited_for(landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_waits_while_another_run_writes_the_file(landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path("a.checkpoint")
     with lock_output(path, real_path(path)):
         monkeypatch.setattr(log_delivery, "_LOCK_WAIT_S", 0.0)
@@ -250,7 +248,7 @@ def test_a_failed_time_stamp_is_overdue_and_the_checkpoint_is_left(
     assert overdue(landscape) == [f"a.checkpoint: the last one covers 5 entries: {problem}"]
 
 
-def test_an_interruption_while_a_witness_thinks_loses_nothing(
+def test_an_interruption_while_waiting_for_a_witness_loses_nothing(
     landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: Note) -> Note:
@@ -263,11 +261,11 @@ def test_an_interruption_while_a_witness_thinks_loses_nothing(
     assert kept("a.checkpoint") == checkpoint_of(landscape)
 
 
-def test_places_that_nobody_names_any_more_are_forgotten(landscape: LandscapeDB) -> None:
+def test_places_that_are_no_longer_named_are_forgotten(landscape: LandscapeDB) -> None:
     finish(landscape, "a")
     name_places(landscape, ["old", "new"], "a")
     assert forget_places(landscape, ["new"]) == ["old"]
-    record_attempt(landscape, "old", None, "problem")  # by a process that knows the place still
+    record_attempt(landscape, "old", None, "problem")  # by a process that still knows the place
     assert [each.partition(":")[0] for each in overdue(landscape)] == ["new"]
 
 

@@ -61,7 +61,7 @@ def fault_of(database: LandscapeDB) -> SealFault | None:
 
 @given(run=whole_runs())
 @law(20)
-def test_the_seal_of_an_untouched_run_holds(new_landscape: NewLandscape, run: list[AuditRecord]) -> None:
+def test_the_seal_of_an_untouched_run_is_valid(new_landscape: NewLandscape, run: list[AuditRecord]) -> None:
     with new_landscape() as database:
         sealed(database, finished(run))
         assert fault_of(database) is None
@@ -164,7 +164,7 @@ def test_an_added_record_is_found(landscape: LandscapeDB) -> None:
     assert fault.problem == "was added after the seal"
 
 
-def test_what_the_lifecycle_lets_change_is_outside_the_seal(landscape: LandscapeDB) -> None:
+def test_columns_that_may_change_are_outside_the_seal(landscape: LandscapeDB) -> None:
     recorder = LandscapeRecorder(landscape)
     run_id = recorder.begin_run({}, "v1").run_id
     recorder.complete_run(run_id, RunStatus.COMPLETED)
@@ -214,7 +214,7 @@ def test_each_run_has_a_secret_of_its_own(landscape: LandscapeDB) -> None:
     assert all(secret is not None and len(secret) == 64 for secret in secrets)
 
 
-def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape: LandscapeDB) -> None:
+def test_a_run_with_several_pieces_of_leaves_is_sealed(landscape: LandscapeDB) -> None:
     rows = 4_500
     recorder = LandscapeRecorder(landscape)
     run_id = recorder.begin_run({}, "v1").run_id
@@ -230,7 +230,7 @@ def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape:
     assert json.loads(seal.counts_json) == {"run": 1, "node": 1, "row": rows}
 
 
-def test_the_seal_tells_how_many_records_it_is_over(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
+def test_the_seal_has_the_number_of_records(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     reported: list[tuple[int, int]] = []
     record_rows(recorder, 3)
     record_graph(recorder, "beside")
@@ -242,7 +242,7 @@ def test_the_seal_tells_how_many_records_it_is_over(landscape: LandscapeDB, reco
         assert sealed_record_count(connection, "other") is None
 
 
-def test_a_seal_that_is_stopped_leaves_the_run_open(
+def test_an_interrupted_seal_leaves_the_run_open(
     landscape: LandscapeDB, recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(done: int, total: int) -> None:

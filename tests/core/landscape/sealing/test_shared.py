@@ -67,9 +67,7 @@ def check(db: LandscapeDB, executor: InlineExecutor | None = None) -> SealReport
 
 
 @pytest.mark.parametrize("kind", [InlineExecutor, DyingExecutor])
-def test_a_seal_by_several_processes_is_over_what_the_transaction_holds(
-    stored: LandscapeDB, kind: type[InlineExecutor]
-) -> None:
+def test_several_processes_seal_the_records_of_the_transaction(stored: LandscapeDB, kind: type[InlineExecutor]) -> None:
     recorder, executor = LandscapeRecorder(stored), kind()
     with recorder.unit_of_work():
         for label in ("one", "two", "three"):
@@ -102,7 +100,7 @@ def test_a_seal_that_workers_cannot_complete_is_refused(stored: LandscapeDB, mon
         "UPDATE seal_leaves SET leaves = 'no prefixes' WHERE record_type = 'edge'",
     ],
 )
-def test_findings_by_several_processes_are_those_of_one(stored: LandscapeDB, change: str | None) -> None:
+def test_several_processes_find_the_same_as_one(stored: LandscapeDB, change: str | None) -> None:
     LandscapeRecorder(stored).complete_run("run", RunStatus.FAILED)
     if change is not None:
         plant(stored, change)

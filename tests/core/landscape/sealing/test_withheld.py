@@ -52,13 +52,13 @@ def test_every_withheld_column_has_an_exported_hash_beside_it() -> None:
         assert hashes <= exported
 
 
-def test_what_was_recorded_has_its_hash(recorded: LandscapeDB) -> None:
+def test_recorded_content_matches_its_hash(recorded: LandscapeDB) -> None:
     assert report_of(recorded).faults == ()
     assert len(list(LandscapeExporter(recorded, include_payloads=True).export_lines("run"))) > 1
 
 
 @pytest.mark.parametrize("table", ["validation_errors", "transform_errors"])
-def test_altered_content_is_a_fault_and_not_exported(recorded: LandscapeDB, table: str) -> None:
+def test_altered_content_is_a_fault_and_is_not_exported(recorded: LandscapeDB, table: str) -> None:
     forged = json.dumps({"name": "FORGED"})
     change(recorded, table, f"'{forged}'")
     (fault,) = report_of(recorded).faults
@@ -76,12 +76,12 @@ def test_altered_content_is_a_fault_and_not_exported(recorded: LandscapeDB, tabl
     assert list(LandscapeExporter(recorded).export_lines("run")) != []
 
 
-def test_the_same_content_in_another_spelling_is_the_same(recorded: LandscapeDB) -> None:
+def test_content_in_another_spelling_counts_as_equal(recorded: LandscapeDB) -> None:
     change(recorded, "transform_errors", """'{ "name" : "Ada" }'""")
     assert report_of(recorded).faults == ()
 
 
-def test_content_that_was_erased_is_no_fault(recorded: LandscapeDB) -> None:
+def test_erased_content_is_no_fault(recorded: LandscapeDB) -> None:
     change(recorded, "validation_errors", "NULL")
     assert report_of(recorded).faults == ()
 

@@ -1,4 +1,4 @@
-"""Databases as found in several files: every change is seen."""
+"""Databases as found, exported to directories: every change is noticed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def verify(path: Path, signing_key: bytes | None = None) -> Verification:
 
 
 @pytest.mark.parametrize("form", [ExportFormat.CSV, ExportFormat.PARQUET])
-def test_signatures_stand_in_the_last_column(url: str, tmp_path: Path, form: ExportFormat) -> None:
+def test_signatures_are_in_the_last_column(url: str, tmp_path: Path, form: ExportFormat) -> None:
     target = tmp_path / "found"
     export_found(make_url(url), target, format=form, signing_key=KEY)
     assert verify(target, KEY).verdict is Verdict.VERIFIED
@@ -45,7 +45,7 @@ def test_signatures_stand_in_the_last_column(url: str, tmp_path: Path, form: Exp
     assert verify(target, b"x" * 32).verdict is Verdict.NOT_VERIFIED
 
 
-def test_text_is_quoted_in_csv_and_nothing_else(url: str, tmp_path: Path) -> None:
+def test_only_text_is_quoted_in_csv(url: str, tmp_path: Path) -> None:
     export_found(make_url(url), tmp_path / "found", format=ExportFormat.CSV)
     assert (tmp_path / "found" / "table-2.csv").read_bytes().split(b"\r\n") == [
         b'"id","signature"',
@@ -181,7 +181,7 @@ def test_every_change_to_parquet_is_found(url: str, tmp_path: Path) -> None:
     assert verify(target).verdict is Verdict.UNSIGNED
 
 
-def test_a_directory_replaces_its_own_kind_only(url: str, tmp_path: Path) -> None:
+def test_a_directory_replaces_only_its_own_kind(url: str, tmp_path: Path) -> None:
     target = tmp_path / "found"
     for form in (ExportFormat.CSV, ExportFormat.PARQUET, ExportFormat.CSV):
         export_found(make_url(url), target, format=form)

@@ -46,7 +46,7 @@ def some_url(database_url: str) -> str:
     return database_url
 
 
-def test_two_exports_of_a_database_differ_in_their_time_only(some_url: str, tmp_path: Path) -> None:
+def test_two_exports_of_a_database_differ_only_in_their_time(some_url: str, tmp_path: Path) -> None:
     contents = []
     for name in ("one.jsonl", "two.jsonl"):
         export_found(make_url(some_url), tmp_path / name, format=ExportFormat.JSONL)
@@ -89,7 +89,7 @@ def test_the_rows_fit_the_schema_of_their_table(some_url: str, tmp_path: Path) -
             jsonschema.Draft202012Validator(schema).validate(record["values"])  # type: ignore[arg-type]
 
 
-def test_an_export_that_fails_leaves_what_was_there(
+def test_an_export_that_fails_leaves_the_existing_file(
     some_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "x.jsonl"

@@ -86,7 +86,7 @@ SESSION_SETTINGS = (
 
 
 @pytest.mark.postgres
-def test_the_server_takes_every_value_back_as_it_was(postgresql_url: str, tmp_path: Path) -> None:
+def test_the_server_reads_every_written_value_back(postgresql_url: str, tmp_path: Path) -> None:
     name = make_url(postgresql_url).database
     columns = ", ".join(f'"{number}" {name}' for number, name in enumerate(TYPED))
     execute(
@@ -120,7 +120,7 @@ def quoted_text(value: str) -> str:
 
 
 @pytest.mark.postgres
-def test_every_kind_of_postgresql_table_is_listed_and_what_stores_rows_is_read(
+def test_every_kind_of_relation_is_listed_and_those_that_store_rows_are_read(
     postgresql_url: str, tmp_path: Path
 ) -> None:
     execute(
@@ -200,7 +200,7 @@ def shared_url(postgresql_server: URL) -> Iterator[str]:
 @pytest.mark.postgres
 @law(40)
 @given(st.lists(st.fixed_dictionaries({name: st.none() | each for name, each in SERVER_VALUES.items()}), max_size=4))
-def test_what_is_read_back_equals_what_the_server_holds(
+def test_exported_values_equal_those_of_the_server(
     shared_url: str, tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]
 ) -> None:
     columns = {name: quoted(f"{name}.") for name in SERVER_VALUES}
@@ -225,7 +225,7 @@ def test_what_is_read_back_equals_what_the_server_holds(
 
 
 @pytest.mark.postgres
-def test_columns_that_a_key_only_includes_are_not_of_the_key(postgresql_url: str, tmp_path: Path) -> None:
+def test_included_columns_are_not_part_of_the_key(postgresql_url: str, tmp_path: Path) -> None:
     execute(postgresql_url, "CREATE TABLE t (c int, b int, a int, PRIMARY KEY (a, c) INCLUDE (b))")
     assert tables_of(export_lines(postgresql_url, tmp_path))["t"]["key"] == ["a", "c"]
 
@@ -245,7 +245,7 @@ def test_names_in_postgresql_may_be_anything(postgresql_url: str, tmp_path: Path
 
 
 @pytest.mark.postgres
-def test_rows_that_a_policy_hides_are_not_left_out_in_silence(postgresql_url: str, tmp_path: Path) -> None:
+def test_rows_hidden_by_a_policy_are_not_silently_left_out(postgresql_url: str, tmp_path: Path) -> None:
     execute(
         postgresql_url,
         "CREATE TABLE t (a int)",

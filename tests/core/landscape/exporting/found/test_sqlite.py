@@ -80,7 +80,7 @@ def lite_tables(draw: st.DrawFn) -> tuple[str, list[tuple[str, str]], list[list[
 
 @law(100)
 @given(lite_tables())
-def test_values_of_sqlite_are_those_that_are_stored(
+def test_sqlite_values_are_exported_as_stored(
     tmp_path_factory: pytest.TempPathFactory, table: tuple[str, list[tuple[str, str]], list[list[object]], int]
 ) -> None:
     name, columns, rows, key_size = table
@@ -105,7 +105,7 @@ def test_values_of_sqlite_are_those_that_are_stored(
     check_directories(f"sqlite:///{path}", path.parent)
 
 
-def test_every_kind_of_sqlite_table_is_listed_and_what_stores_rows_is_read(
+def test_every_kind_of_table_is_listed_and_those_that_store_rows_are_read(
     lite: sqlite3.Connection, lite_url: str, tmp_path: Path
 ) -> None:
     lite.executescript(
@@ -170,7 +170,7 @@ def test_nothing_is_written_to_a_sqlite_file(
         export_found(make_url(lite_url), tmp_path / "out" / "found", format=form)
 
 
-def test_what_stands_in_a_log_is_exported_and_the_log_stays(lite_url: str, tmp_path: Path) -> None:
+def test_rows_in_a_log_are_exported_and_the_log_stays(lite_url: str, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "x.db")) as lite:
         lite.executescript("PRAGMA journal_mode = wal; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
         (tmp_path / "out").mkdir()
@@ -190,7 +190,7 @@ def test_a_log_that_a_crash_left_is_exported_and_stays(lite_url: str, tmp_path: 
 
 
 @pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.CSV, ExportFormat.BAG])
-def test_a_file_that_changes_while_it_is_read_as_immutable_is_not_exported(
+def test_a_file_that_changes_while_read_as_immutable_is_refused(
     lite: sqlite3.Connection, lite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: ExportFormat
 ) -> None:
     lite.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1)")
@@ -225,7 +225,7 @@ def test_a_sqlite_file_is_read_in_one_transaction(
     assert lite.execute("SELECT count(*) FROM b").fetchone() == (2,)
 
 
-def test_text_of_another_encoding_is_read(lite: sqlite3.Connection, lite_url: str, tmp_path: Path) -> None:
+def test_text_in_utf_16_is_read(lite: sqlite3.Connection, lite_url: str, tmp_path: Path) -> None:
     lite.executescript("PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (a); INSERT INTO t VALUES ('\u2603\U0001f600')")
     records = export_lines(lite_url, tmp_path)
     assert records[0]["encoding"] == "UTF-16le"

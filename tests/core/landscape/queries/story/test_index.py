@@ -108,9 +108,7 @@ def contents(path: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in files if file.is_file()}
 
 
-def test_the_first_question_to_an_export_takes_no_memory_for_a_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_question_takes_no_memory_per_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Python holds is measured; SQLite uses a file."""
     monkeypatch.setattr(_index, "_BATCH", 500)
     with in_memory() as db:  # of its own, as rows are added after the seal
@@ -174,7 +172,7 @@ def test_a_small_export_has_no_index(
     assert len(list(export.parent.iterdir())) == 2
 
 
-def test_an_indexed_question_decompresses_nothing(
+def test_answering_from_the_index_decompresses_nothing(
     told: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = exported(told, tmp_path / "exports" / "trail", format=ExportFormat.JSONL, compression=Compression.GZIP)
@@ -201,7 +199,7 @@ def test_a_file_that_is_not_an_index_is_not_replaced(export: Path, tmp_path: Pat
     assert len(making) == 1
 
 
-def test_a_fifo_in_the_place_of_the_index_is_not_opened(export: Path, tmp_path: Path, making: list[None]) -> None:
+def test_a_fifo_in_place_of_the_index_is_not_opened(export: Path, tmp_path: Path, making: list[None]) -> None:
     fifo = export.parent / "trail.jsonl.index"
     os.mkfifo(fifo)
     ask = f"from {is_index.__module__} import is_index; import pathlib; print(is_index(pathlib.Path({str(fifo)!r})))"
@@ -251,7 +249,7 @@ with _index_cache.open_index(Path(sys.argv[1])):
 """A process that is killed while it makes an index."""
 
 
-def test_an_index_that_another_process_makes_is_kept_elsewhere(export: Path, tmp_path: Path) -> None:
+def test_while_another_process_makes_an_index_a_private_one_is_used(export: Path, tmp_path: Path) -> None:
     with hold(export.parent / "trail.jsonl.index", OutputPolicy(kind=Kind.FILE, objection=lambda _: None)):
         stories(export)
     assert list(export.parent.iterdir()) == [export]
@@ -287,7 +285,7 @@ def test_a_rewritten_export_is_indexed_again(told: LandscapeDB, export: Path, ma
         (ExportFormat.CSV, "manifest.json"),
     ],
 )
-def test_an_export_is_indexed_again_if_one_of_its_files_was_written(
+def test_an_export_is_indexed_again_if_one_of_its_files_changed(
     told: LandscapeDB, tmp_path: Path, making: list[None], form: ExportFormat, file: str
 ) -> None:
     path = exported(told, tmp_path / "exports" / "export", format=form)

@@ -54,7 +54,7 @@ def both_trails(db: LandscapeDB, run_id: str, form: ExportFormat) -> Iterator[tu
 
 
 @pytest.mark.parametrize("form", some_of(sorted(READABLE), 0))
-def test_explain_database_equals_explain_export(landscape: LandscapeDB, form: ExportFormat) -> None:
+def test_database_and_export_tell_the_same_story(landscape: LandscapeDB, form: ExportFormat) -> None:
     run = record_told_run(landscape)
     with both_trails(landscape, run.run_id, form) as (database, export):
         for index in range(ROWS):
@@ -79,7 +79,7 @@ def renamed_in(value: object, names: Mapping[object, object]) -> object:
     return renamed(value, names) if isinstance(value, dict) else value
 
 
-def test_a_story_is_in_the_order_of_what_happened_not_of_ids(told: LandscapeDB, run: ToldRun) -> None:
+def test_a_story_is_in_the_order_of_events_and_not_of_ids(told: LandscapeDB, run: ToldRun) -> None:
     records = list(LandscapeExporter(told, include_payloads=True).export_run(run.run_id))
     names: dict[object, object] = {}
     for name, record_type in RECORD_TYPES.items():
@@ -137,7 +137,7 @@ def story_or_refusal(trail: Trail, row_index: int) -> RowStory | str:
 
 @given(run=whole_runs())
 @law(50)
-def test_explain_database_equals_explain_export_for_generated_runs(run: list[AuditRecord]) -> None:
+def test_database_and_export_tell_the_same_story_of_generated_runs(run: list[AuditRecord]) -> None:
     with in_memory() as db:
         RecordStore(db).add(*run)
         with both_trails(db, run[0].run_id, ExportFormat.JSONL) as (database, export):
@@ -301,7 +301,7 @@ def test_a_merged_token_is_told_under_its_first_parent(trail: DatabaseTrail, run
     assert [(call.call_index, call.status) for call in left.steps[0].calls] == [(0, "error"), (1, "success")]
 
 
-def test_the_story_of_a_later_parent_tells_what_it_was_merged_into(trail: DatabaseTrail, run: ToldRun) -> None:
+def test_the_story_of_a_later_parent_names_the_merged_token(trail: DatabaseTrail, run: ToldRun) -> None:
     (right,) = token_story(trail, run.tokens["right"]).tokens
     assert [child.token.token_id for child in right.children] == [run.tokens["merged"]]
     assert right.merged_into == ()
@@ -314,7 +314,7 @@ def test_an_expansion_has_its_parts_in_order(trail: DatabaseTrail, run: ToldRun)
     assert error.error_details_json == '{"reason":"no such customer"}'
 
 
-def test_a_row_in_a_file_of_many_has_all_files_of_the_sink(trail: DatabaseTrail) -> None:
+def test_a_row_has_all_files_of_its_sink(trail: DatabaseTrail) -> None:
     def artifacts(step: StepStory) -> list[str]:
         return [artifact.path_or_uri for artifact in step.artifacts]
 
@@ -349,7 +349,7 @@ def test_a_token_that_came_out_of_a_batch_names_it(trail: DatabaseTrail, run: To
 
 
 @pytest.mark.parametrize("index", [told_run.QUARANTINED, told_run.DISCARDED])
-def test_a_refused_row_tells_why(trail: DatabaseTrail, index: int) -> None:
+def test_the_story_of_a_refused_row_has_the_reason(trail: DatabaseTrail, index: int) -> None:
     story = row_story(trail, index)
     (error,) = story.validation_errors
     assert (error.schema_mode, error.row_hash) == ("strict", story.row.source_data_hash)
@@ -359,7 +359,7 @@ def test_a_refused_row_tells_why(trail: DatabaseTrail, index: int) -> None:
     )
 
 
-def test_attempts_and_unfinished_steps_are_told(trail: DatabaseTrail) -> None:
+def test_attempts_and_unfinished_steps_are_in_the_story(trail: DatabaseTrail) -> None:
     retried, interrupted = only(trail, told_run.RETRIED), only(trail, told_run.INTERRUPTED)
     assert [step.state.attempt for step in retried.steps] == [0, 0, 1, 0]
     assert steps(retried) == ["source completed", "enrich failed", "enrich completed", "output completed"]
@@ -406,7 +406,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_tokens(landsc
         assert statements_for(trail, ROWS) == statements_for(trail, ROWS + 1) > 0
 
 
-def test_what_is_not_recorded_has_no_story(trail: DatabaseTrail) -> None:
+def test_unknown_rows_and_tokens_have_no_story(trail: DatabaseTrail) -> None:
     with pytest.raises(NotRecordedError) as caught:
         row_story(trail, ROWS)
     assert str(caught.value) == "run told has no row 9: rows are counted from 0, in the order of reading"

@@ -67,7 +67,7 @@ def export(landscape: LandscapeDB, tmp_path: Path) -> Path:
     return path
 
 
-def test_what_exports_withhold_is_null_in_every_trail(landscape: LandscapeDB, export: Path) -> None:
+def test_withheld_columns_are_null_in_every_trail(landscape: LandscapeDB, export: Path) -> None:
     assert '"row_data_json":"{' in export.read_text()
     with landscape.snapshot() as connection:
         with open_export(export) as exported:
