@@ -53,7 +53,7 @@ class Stored:
 
 
 def load(_: object, url: str, **__: object) -> Stored:
-    """Return the stored copy of the document that the validator requests."""
+    """Return the stored copy of a requested document."""
     if url != "https://w3id.org/ro/crate/1.1/context":
         raise RuntimeError(f"{url}: expected no document that is not stored")
     return Stored(url=url, text=CONTEXT.read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def validate_examples(names: tuple[str, ...]) -> int:
         told = list(problems(crate))
         found += len(told)
         print(f"{name}: {len(told)} problems", *told, sep="\n    ")
-    # What nobody looks at passes: a crate without its workflow must not.
+    # The validator passes parts that it does not examine: a crate without its workflow must not pass.
     metadata = crate / "ro-crate-metadata.json"
     metadata.write_text(metadata.read_text(encoding="utf-8").replace('"mainEntity"', '"about"'), encoding="utf-8")
     if not any("workflow-ro-crate" in problem for problem in problems(crate)):

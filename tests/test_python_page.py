@@ -24,7 +24,7 @@ def project(tmp_path: Path, write_module: ModuleWriter, monkeypatch: pytest.Monk
     """Return the directory in which the page begins."""
     write_module(MODULE, "orders")
     monkeypatch.delitem(sys.modules, "orders", raising=False)
-    # Tests of the reference put the directory of its module there, which is named alike.
+    # Tests of the reference put the directory of its module there, which has the same name.
     monkeypatch.setattr(sys, "path", [each for each in sys.path if not Path(each, "orders.py").exists()])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elspeth.yaml").write_text(SETTINGS, encoding="utf-8")

@@ -106,7 +106,7 @@ def test_only_a_single_query_is_accepted(db: LandscapeDB) -> None:
 def test_contents_of_rows_cannot_be_read_on_sqlite(sql: str) -> None:
     with LandscapeDB.in_memory() as db:
         with db.connection() as connection:
-            connection.exec_driver_sql(sql)  # a query that the database itself takes
+            connection.exec_driver_sql(sql)  # a query that the database itself accepts
         assert re.search("prohibited|not authorized", refusal(db, sql))
 
 

@@ -1,4 +1,4 @@
-"""What a run reports about broken source files, and leaves behind."""
+"""What a run reports about broken source files."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_export_and_explain_work_without_migrating(name: str, tmp_path: Path, ca
     assert "row 0 from" in told
     assert main(["explain", "--row", "0", "--from", "out.jsonl"]) == 0
     assert told.endswith(capsys.readouterr().out)
-    # A run in the database of epoch 5 bears signs of an end that its status denies, which the check of seals tells.
+    # A run in the database of epoch 5 has traces of an end that its status denies, which the check of seals reports.
     assert main(["landscape", "migrate", "-d", "old/audit.db"]) == (1 if EPOCHS[name] == 5 else 0)
     assert main(["export", "latest", "-d", "old/audit.db", "-o", "again.jsonl"]) == 0
     assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()

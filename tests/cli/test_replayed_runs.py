@@ -160,7 +160,7 @@ def test_a_run_may_be_named_latest_or_by_the_beginning_of_its_id(database_url: s
         again = run(capsys, run_mode="replay", replay_source_run_id=name)
         assert (again["code"], Path("out.jsonl").read_text()) == (0, wrote), again["err"]
         assert replayed_run_id(database_url, again["run_id"]) == first["run_id"]
-    start = first["run_id"][0]  # years pass before new ids begin with another letter
+    start = first["run_id"][0]  # it takes years until new ids begin with another letter
     code, out, err = run_command(capsys, "export", start, "-d", database_url, "-o", "trail.jsonl")
     assert (code, out) == (1, "")
     assert f"holds 4 runs '{start}'...: " in err

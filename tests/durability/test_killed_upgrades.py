@@ -1,4 +1,4 @@
-"""A killed upgrade leaves either the old or the new database."""
+"""A killed upgrade leaves the old or the new database."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from tests.engine.pipelines import Settings
 
 __all__ = ["NAME", "NUMBER", "REAL", "TEXT", "VALUES", "Planted", "found_in", "raised", "settings_of"]
 
-# None of these can come about by chance in ids, hashes, times or words.
+# None of these can occur by chance in ids, hashes, times or words.
 TEXT, NAME, NUMBER, REAL = "Zqxjkv-Wert", "Yqxjkv_name", 730288463917, 48151.62342
 _MARKS = (b"Zqxjkv", b"Yqxjkv", b"730288463917", b"48151.62342")
 

@@ -309,7 +309,7 @@ def test_an_account_without_a_name_has_a_number(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("elspeth.engine.origins.socket.gethostname", lambda: "\0" + "h" * 300)
     found = process(tmp_path)
     assert found["user_name"] == str(os.geteuid())
-    assert found["host_name"] == "\ufffd" + "h" * 255  # what the audit trail has for a name
+    assert found["host_name"] == "\ufffd" + "h" * 255  # the name that the audit trail has
 
 
 def test_account_and_machine_can_be_left_out(tmp_path: Path) -> None:

@@ -204,4 +204,4 @@ def test_a_result_of_the_wrong_type_is_an_error_of_the_row(
     _, records = run_graph(tmp_path, settings, plugin)
     (error,) = records["transform_error"]
     assert json.loads(error["error_details_json"])["exception"] == message
-    assert written(tmp_path, "bad") == [row]  # what the plugin did to its copy is not seen
+    assert written(tmp_path, "bad") == [row]  # changes that the plugin made to its copy have no effect

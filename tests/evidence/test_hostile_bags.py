@@ -312,7 +312,7 @@ def parts_of(kind: Any, value: Any) -> list[Any]:  # noqa: ANN401
         return [value[3]]
     if kind is sre.ATOMIC_GROUP:
         return [value]
-    # The beginning of a line is no choice: it is there or not.
+    # The start of a line (AT) is not a choice that could be retried.
     assert kind in {sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.ANY, sre.ASSERT_NOT, sre.FAILURE, sre.AT}
     return []
 

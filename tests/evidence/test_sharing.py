@@ -1,4 +1,4 @@
-"""Results of shared work come in order, wherever they were computed."""
+"""Results of shared work come in order, wherever computed."""
 
 from __future__ import annotations
 

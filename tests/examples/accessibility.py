@@ -51,7 +51,7 @@ def barriers(tab: Tab, axe: str) -> Iterator[str]:
 
 
 def keyboard_barriers(tab: Tab) -> Iterator[str]:
-    """Yield elements that the Tab key does not reach or show."""
+    """Yield elements that the Tab key does not reach."""
     reachable = tab.evaluate(_REACHABLE)
     reached = 0
     for _ in range(reachable + 1):  # once around: from the last element it leads to the page itself

@@ -90,7 +90,7 @@ def test_the_hash_of_an_object_is_the_full_object_checksum_of_s3(
     store = store_of(path)
     assert isinstance(store, S3Store)
     head = {"ContentLength": 1, "ETag": '"1"', "VersionId": "null", **described}
-    # Without this option S3 tells no checksum.
+    # Without this option S3 returns no checksum.
     tell = lambda *_, **options: head if options["ChecksumMode"] == "ENABLED" else {}  # noqa: E731
     monkeypatch.setattr(store._files, "call_s3", tell)
     found = store.require(path)

@@ -101,7 +101,7 @@ def test_the_names_of_new_directories_are_synced(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(writing, "sync_directory", synced.append)
     make_directory(tmp_path / "a" / "b")
     assert synced == [tmp_path.parent, tmp_path, tmp_path / "a"]
-    make_directory(tmp_path / "a" / "b")  # whose maker may have crashed before its sync
+    make_directory(tmp_path / "a" / "b")  # whose writer may have crashed before syncing it
     assert synced[3:] == [tmp_path / "a"]
 
 
@@ -445,7 +445,7 @@ def test_an_output_with_the_name_of_a_lock_stays(tmp_path: Path) -> None:
 
 def test_a_fifo_with_the_name_of_a_lock_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".a.lock")
-    for _ in range(2):  # the first lets go of it
+    for _ in range(2):  # the first process releases it
         write_file(tmp_path / "a", b"a")
     assert list_names(tmp_path) == [".a.lock", "a"]
 

@@ -150,7 +150,7 @@ def test_an_upload_in_parts_is_not_ended_if_another_program_was_faster(
 ) -> None:
     if not parts:
         return
-    monkeypatch.setattr(s3, "_condition", lambda _: {})  # as a store that does not know conditions takes them
+    monkeypatch.setattr(s3, "_condition", lambda _: {})  # as a store that ignores conditions would
     file, _ = staged(bucket)
     bucket.server.fail(Failure(method="PUT", part="partNumber=2", before=lambda: bucket.put("x.csv", "mine")))
     with pytest.raises(PluginError, match="was made or changed by another program"):

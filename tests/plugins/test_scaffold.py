@@ -45,7 +45,7 @@ def test_the_plugin_is_found_and_described(package: tuple[PluginKind, Path]) -> 
 
 def test_the_tests_of_a_new_package_pass(package: tuple[PluginKind, Path], capsys: pytest.CaptureFixture[str]) -> None:
     _, directory = package
-    # Looking for unraisable exceptions collects the garbage of all tests five times.
+    # Checking for unraisable exceptions collects the garbage of all tests five times.
     options = ["-q", "-pno:cacheprovider", "-pno:unraisableexception", "--import-mode=importlib"]
     options.append("--override-ini=addopts=")
     code = pytest.main([*options, f"--rootdir={directory}", f"-c{directory / 'pyproject.toml'}", str(directory)])

@@ -251,7 +251,7 @@ def test_a_foreign_file_of_the_same_size_is_not_replaced(tmp_path: Path) -> None
     file.open("run1")
     file.finish("text")
     final.write_bytes(b"new")
-    os.utime(final, ns=(0, final.stat().st_mtime_ns + 1))  # clocks of file systems are slow
+    os.utime(final, ns=(0, final.stat().st_mtime_ns + 1))  # clocks of file systems are coarse
     with pytest.raises(PluginError, match="was made or changed by another program during the run"):
         file.publish()
     assert final.read_bytes() == b"new"

@@ -1,4 +1,4 @@
-"""The verdicts of the page's modules on bags, in a browser."""
+"""The verdicts of the page's modules, in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page without all records reads them from the run's bag."""
+"""A page without all records reads the run's bag."""
 
 from __future__ import annotations
 

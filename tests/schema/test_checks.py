@@ -1,4 +1,4 @@
-"""The values that the schema accepts, and the errors for others."""
+"""The values that the schema accepts, and errors for others."""
 
 from __future__ import annotations
 

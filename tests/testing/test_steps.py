@@ -294,7 +294,7 @@ def test_a_request_that_varies_cannot_be_replayed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_repeated", [False, True])
 def test_keys_must_distinguish_rows(*, is_repeated: bool, tmp_path: Path) -> None:
     class Keyed(DistinctTransform):
-        """Gives all rows one key, or each row a different one."""
+        """Gives all rows one key, or different ones."""
 
         name = "keyed"
         plugin_version = "1.0.0"

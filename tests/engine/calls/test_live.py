@@ -69,7 +69,7 @@ def test_at_most_as_many_calls_as_workers_run_at_a_time() -> None:
     def send(request: JsonObject) -> JsonObject:
         under_way.add(request["asked"])
         most[0] = max(most[0], len(under_way))
-        together.wait(SECONDS)  # nobody gets past it unless three are here
+        together.wait(SECONDS)  # which passes only when three calls are under way
         under_way.discard(request["asked"])
         return SAID
 

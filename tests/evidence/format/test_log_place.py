@@ -1,4 +1,4 @@
-"""The part of the log of runs that a bag contains."""
+"""The part of the log of runs in a bag."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_no_altered_byte_of_a_note_passes(place: int, change: int) -> None:
         signed = found.verify(keys, "note")
     except EvidenceError:
         return
-    # What is left is about lines of keys that are not known, or that no longer name the keys that are.
+    # The change is then in a line of an unknown key, or in one that no longer names a known key.
     assert not signed or found.text == Note.parse(WITNESSED, "note").text
 
 

@@ -46,7 +46,7 @@ def test_salts_are_those_of_an_independent_derivation() -> None:
     lines = [b"{%d}" % number for number in range(count)]
     expected = [hashlib.sha256(b"\0" + salt + line).digest() for salt, line in zip(salts_of(count), lines, strict=True)]
     pairs = enumerate(zip(hasher.hashes(0, lines), expected, strict=True))
-    # Not the lists: what pytest says of the difference between such lists takes it minutes.
+    # Not the lists: pytest takes minutes to describe the difference between such lists.
     assert [number for number, (found, wanted) in pairs if found != wanted][:3] == []
 
 

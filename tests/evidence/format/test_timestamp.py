@@ -298,7 +298,7 @@ def test_no_byte_of_the_signed_part_can_change(authority: Authority, response: b
             found = verify_timestamp(bytes(changed), ENVELOPE, authorities, "stamp")
         except EvidenceError:
             continue
-        assert found == moment  # a certificate that nothing needs, or the status text
+        assert found == moment  # an unused certificate, or the status text
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_no_byte_of_a_certified_bag_can_change(certified: Files) -> None:
         at = len(content) // 2
         changed = {**certified, name: content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]}
         for files in (changed, rewrite_manifests(changed)):
-            if files != certified:  # a manifest that was changed is written anew
+            if files != certified:  # a changed manifest is written again
                 assert verify(files, ROOT).verdict is Verdict.NOT_VERIFIED, name
 
 

@@ -178,5 +178,5 @@ def test_ordinary_lines_are_recognised() -> None:
         )
         for record, line in zip(records(), to_lines(records()), strict=True)
     ]
-    # What holds the id that has a quote, and the step whose seconds need an exponent, are looked at closely.
+    # The lines with the quoted id, and with the seconds that need an exponent, get the general check.
     assert [number for number, each in enumerate(recognised) if not each] == [2, 5, 6, 10]

@@ -1,4 +1,4 @@
-"""Checking records in batches finds the same as one by one."""
+"""Checking records in batches finds the same as one-by-one checking."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_a_template_makes_a_prompt_from_a_row(template: str, expected: str) -> N
         ("{{ row.name['__class__'] }}", "'__class__'"),
         ("{{ row.nested.list[5] }}", "5"),
         ("{{ row.none.x }}", "'x'"),
-        ("{{ row[row.name] }}", "item for text of 9 characters"),  # what the row holds is not repeated
+        ("{{ row[row.name] }}", "item for text of 9 characters"),  # the content of the row is not repeated
         ("{{ row.other.x }}", "'other'"),
         ("{% for item in row.other %}{% endfor %}", "'other'"),
         ("{% if row.other %}{% endif %}", "'other'"),

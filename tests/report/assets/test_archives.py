@@ -43,7 +43,7 @@ def test_a_bag_with_a_contact_is_checked(code: Tab, signed: dict[str, bytes], si
 def test_an_ambiguous_archive_is_refused(case: str, code: Tab, signed: dict[str, bytes], key: PublicKey) -> None:
     build, problem = ATTACKS[case]
     if case == "bytes behind compressed data":
-        problem = "cannot be read"  # the browser's words follow
+        problem = "cannot be read"  # followed by the browser's own text
     assert problem in refusal(check_archive(code, build(signed), key))
 
 

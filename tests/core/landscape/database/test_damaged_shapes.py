@@ -72,7 +72,7 @@ def damages(draw: st.DrawFn, table: TableSnapshot) -> Damage:
 
 
 def _without(table: TableSnapshot, column: str) -> TableSnapshot:
-    """Return the table without a column and everything that needs it."""
+    """Return the table without a column and its dependents."""
     return replace(
         table,
         columns=tuple(each for each in table.columns if each.name != column),
@@ -107,7 +107,7 @@ def damaged(shape: Shape, done: tuple[Damage, ...]) -> Iterator[TableSnapshot]:
 def require_told(state: DatabaseState, shape: Shape, done: tuple[Damage, ...]) -> None:
     """Check that a state names all damage, or less elsewhere."""
     of_columns = [each for each in done if each.of_columns]
-    if state.kind is StateKind.OLDER:  # the damage made another known shape of it, which is an epoch
+    if state.kind is StateKind.OLDER:  # the damage turned it into another known shape, which is an epoch
         assert shape.name not in EPOCHS_BY_DATE
         return
     assert state.shape is not None

@@ -211,7 +211,7 @@ def test_both_libraries_agree_with_explain_for_every_row(name: str, example_run:
 
 
 def assert_lineage(graph: Graph, database: Path) -> None:
-    """Assert that rdflib finds the story of `explain` in a graph."""
+    """Assert that rdflib finds the story of `explain`."""
     with LandscapeDB.from_url(f"sqlite:///{database}") as db:
         (run_id,) = {str(run).rpartition("/")[2] for run in graph.subjects(RDF.type, LANDSCAPE.Run)}
         told = dict(stories(db, run_id))

@@ -122,7 +122,7 @@ def test_a_changed_history_is_found_by_comparing_two_bags(told: LandscapeDB, tmp
 
 def test_bags_of_different_logs_do_not_show_one_history(told: LandscapeDB, tmp_path: Path) -> None:
     finish(told, "a")
-    with LandscapeDB.in_memory() as other:  # one that the fixture used before has the name of its template's log
+    with LandscapeDB.in_memory() as other:  # a database that the fixture used before has a log named after its template
         finish(other, "a")
         (problem,) = history(bag(told, "a", tmp_path / "1"), bag(other, "a", tmp_path / "2"))
     assert "one of them is of another database, or the log was removed and begun anew" in problem

@@ -106,7 +106,7 @@ def test_a_database_in_memory_is_read_by_one_process(executor: InlineExecutor) -
 def test_a_record_that_breaks_the_schema_is_named(ended: LandscapeDB, executor: InlineExecutor) -> None:
     list(
         LandscapeExporter(ended, executor=executor).export_lines("run")
-    )  # opens the database, which looks at its guards
+    )  # opens the database, which checks its triggers
     plant(ended, "UPDATE node_states SET status = 'lost' WHERE state_id = 'state-open'")
     messages = []
     for exporter in (LandscapeExporter(ended), LandscapeExporter(ended, executor=executor)):

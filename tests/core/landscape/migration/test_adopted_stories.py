@@ -53,7 +53,7 @@ def story_of(db: LandscapeDB, run_id: str, token_id: str) -> RowStory:
 
 
 def told(story: RowStory) -> dict[str, list[Mapping[str, object]]]:
-    """Return the contents of a story, by table of the predecessor."""
+    """Return the contents of a story by the predecessor's tables."""
     found: dict[str, list[Mapping[str, object]]] = {}
     for record in _records(json.loads(story_json(story))):
         if record["record_type"] == "adopted_value":

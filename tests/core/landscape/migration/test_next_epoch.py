@@ -107,7 +107,7 @@ def table(name, order):
     with engine.connect() as connection:
         return [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY {order}").mappings()]
 
-# Other people's tables are none of ours, whatever is wrong with them.
+# Foreign tables do not count as ours, whatever is wrong with them.
 with engine.begin() as connection:
     if engine.name == "sqlite":
         connection.exec_driver_sql("CREATE TABLE orders (customer REFERENCES customers (id))")
@@ -119,7 +119,7 @@ state = read_state(url)
 print(state.kind, state.epoch, *state.differences)
 before = table("rows", "row_index")
 
-# An edit from before the migration shows after it. Nothing is changed by a rehearsal.
+# An edit from before the migration is noticed after it. A rehearsal changes nothing.
 with engine.begin() as connection:
     guard = "guard_rows_update" if engine.name == "sqlite" else "guard_rows_row ON rows"
     connection.exec_driver_sql(f"DROP TRIGGER {guard}")

@@ -123,7 +123,7 @@ def test_one_of_two_simultaneous_migrations_has_nothing_to_do(
     assert sorted(report.from_epoch for report in reports) == [4, EPOCH]
 
 
-@pytest.mark.parametrize("name", ["epoch4-rich", "epoch5-rich"])  # the later one says which epoch it has
+@pytest.mark.parametrize("name", ["epoch4-rich", "epoch5-rich"])  # the later form names its epoch
 def test_a_database_that_changes_before_the_migration_is_refused(
     old_database_of: OldDatabaseMaker, engine_name: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

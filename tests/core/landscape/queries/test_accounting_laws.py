@@ -135,6 +135,6 @@ def test_a_run_and_the_verifier_of_its_bag_agree(
     except (StepError, AuditIntegrityError):
         return
     event("both asked")
-    # Where a token is said to have become two groups, each may look for its end in another one.
+    # If a token is recorded as two groups, each side may search another one for its end.
     unsure = {Law.ORIGINS} if Law.GROUPS in expected else set()
     assert found - unsure == (expected & proved) - unsure

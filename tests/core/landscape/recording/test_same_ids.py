@@ -38,7 +38,7 @@ def runs_of(result: object) -> set[str]:
 def test_a_record_is_read_of_the_run_that_is_asked_for(recorder: LandscapeRecorder) -> None:
     both = {run_id: record_everything(recorder, run_id) for run_id in ("run", "other")}
     recorder.record_transform_error("run", "token-0", "transform", {}, {}, "discard")
-    calls = [each for each in readers(*SAME) if each[0] != "get_row_data"]  # which says nothing of its run
+    calls = [each for each in readers(*SAME) if each[0] != "get_row_data"]  # which does not name its run
     assert len(calls) > 10
     for run_id, recorded in both.items():
         answers = {name: getattr(recorder, name)(SAME[parameter], run_id=run_id) for name, parameter in calls}

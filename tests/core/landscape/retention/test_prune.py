@@ -181,7 +181,7 @@ def test_an_existing_bag_is_used_and_cannot_be_imported_again(landscape: Landsca
 def test_an_existing_bag_is_synced_before_anything_is_deleted(
     finished: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process that wrote it may have been killed before syncing."""
+    """Its writer may have been killed before syncing it."""
     write_bag(finished, "a", tmp_path / "a.zip")
     inodes = {path.stat().st_ino: path.name for path in (tmp_path, tmp_path / "a.zip")}
     happened: list[str] = []

@@ -1,4 +1,4 @@
-"""Attacks on runs, seals and log, and how they are found.
+"""Attacks on runs, seals and log, and their detection.
 
 Every attack is that of an administrator, who can drop triggers and write what he likes. What he does to log and runs
 alike shows only against a checkpoint that somebody else has kept.
@@ -282,7 +282,7 @@ def ask(witness: Witness, monkeypatch: pytest.MonkeyPatch, connection: Connectio
 def test_a_witness_refuses_a_log_that_does_not_continue(
     told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Callable[[Connection], None]
 ) -> None:
-    """Attacks that leave the log alone show in the database itself."""
+    """Attacks that spare the log show in the database."""
     log = NoteSigner(name=told.origin, signer=LOG.signer).verifier_key(NoteKeyType.ED25519)
     policy = Policy.parse(f"log {log}\nquorum none\n".encode(), "policy")
     witness = Witness(signer=WITNESS, logs=policy, directory=tmp_path)

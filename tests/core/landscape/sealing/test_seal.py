@@ -79,7 +79,7 @@ def test_the_sealed_lines_are_those_of_the_export_without_what_may_still_change(
             (seal,) = read_seals(connection)
             located = [locate(each, seal.epoch) for each in scope_from_json(seal.scope_json)]
             lines = [line for each in located for some in sealed_chunks(connection, each, seal.run_id) for line in some]
-            # The fast way and the way through contracts give the same bytes.
+            # The fast path and the path through contracts give the same bytes.
             assert lines == [
                 line for each in located for line in scope_module._projected_lines(connection, each, seal.run_id)
             ]
