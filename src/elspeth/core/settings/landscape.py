@@ -156,7 +156,7 @@ class LogSettings(Section):
 class ReportSettings(Section):
     """The page that shows a run, written when it ends.
 
-    What fails is said and logged, and fails no run.
+    If writing it fails, this is reported and logged; the run does not fail.
     """
 
     path: _NamedPlace | None = Field(

@@ -39,7 +39,7 @@ _Name = Annotated[str, StringConstraints(min_length=1)]
 class OpenLineageSettings(Section):
     """Where lineage events are sent, in the form of OpenLineage.
 
-    What fails is said and recorded, and fails no run.
+    If sending fails, this is reported and recorded; the run does not fail.
     """
 
     transport: Annotated[dict[str, JsonValue], AfterValidator(_transport)] = Field(
