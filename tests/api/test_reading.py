@@ -100,6 +100,7 @@ def test_tables_have_the_types_of_the_schema_and_the_values_of_the_records(run: 
         assert plain == [[value for key, value in row.items() if key not in times] for row in run.records(name)]
     rows = run.rows()
     assert rows.to_arrow().to_pylist() == [asdict(row) for row in rows]
+    assert {field.name for field in rows.to_arrow().schema if field.nullable} == {"sink", "step", "kind", "reason"}
     assert rows.to_pandas().to_dict("list") == rows.to_arrow().to_pydict()
     assert rows.to_polars().to_dicts() == rows.to_arrow().to_pylist()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from itertools import chain, repeat
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -343,6 +344,21 @@ def test_a_witness_that_does_not_answer_is_named(url: str, problem: str) -> None
 def test_a_refusal_of_a_witness_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_post", lambda *_: (503, "text/plain", b"busy\n"))
     assert refused_by("https://w.example") == "refuses with the status 503: 'busy'"
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_witness_is_asked_below_its_url(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    asked: list[tuple[str, object, float]] = []
+
+    def urlopen(request: Request, timeout: float) -> None:
+        asked.append((request.full_url, request.data, timeout))
+        raise OSError("gone")
+
+    monkeypatch.setattr(client, "urlopen", urlopen)
+    assert refused_by(f"https://w.example/log{end}") == "does not answer: gone"
+    note = LOG.sign(checkpoint(8).text)
+    body = AddCheckpoint(old_size=0, proof=(), note=note).to_bytes()
+    assert asked == [("https://w.example/log/add-checkpoint", body, 20.0)]
 
 
 def refused_by(url: str) -> str:
