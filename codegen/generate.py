@@ -1,4 +1,4 @@
-"""Generation of every file from the schema on disk."""
+"""Generates every file from the schema on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of our own facet in lineage events.
+"""The JSON Schema of the elspeth facet in lineage events.
 
 A facet is a part of an OpenLineage event. Ours ties a run to the evidence of it; its members are columns of the schema.
 """

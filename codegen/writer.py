@@ -1,4 +1,4 @@
-"""Writing generated files, and comparing them with the disk.
+"""Writes generated files, and compares them with the disk.
 
 No other module of codegen touches files.
 """

@@ -1,4 +1,4 @@
-"""Load pipelines from settings."""
+"""Loads pipelines from settings."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class GivenSettings:
         return shlex.join(["-s", path, *sets, *limit, *workers, *cluster])
 
     def all_overrides(self) -> list[str]:
-        """Return all overrides, those of options included."""
+        """Return all overrides, including those by options."""
         numbers = {"limit": self.limit, "concurrency.workers": self.workers}
         return [*self.overrides, *(f"{key}={number}" for key, number in numbers.items() if number is not None)]
 
     @property
     def source(self) -> Path | Mapping[str, object]:
-        """Return where the settings are."""
+        """Return the file or the mapping of the settings."""
         return (self.tree or {}) if self.path is None else self.path
 
 
@@ -67,10 +67,10 @@ class LoadedPipeline:
 
 
 def load_pipeline(given: GivenSettings, *, check_outputs: bool = False, force: bool = False) -> LoadedPipeline:
-    """Load settings and build their pipeline; write nothing.
+    """Load settings and build their pipeline, writing nothing.
 
     Environment variables take precedence over those in `.env`. With `check_outputs`, files that outputs may not replace
-    are problems of the settings; with `force`, files of unknown origin may be replaced.
+    are reported as problems of the settings; with `force`, files of unknown origin may be replaced.
 
     Raises SettingsError or PluginRegistrationError.
     """
@@ -97,8 +97,8 @@ def load_with_keys(
 ) -> tuple[Pipeline, RunKeys]:
     """Load a pipeline and the keys that its run needs.
 
-    `ask` is called for pass phrases that the environment does not have. Raises what `load_pipeline` and `load_run_keys`
-    raise.
+    `ask` is called for pass phrases that the environment does not have. Raises the errors of `load_pipeline` and
+    `load_run_keys`.
     """
     from elspeth.engine.keys import load_run_keys  # noqa: PLC0415  start time
 
@@ -110,7 +110,7 @@ def load_with_keys(
 def _objection(landscape: LandscapeSettings, path: Place) -> str | None:
     """Return why a sink may not replace a file.
 
-    None if an earlier run wrote it.
+    Returns None if an earlier run wrote the file.
     """
     from elspeth.core.landscape.queries.recorded import (  # noqa: PLC0415  most often no file exists
         objection_by_url,

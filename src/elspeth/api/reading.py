@@ -1,4 +1,4 @@
-"""Read audit trails from Python, in databases and exports."""
+"""Reads audit trails from Python, in databases and exports."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class AuditedRun:
             return read_failed_rows(connection, self.run_id)
 
     def outputs(self) -> Table[RecordedOutput]:
-        """Return what the sinks published."""
+        """Return the outputs that the sinks published."""
 
         def read() -> Iterator[RecordedOutput]:
             with self._connect() as connection:

@@ -1,4 +1,4 @@
-"""The report that a run leaves."""
+"""Writes the report of a run that ends."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _FAILURES = (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError)
 
 
 class RunReport:
-    """The report of a run under way.
+    """The report of the current run.
 
-    `path` is None until the report is written, `problem` unless that failed.
+    `path` is None until the report is written, `problem` is None unless that failed.
     """
 
     def __init__(self, db: LandscapeDB, settings: Settings, settings_file: Path | None, *, force: bool) -> None:
@@ -41,14 +41,14 @@ class RunReport:
         self.problem: str | None = None
 
     def name_run(self, run_id: str) -> None:
-        """Take the id of the run that has begun."""
+        """Store the id of the run that has begun."""
         self._run_id = run_id
 
     @property
     def place(self) -> str | None:
-        """Return where the report is, or its command.
+        """Return the path of the report, or its command.
 
-        None without either, as the run left no database.
+        Returns None if the run wrote no report and left no database.
         """
         if self.path is not None or not self._settings.landscape.enabled or self._run_id is None:
             return self.path
@@ -57,7 +57,7 @@ class RunReport:
     def write(self) -> None:
         """Write the report if the run has ended.
 
-        A failure is kept as `problem`, and logged. A crash leaves no report, or the earlier one.
+        A failure is kept as `problem`, and logged. After a crash there is no report, or an earlier one.
         """
         text = self._settings.landscape.report.path
         if text is None or self._run_id is None:

@@ -1,4 +1,4 @@
-"""Run and resume pipelines from Python."""
+"""Runs and resumes pipelines from Python."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(
     `force`, outputs replace files that no run wrote. `is_stopped` is called between rows: if it returns true, the run
     stops, and can be resumed.
 
-    Raises SettingsError with all problems of the settings, PluginError if a source or sink cannot go on,
+    Raises SettingsError with all problems of the settings, PluginError if a source or sink cannot continue,
     RunInterruptedError if the run was stopped, ExportFailedError if a complete run could not be exported.
     """
     _require_main_module()
@@ -66,7 +66,7 @@ def resume(
     `run` is the id of the run, or the beginning of its id. Pass the other arguments as they were passed to `run`; only
     the number of workers may differ.
 
-    Raises ResumeError if the run has ended, or its settings or source were changed, and whatever `run` raises.
+    Raises ResumeError if the run has ended, or its settings or source were changed, and the errors of `run`.
     """
     _require_main_module()
     given = _given(settings, overrides, limit)
@@ -125,7 +125,7 @@ def _require_main_module() -> None:
     """
     from multiprocessing import current_process  # noqa: PLC0415  start time
 
-    if getattr(current_process(), "_inheriting", False):  # what multiprocessing itself asks
+    if getattr(current_process(), "_inheriting", False):  # the test that multiprocessing uses
         raise RuntimeError(
             "a worker process imports this program, which runs a pipeline when it is imported:"
             ' put what runs it under `if __name__ == "__main__":`'

@@ -1,4 +1,4 @@
-"""Convert the contents of trails to tables of other libraries."""
+"""Converts the contents of trails to tables of other libraries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Table", "table_of"]
 T = TypeVar("T")
 
 _SHOWN = 20
-"""Rows that a notebook shows."""
+"""The number of rows that a notebook shows."""
 
 
 class Table(Generic[T]):

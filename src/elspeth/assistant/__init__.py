@@ -1,1 +1,1 @@
-"""Let assistants query audit trails."""
+"""Lets assistants query audit trails."""

@@ -1,4 +1,4 @@
-"""Run SQL from somebody else: read-only, and within limits.
+"""Runs SQL of other people, read-only and within limits.
 
 On SQLite it can read the columns that exports have, and nothing else: not the contents of rows, which are kept beside
 errors and for rows that wait. On PostgreSQL it can read whatever the role may read.
@@ -57,7 +57,7 @@ class Found:
 
 
 class QueryRefusedError(LandscapeError):
-    """A query that is wrong, writes, or takes too much."""
+    """A query is wrong, would write, or exceeds a limit."""
 
 
 def query(connection: Connection, sql: str, limits: QueryLimits) -> Found:
@@ -90,7 +90,7 @@ def _read(columns: object, rows: Iterator[tuple[object, ...]], limits: QueryLimi
 
 def _shown(value: object) -> object:
     match value:
-        case float() if not isfinite(value):  # which JSON does not have
+        case float() if not isfinite(value):  # JSON has no such numbers
             return str(value)
         case None | bool() | int() | float() | str():
             return value

@@ -1,6 +1,6 @@
-"""Serve one audit trail by the Model Context Protocol.
+"""Serves one audit trail by the Model Context Protocol.
 
-The tools are read-only. They answer what commands answer about runs, and never return contents of rows. Only this
+The tools are read-only. They return the same facts about runs as commands, and never the contents of rows. Only this
 module imports the SDK of the protocol (extra `mcp`).
 """
 
@@ -46,10 +46,10 @@ _LIMITS = QueryLimits()
 _MOST_CHARACTERS = 200_000
 
 _LISTED = [each.name for each in RUN.columns if each.withheld is None and each.kind is not Kind.JSON]
-"""What is told of each run in a list: all but what may be long."""
+"""The columns of each run in a list: all except those that may be long."""
 
 _MOST_PARTS = 200
-"""Outputs of a run, or differences of two, that are told."""
+"""The largest number of outputs of a run, or differences between two, in an answer."""
 
 _Answer = dict[str, object]
 _Run = Annotated[str, Field(description="The id of a run, the beginning of one, or 'latest'.")]
@@ -63,7 +63,7 @@ def build_server(
     """Return a server over an open trail.
 
     With the `bag` from which the trail was opened, assistants can verify it; with the public `key`, also its signature.
-    On PostgreSQL they can ask SQL only with `all_sql`, because it can read the contents of rows there.
+    On PostgreSQL they can use SQL only with `all_sql`, because a query can read the contents of rows there.
     """
     tools = _Tools(trail, bag=bag, key=key)
     server: MCPServer[None] = MCPServer("elspeth", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
@@ -119,9 +119,9 @@ def _failures_told() -> Iterator[None]:
 
 
 class _Tools:
-    """The tools. Their docstrings are what an assistant reads.
+    """The tools, whose docstrings are shown to assistants.
 
-    They are coroutines that never wait, so that all of them use the trail in the thread that opened it.
+    They are coroutines that never await, so that all of them use the trail in the thread that opened it.
     """
 
     def __init__(self, trail: AuditTrail, *, bag: Path | None, key: Path | None) -> None:

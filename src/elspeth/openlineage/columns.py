@@ -1,7 +1,7 @@
-"""Trace fields of outputs to fields of inputs.
+"""Traces fields of outputs to fields of inputs.
 
-Transforms declare where the fields of their results come from, and gates change no fields. Fields that come out of any
-other step are not traced.
+Transforms declare from which fields those of their results come, and gates change no fields. Fields that leave any
+other kind of step are not traced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLOSED_MODES = frozenset({"fixed", "strict"})
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Origin:
-    """A field of an input, and what became of it."""
+    """A field of an input, and whether its values changed."""
 
     namespace: str
     name: str
@@ -41,10 +41,10 @@ _Origins = frozenset[_Origin]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fields:
-    """The origins of fields at a place of the graph.
+    """The origins of fields at one place of the graph.
 
-    `known` holds the fields that some step names. All other fields, except those `gone`, come from the fields of the
-    same name in the datasets `open`; if they are `changed`, their values differ.
+    `known` holds the fields that some step names. All other fields, except those in `gone`, come from the fields of
+    the same name in the datasets `open`; the values of those in `changed` differ.
     """
 
     known: Mapping[str, _Origins] = field(default_factory=dict)
@@ -53,9 +53,9 @@ class _Fields:
     changed: frozenset[str] = frozenset()
 
     def origins(self, name: str) -> _Origins:
-        """Return where the values of a field come from.
+        """Return the origins of the values of a field.
 
-        A name may lead into a field that is an object.
+        The name may be that of a value inside a field that is an object.
         """
         if name in self.known or name in self.gone:
             return self.known.get(name, frozenset())
@@ -83,7 +83,7 @@ class _Fields:
 
 
 def _head(name: str) -> str:
-    """Return the field that a nested name begins with."""
+    """Return the field with which a nested name begins."""
     return name.partition(".")[0]
 
 
@@ -94,7 +94,7 @@ def _derived(origins: _Origins) -> _Origins:
 def trace_columns(records: LineageRecords) -> dict[str, dict[str, list[dict[str, object]]]]:
     """Return the origins of each sink's fields, by node id.
 
-    Leaves out sinks whose fields cannot be traced.
+    Sinks whose fields cannot be traced are omitted.
     """
     tracer = _Tracer(records)
     found: dict[str, dict[str, list[dict[str, object]]]] = {}
@@ -109,7 +109,7 @@ def trace_columns(records: LineageRecords) -> dict[str, dict[str, list[dict[str,
 class _Tracer:
     """Follows fields along the edges of a graph.
 
-    Does not follow rows that leave their path after an error.
+    Rows that leave their path after an error are not followed.
     """
 
     def __init__(self, records: LineageRecords) -> None:
@@ -122,7 +122,7 @@ class _Tracer:
         self._leaving: dict[str, _Fields | None] = {}
 
     def arriving(self, node_id: str) -> _Fields | None:
-        """Return the fields that reach a node, None if unknown."""
+        """Return the fields that reach a node, or None."""
         found = [self.leaving(each) for each in dict.fromkeys(self._before.get(node_id, []))]
         known = [each for each in found if each is not None]
         return _merged(known) if known and len(known) == len(found) else None

@@ -1,6 +1,6 @@
-"""Make the events of a run from its records alone.
+"""Makes the events of a run from its records alone.
 
-So the events that a run sends are the same as those made later from a database or a bag.
+So a run sends the same events that are later made from its database or bag.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Event = dict[str, object]
 
 _SCHEMA = f"{facets.SPECIFICATION}/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _NAMESPACE = "elspeth"
-_DIGITS = 12  # of a hash, in the name of a job that has none
+_DIGITS = 12  # those of a hash, in the name of a job without a name
 _FORMATS = {"csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet"}
 _DATABASE = "database"
 """The type of artifacts whose hash covers the added rows, not the whole dataset."""
@@ -42,7 +42,7 @@ class EventType(StrEnum):
     COMPLETE = "COMPLETE"
     FAIL = "FAIL"
     ABORT = "ABORT"
-    """The run was stopped, and can go on."""
+    """The run was stopped, and can be resumed."""
 
 
 def run_uuid(run_id: str) -> UUID:
@@ -58,7 +58,7 @@ def beat(event: Event, time: datetime) -> Event:
 def run_events(records: LineageRecords) -> list[Event]:
     """Return the events of a run so far, oldest first.
 
-    Without events of the type RUNNING that only show that the run is alive: no record has them.
+    Events of the type RUNNING that only show that the run is alive are not among them, because they are not recorded.
     """
     return [_event(records, each) for each in _moments(records)]
 
@@ -104,7 +104,7 @@ def _moments(records: LineageRecords) -> Iterator[_Moment]:
 
 
 def _stop(records: LineageRecords, since: _Moment, before: datetime | None = None) -> _Moment | None:
-    """Return how a process stopped, None if nothing says so."""
+    """Return how a process stopped, or None if not recorded."""
     failed = [
         (each.completed_at, each.error_message or "the run was stopped")
         for each in records.operations
@@ -185,13 +185,13 @@ def _inputs(records: LineageRecords, *, is_end: bool) -> list[dict[str, object]]
             if dataset in read:
                 described["inputFacets"], version = _input_facets(read[dataset])
                 cast("dict[str, Facet]", described["facets"]).update(version)
-            # A dataset that two sources read is one input; both have read the same.
+            # A dataset that two sources read is one input, because both read the same content.
             found.setdefault(dataset, described)
     return list(found.values())
 
 
 def _read_from(datasets: list[Dataset], inputs: list[SourceInput]) -> dict[Dataset, list[SourceInput]]:
-    """Return what was read from each dataset, where known.
+    """Return the inputs that are known for each dataset.
 
     A query over several tables has no row count for any of them.
     """

@@ -1,4 +1,4 @@
-"""Make facets: parts of events with their own JSON Schemas.
+"""Makes facets: parts of events with their own JSON Schemas.
 
 Each function returns one facet. Names of facets and members follow the specification.
 """
@@ -41,7 +41,7 @@ PRODUCER = "https://w3id.org/elspeth"
 SPECIFICATION = "https://openlineage.io/spec"
 
 EVIDENCE = "elspeth_evidence"
-"""The name of our own facet."""
+"""The name of the facet that elspeth defines."""
 
 EVIDENCE_SCHEMA = f"{PRODUCER}/openlineage/EvidenceRunFacet.json"
 """Its generated JSON Schema, `generated/elspeth_schema/openlineage.schema.json`."""
@@ -99,7 +99,7 @@ def tags(labels: Mapping[str, str]) -> Facet:
 
 
 def parent(text: str) -> Facet:
-    """Return the parent from ``NAMESPACE/JOB/RUN``."""
+    """Return the parent run from ``NAMESPACE/JOB/RUN``."""
     rest, _, run_id = text.rpartition("/")
     namespace, _, name = rest.partition("/")
     members = {"run": {"runId": run_id}, "job": {"namespace": namespace, "name": name}}
@@ -107,7 +107,7 @@ def parent(text: str) -> Facet:
 
 
 def evidence(run: Run, seal: Seal | None, statement: Statement | None) -> Facet:
-    """Tie the run to its evidence: ids, hashes, roots."""
+    """Connect the run with its evidence: ids, hashes, roots."""
     facet: Facet = {
         "_producer": PRODUCER,
         "_schemaURL": f"{EVIDENCE_SCHEMA}#/$defs/EvidenceRunFacet",

@@ -1,4 +1,4 @@
-"""Write the events of a recorded run, one per line."""
+"""Writes the events of a recorded run, one per line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from elspeth.outputs.writing import hold
 __all__ = ["database_records", "export_records", "write_events"]
 
 _LONGEST = 1 << 24
-"""How much of a file is read for its first event, in bytes."""
+"""The number of bytes of a file that are read to find its first event."""
 
 
 def database_records(db: LandscapeDB, run_id: str) -> LineageRecords:
@@ -49,10 +49,10 @@ def write_events(
     protected: Sequence[Protected] = (),
     force: bool = False,
 ) -> int:
-    """Write events to a file or stream, and count them.
+    """Write events to a file or stream; return their number.
 
-    Replaces a file of events, or with `force` any file. Raises OutputRefusedError or OSError; the file then keeps its
-    content.
+    Replaces a file of events, or with `force` any file. Raises OutputRefusedError or OSError, and then leaves the
+    file unchanged.
     """
     content = b"".join(orjson.dumps(each, option=orjson.OPT_SORT_KEYS) + b"\n" for each in events)
     if isinstance(target, Path):

@@ -1,4 +1,4 @@
-"""The records from which events are made."""
+"""Reads the records from which events are made."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _R = TypeVar("_R", bound=AuditRecord)
 class _RecordedOrigins(BaseModel):
     """The origins of fields as they are recorded.
 
-    Pairs, not objects: in an object, a value would be masked if its name looks like that of a secret.
+    They are pairs, because in an object a value would be masked if its name looks like that of a secret.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -87,8 +87,8 @@ def record_origins(origins: FieldOrigins) -> dict[str, object]:
 class LineageRecords:
     """The records about a run as a whole.
 
-    `rows_by_sink` counts the tokens that each sink took. A database has the `seal` of an ended run, a bag the
-    `statement`.
+    `rows_by_sink` is the number of tokens that each sink wrote. A database has the `seal` of an ended run, a bag has
+    the `statement`.
     """
 
     run: Run
@@ -106,7 +106,7 @@ class LineageRecords:
     def configs(self) -> Mapping[str, Mapping[str, object]]:
         """The configuration of each node, by its id."""
         found = {node.node_id: json.loads(node.config_json) for node in self.nodes}
-        # The predecessor recorded what its plugins gave it.
+        # The predecessor recorded any value that its plugins returned.
         return {node_id: config if isinstance(config, dict) else {} for node_id, config in found.items()}
 
     @cached_property
@@ -122,7 +122,7 @@ class LineageRecords:
     def datasets(self, node: Node) -> list[Dataset]:
         """Return what a source or sink reads or writes.
 
-        None for runs of earlier versions, which did not record it.
+        Returns none for runs of earlier versions, which did not record them.
         """
         found = self.configs[node.node_id].get(DATASETS)
         return [Dataset(**each) for each in found] if isinstance(found, list) else []
@@ -130,7 +130,7 @@ class LineageRecords:
     def field_origins(self, node: Node) -> FieldOrigins | None:
         """Return where the fields behind a transform come from.
 
-        None if it is not recorded, or not in the form of this version.
+        Returns None if they are not recorded in the form of this version.
         """
         try:
             found = _RecordedOrigins.model_validate(self.configs[node.node_id].get(FIELD_ORIGINS))
@@ -145,11 +145,11 @@ class LineageRecords:
         )
 
     def inputs_of(self, node: Node) -> list[SourceInput]:
-        """Return what a source read, in the order of reading."""
+        """Return the inputs of a source in reading order."""
         return [each for each in self.inputs if each.node_id == node.node_id]
 
     def artifact_of(self, node: Node) -> Artifact | None:
-        """Return the output of a sink, None without rows."""
+        """Return the output of a sink, or None without rows."""
         return next((each for each in self.artifacts if each.sink_node_id == node.node_id), None)
 
     def is_published(self, node: Node) -> bool:

@@ -1,7 +1,7 @@
-"""Send events, by transports of the OpenLineage client.
+"""Sends events by transports of the OpenLineage client.
 
-A separate thread sends them, so that a working run never waits for a server. At its end a run waits, but only until a
-deadline. All failures are reported as one problem.
+A separate thread sends them, so that a working run never waits for a server. At its end a run waits for that thread,
+but only until a deadline. All failures are reported as one problem.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Sender", "TransportError", "open_transport"]
 
 _BEAT_S = 300.0
-"""Seconds without an event until another one shows that the run is alive."""
+"""The seconds without an event after which one is sent that shows that the run is alive."""
 
 _REPEATED = re.compile(r"too many (\d{3}) error responses")
 """The message of the client's HTTP library about a server that answers every attempt with an error."""
@@ -44,7 +44,7 @@ class TransportError(RecordableError):
 def open_transport(config: Mapping[str, object]) -> Transport:
     """Return the client's transport for a configuration.
 
-    Raises TransportError, in which secrets of URLs are hidden.
+    Raises TransportError, whose message hides the secrets in URLs.
     """
     from openlineage.client.transport import get_default_factory  # noqa: PLC0415  an extra
 
@@ -53,13 +53,13 @@ def open_transport(config: Mapping[str, object]) -> Transport:
     try:
         return get_default_factory().create(cast("dict[str, str]", deepcopy(dict(config))))
     except Exception as error:
-        # Transports are also found by import path: anything may be raised.
+        # A transport may be given by its import path, so any error may be raised.
         reason = mask_text(str(error), redact)
         raise TransportError(f"cannot be used: {type(error).__name__}: {reason}") from error
 
 
 def _types(config: object) -> Iterator[object]:
-    """Yield the types of a transport and those within."""
+    """Yield the types of a transport and its parts."""
     if isinstance(config, Mapping):
         yield config.get("type")
         for value in config.values():
@@ -109,20 +109,20 @@ class Sender:
         self._thread = Thread(target=self._work, name="openlineage", daemon=True)
 
     def send(self, event: Event) -> None:
-        """Take an event, and return at once."""
+        """Queue an event, without waiting for the server."""
         if not self._tally.given:
             self._thread.start()
         self._tally.given += 1
         self._events.put(event)
 
     def stop(self) -> None:
-        """Take no more events, without waiting for those taken."""
+        """Accept no more events, without waiting for the queue."""
         self._events.put(None)
 
     def finish(self, deadline_s: float) -> str | None:
         """Wait until all events are sent, or until the deadline.
 
-        Returns which events were not sent, and why, or None.
+        Returns a problem that says which events were not sent, or None.
         """
         tally = self._tally
         if not tally.given:
@@ -159,7 +159,7 @@ class Sender:
     def _emit(self, event: Event) -> bool:
         try:
             self._transport.emit(_client_event(event))
-        except Exception as error:  # noqa: BLE001  transports are also found by import path: anything may be raised
+        except Exception as error:  # noqa: BLE001  a transport may be given by its import path: any error may be raised
             self._tally.reason = self._tally.reason or _describe(error)
             return False
         return True
@@ -183,9 +183,9 @@ def _client_event(event: Event) -> RunEvent:
 
 
 def _describe(error: Exception) -> str:
-    """Return what went wrong, without places and contents.
+    """Describe an error without URLs and tokens.
 
-    Messages of the client repeat URLs, and may repeat tokens in them.
+    Messages of the client contain URLs, which may contain tokens.
     """
     answer = getattr(getattr(error, "response", None), "status_code", None)
     repeated = _REPEATED.search(str(error))

@@ -1,4 +1,4 @@
-"""Pack lines into compressed blocks, which browsers do not parse."""
+"""Packs lines into compressed blocks, which browsers do not parse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import BinaryIO, Self
 __all__ = ["BLOCK_LINES", "BlockWriter", "packed_element", "packed_text"]
 
 BLOCK_LINES = 5_000
-"""Lines of a block: a story unpacks a few of them."""
+"""The number of lines in a block. For one story, the page unpacks a few blocks."""
 
 _LEVEL = 6
 
@@ -68,7 +68,7 @@ class BlockWriter:
 def packed_element(content: bytes, name: str | None = None, kind: str = "file") -> bytes:
     """Return the element of a block or named file.
 
-    `kind` is the class of a named one. The content is deflated (RFC 1950) and in base64, which needs no escapes.
+    `kind` is the class of a file's element. The content is deflated (RFC 1950) and in base64, which needs no escapes.
     """
     about = 'class="block"' if name is None else f'class="{kind}" data-name="{escape(name)}"'
     return f'<script type="text/plain" {about}>{packed_text(content)}</script>\n'.encode()

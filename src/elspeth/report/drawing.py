@@ -1,4 +1,4 @@
-"""Draw the graph of a run."""
+"""Draws the graph of a run."""
 
 from __future__ import annotations
 

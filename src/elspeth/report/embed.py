@@ -1,6 +1,6 @@
 """The options for the records that a page holds.
 
-A module of its own, because `embedding` takes long to import.
+It is separate because importing `embedding` takes long.
 """
 
 from __future__ import annotations

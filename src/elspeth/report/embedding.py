@@ -1,6 +1,6 @@
-"""Choose the records that a page holds.
+"""Chooses the records that a page holds.
 
-The page of a large run would be too large to mail. So it holds the stories that readers want most: those of rows that
+The page of a large run would be too large to mail. So it holds the stories that readers need most: those of rows that
 failed or were quarantined, of rows for which another system was called, and of the first rows.
 """
 
@@ -40,14 +40,14 @@ _WHOLE = (RUN.name, RUN_PROCESS.name, NODE.name, EDGE.name, SOURCE_INPUT.name)
 _FIRST_ROWS = 1_000
 _ROWS_AT_ONCE = 200
 _LEAST_PER_ROW = 3
-"""A row has a record, a token and a visit."""
+"""The fewest records that a row has: its own, a token and a visit."""
 
 
 def chosen_lines(connection: Connection, run_id: str, most: int = MOST_RECORDS) -> Iterator[list[bytes]]:
     """Yield the lines of the chosen rows' stories, in batches.
 
-    They have no line feeds, and are in no order. The first batches are the run and its graph. After about `most`
-    records no further row is chosen.
+    The lines have no line feeds and no particular order. The first batches hold the run and its graph. After about
+    `most` records no further row is chosen.
     """
     for name in _WHOLE:
         for _, lines in read_chunks(connection, RECORD_TYPES[name], run_id):

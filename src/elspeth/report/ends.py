@@ -1,4 +1,4 @@
-"""Render how tokens ended, and why some failed."""
+"""Renders how tokens ended, and why some failed."""
 
 from __future__ import annotations
 

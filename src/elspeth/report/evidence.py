@@ -1,6 +1,6 @@
-"""What a page needs to check its own records.
+"""Collects the data with which a page checks its records.
 
-A page made from a bag also holds the other files of the bag, so that it can take the steps of `elspeth verify` that
+A page made from a bag also holds the other files of the bag, so that it can perform the steps of `elspeth verify` that
 compare bytes. A page made from a database holds the seal of the run.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PageEvidence", "read_bag_certificate", "read_bag_contents", "read_bag_files", "read_seal"]
 
 _LARGE = (bag.RECORDS, bag.LEAVES, bag.CONTENTS)
-"""Not read here: the page holds the records in blocks and computes their hashes, and contents are read one by one."""
+"""Files not read here: the page holds records in blocks and computes their hashes, and contents are read singly."""
 
 _PREFIXES, _PREFIX_SIZE = "leaf-prefixes", 4
 """The first bytes of each leaf hash, by which the page finds an altered line. No file of a bag has this name."""
@@ -38,9 +38,9 @@ _PREFIXES, _PREFIX_SIZE = "leaf-prefixes", 4
 class PageEvidence:
     """The data with which a page checks its records.
 
-    `files` are those of a bag by name, without records and contents; `seal` is for the script. `key` is the key that
-    the reader is told to expect, `certificate` that of the bag, which the page does not check. `contents` are those of
-    rows and calls, by their hashes.
+    `files` are the files of a bag by name, without records and contents; `seal` is for the script. `key` is the key
+    that the reader is told to expect, `certificate` that of the bag, which the page does not check. `contents` are the
+    contents of rows and calls, by their hashes.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def read_bag_files(path: Path) -> dict[str, bytes]:
 def read_bag_certificate(path: Path) -> CertificateFacts | None:
     """Return what the certificate of a bag says, if any.
 
-    Raises ExportError if the bag cannot be read, EvidenceError for a certificate of another key than signed.
+    Raises ExportError if the bag cannot be read, EvidenceError if the certificate is not that of the signing key.
     """
     place = find_place(path)
     if place.kind is not ExportKind.BAG:
@@ -100,8 +100,8 @@ def read_bag_contents(path: Path) -> Iterator[tuple[str, bytes]]:
 def read_seal(connection: Connection, run_id: str) -> Mapping[str, object] | None:
     """Return the seal of a run for the script.
 
-    None without a seal, and for a seal of an older epoch, which covers other lines than the page holds. `columns` names
-    the sealed columns of each type whose lines also have others.
+    Returns None if the run has no seal, or one of an older epoch, which covers other lines than the page holds.
+    `columns` names the sealed columns of each type whose lines also have other columns.
     """
     seal = next(iter(read_seals(connection, run_id)), None)
     if seal is None or seal.epoch != EPOCH:
@@ -110,6 +110,6 @@ def read_seal(connection: Connection, run_id: str) -> Mapping[str, object] | Non
         payload = seal.payload.decode()
         located = [locate(each, EPOCH) for each in scope_from_json(seal.scope_json)]
     except (KeyError, TypeError, ValueError):
-        return None  # somebody has tampered with it: `elspeth landscape check` says what is wrong
+        return None  # it was tampered with: `elspeth landscape check` says what is wrong
     columns = {each.sealed.record_type: each.sealed.columns for each in located if not seals_whole_lines(each)}
     return {"payload": payload, "envelope": seal.envelope_json, "columns": columns}

@@ -1,4 +1,4 @@
-"""Count the tokens on nodes and edges of a run.
+"""Counts the tokens on nodes and edges of a run.
 
 A token takes an edge from one visit to the next. A token that a fork, an expansion, a merge or a batch made begins with
 an edge from that node. Straight edges have no routing events, so visits are counted. If several edges join the same two
@@ -41,7 +41,7 @@ _batches, _members, _outputs = batches_table.c, batch_members_table.c, batch_out
 _TOKEN = "token"  # noqa: S105 - a type of output
 
 _STRAY = ""
-"""Stands for the id of an edge, in steps along no edge."""
+"""The placeholder for the id of an edge, for steps that follow no edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,11 @@ class FlowNode:
 
     Every token is accounted for: `began + entered + made == left + sum(ended.values()) + waiting`.
 
-    `began` are tokens that a source made of rows, `entered` those that came along edges, `made` the children of forks
-    and expansions, merged tokens and outputs of batches. `left` are tokens that went on along edges. `ended` counts the
-    others by outcome: kept by a sink, forked, joined, expanded, absorbed by a batch, dropped, failed or quarantined.
-    `waiting` have not ended: their last visit was here, or they were made here and have not gone on. `failed_visits`
-    counts failed attempts, after which a token may have gone on.
+    `began` is the number of tokens that a source made of rows, `entered` that of tokens that came along edges, `made`
+    that of children of forks and expansions, merged tokens and outputs of batches. `left` is the number of tokens that
+    went on along edges. `ended` counts the others by outcome: kept by a sink, forked, joined, expanded, absorbed by a
+    batch, dropped, failed or quarantined. `waiting` tokens have not ended: their last visit was here, or they were made
+    here and have not gone on. `failed_visits` counts failed attempts, after which a token may have gone on.
     """
 
     node_id: str
@@ -78,7 +78,7 @@ class FlowNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowEdge:
-    """An edge, and how many tokens went along it."""
+    """An edge, and the number of tokens that took it."""
 
     from_node_id: str
     to_node_id: str
@@ -258,7 +258,7 @@ def _visit(
 def _batch_node(run_id: str, token_id: ColumnElement[Any]) -> ScalarSelect[str | None]:
     """Select the aggregation whose batch made a token.
 
-    A member that came out of its batch again was not made by it.
+    A member that left its batch again was not made by the batch.
     """
     is_member = exists().where(
         _members.run_id == run_id, _members.batch_id == _outputs.batch_id, _members.token_id == _outputs.output_id
@@ -290,7 +290,7 @@ class _Numbers:
     stayed: defaultdict[str, Counter[str | None]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add_step(self, from_node: str, to_node: str, number: int) -> int:
-        """Add tokens that took a step; return their number."""
+        """Add tokens that took a step, and return their number."""
         self.left[from_node] += number
         self.entered[to_node] += number
         return number

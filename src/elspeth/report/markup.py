@@ -1,7 +1,7 @@
-"""Render text and tables as HTML.
+"""Renders text and tables as HTML.
 
-All texts from records are foreign. They are escaped here; characters that could reorder or hide text become visible
-escapes; and long texts are cut, with their length.
+All texts from records are untrusted. They are escaped here; characters that could reorder or hide text become visible
+escapes; and long texts are cut, and their length is stated.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 _LONGEST = 400
-"""Characters shown of a text."""
+"""The largest number of characters of a text that are shown."""
 
 _LONG_NAME = 30
 _SPECIAL = re.compile(r'["$`\\!]')
-"""Characters with a meaning in double quotes."""
+"""Characters that have a meaning between double quotes of a shell."""
 
 _FEW_COLUMNS = 3
 """Tables with at most so many columns are only as wide as needed."""
@@ -49,12 +49,12 @@ _SMALL = 10
 
 
 def shown(text: str, longest: int = _LONGEST) -> str:
-    """Return foreign text as HTML, on one line."""
+    """Return untrusted text as HTML, on one line."""
     return html_tables.shown(text, longest)
 
 
 def code(text: str, longest: int = _LONGEST) -> str:
-    """Return foreign text as HTML that is set as code."""
+    """Return untrusted text as HTML that is set as code."""
     return f"<code>{shown(text, longest)}</code>"
 
 
@@ -110,7 +110,7 @@ def size(value: int) -> str:
     if value < _KILO:
         return format_count(value, "byte")
     units = ("kB", "MB", "GB", "TB")
-    # What three digits round to a thousand has the next unit.
+    # A number that is 1,000 when rounded to three digits gets the next unit.
     power = min(int(math.log(float(f"{value:.3g}"), _KILO)), len(units))
     return f"{value / _KILO**power:.3g} {units[power - 1]}"
 

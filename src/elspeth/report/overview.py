@@ -1,4 +1,4 @@
-"""Collect what a report says about a whole run.
+"""Collects what a report says about a whole run.
 
 The database counts everything, so memory grows only with nodes, edges, reasons and artifacts, not with records.
 """
@@ -44,12 +44,12 @@ from elspeth_schema.tables import (
 __all__ = ["Ending", "LeftOpen", "OpenVisit", "Overview", "Withheld", "read_overview"]
 
 _CONTINUED = (RowOutcome.FORKED, RowOutcome.EXPANDED, RowOutcome.COALESCED, RowOutcome.CONSUMED_IN_BATCH)
-"""Outcomes of tokens whose rows go on as other tokens."""
+"""Outcomes of tokens whose rows continue as other tokens."""
 
 _MOST_REASONS = 50
 _MOST_OPEN = 20
 _MOST_RECORDS = 500
-"""Processes, inputs and secrets that are shown."""
+"""The largest number of processes, inputs or secrets that are shown."""
 
 R = TypeVar("R", bound=AuditRecord)
 
@@ -95,7 +95,7 @@ class LeftOpen:
     """The parts of a run that have not ended.
 
     `tokens` have no terminal outcome. `visits` are the first of `open_visits`. `batches` counts the unfinished ones by
-    node and status. `checkpoint` is the newest, with the index of the row that was taken last.
+    node and status. `checkpoint` is the time of the newest one, with the index of its row.
     """
 
     tokens: int

@@ -32,15 +32,16 @@ _START = 4096
 """The page identifies itself within these first bytes."""
 
 _ERRORS = "error"
-"""Part of the names of columns and types that say why something failed."""
+"""A part of the names of all columns and types that say why something failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageText:
     """The content of a page besides its records.
 
-    `title` and `embedding` are text, `heading`, `sections` and `certificate` HTML. `facts` are for the script, `files`
-    those of the bag from which the page was made, by name, `contents` those of rows and calls, by their hashes.
+    `title` and `embedding` are text; `heading`, `sections` and `certificate` are HTML. `facts` are for the script.
+    `files` are the files of the bag from which the page was made, by name. `contents` are the contents of rows and
+    calls, by their hashes.
     """
 
     title: str
@@ -55,7 +56,7 @@ class PageText:
 
 
 def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the page in pieces, `blocks` in it."""
+    """Yield the page, with its blocks, in pieces."""
     style, code = read_asset("page.css") + read_asset("check.css") + section_styles(), script_of("page.js")
     before, after = read_asset("page.html").split(_BLOCKS)
     values = {
@@ -76,7 +77,7 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
     for name, content in text.files.items():
         yield packed_element(content, name)
     for content_hash, content in text.contents:
-        # Those of a bag are among its files, which are checked.
+        # The contents of a bag are among its files, which the page checks.
         yield packed_element(content, bag.CONTENTS + content_hash, "file" if text.files else "content")
     yield from blocks
     yield Template(after).substitute(values).encode()
@@ -115,7 +116,7 @@ def _json(value: object) -> str:
 
 
 def _types() -> dict[str, object]:
-    """Return what the script must know about each record type."""
+    """Return the facts about record types for the script."""
     return {
         name: {
             "table": record_type.table.name,

@@ -1,4 +1,4 @@
-"""Render the run with its processes, inputs and settings."""
+"""Renders the run with its processes, inputs and settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elspeth_schema.records import Kind
 __all__ = ["render_ran", "render_settings"]
 
 _SETTINGS = 200_000
-"""Characters of the settings that are shown."""
+"""The largest number of characters of the settings that are shown."""
 
 _IN_PLACES_OF_THEIR_OWN = ("settings_json", "source_schema_json", "process_id")
 

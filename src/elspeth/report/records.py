@@ -2,7 +2,7 @@
 
 A report queries tables and embeds lines. A database provides both. An export is verified while it is read, once: its
 records go into a temporary database, its lines into a temporary file. So the embedded lines are those that were
-verified, even if the export changes meanwhile.
+verified, even if the export changes in the meantime.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _WITHHELD = tuple(
 )
 
 _BLOCK = 1 << 20
-"""Bytes of lines read from the temporary file at once."""
+"""The size of a batch of lines read from the temporary file, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecords:
     """The records of a run, as tables and as lines.
 
-    `connection` sees the tables of today's epoch; `epoch` is that of the lines. `withheld` names the columns, as
+    `connection` sees the tables of the current epoch; `epoch` is that of the lines. `withheld` names the columns, as
     `record_type.column`, that the lines leave out.
     """
 
@@ -59,8 +59,8 @@ class RunRecords:
     def lines(self) -> Iterator[list[bytes]]:
         """Yield all lines in export order, in batches.
 
-        They have no line feeds, and are as stored: lines of an older export are of its epoch. Make no query before the
-        last batch. Raises AlteredRunError at the end if a run in a database differs from its seal.
+        They have no line feeds, and are as stored: lines of an older export are of its epoch. The caller must not make
+        a query before the last batch. Raises AlteredRunError at the end if a run in a database differs from its seal.
         """
         return self.read_lines()
 
@@ -75,7 +75,8 @@ def open_database_records(db: LandscapeDB, run: str) -> Iterator[RunRecords]:
     with db.snapshot() as connection:
 
         def lines() -> Iterator[list[bytes]]:
-            # Close the query before the connection, even after a failure: PostgreSQL takes no other statement before.
+            # Close the query before the connection, even after a failure: until then PostgreSQL accepts no other
+            # statement.
             found = sealed_lines_of_run(
                 connection, run_id, db.url, read_lines(connection, run_id, partial(seal_lines, transform=split))
             )
@@ -117,7 +118,7 @@ class _KeptLines:
         self.epoch = 0
 
     def add(self, stored: StoredRecord) -> None:
-        """Keep the line of a record; note the manifest."""
+        """Add the line of a record, and remember the manifest."""
         if stored.record.get("record_type") == MANIFEST:
             epoch, withheld = stored.record.get("epoch"), stored.record["withheld"]
             self.epoch = epoch if isinstance(epoch, int) else 0

@@ -1,6 +1,6 @@
-"""Join the JavaScript modules of a page into one script.
+"""Joins the JavaScript modules of a page into one script.
 
-A browser could load each module by itself. Here imports, the word `export` and comments are left out, which is possible
+A page that loads nothing must hold them all. Imports, the word `export` and comments are removed, which is possible
 because all top-level names differ. Indentation becomes tabs.
 """
 
@@ -16,7 +16,7 @@ from elspeth.evidence.format import limits
 __all__ = ["read_asset", "script_of"]
 
 _LIMITS = ("MAX_DIRECTORY", "MAX_DOCUMENT", "MAX_FACTOR", "MAX_FILES", "MAX_LINE", "MAX_UNPACKED")
-"""The bounds of the verifier that the page needs."""
+"""The limits of the verifier that the page needs."""
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z0-9_]+\.js)";\n', re.MULTILINE)
 _COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n|(?<=[;,]) // [^\n]*|^\n", re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Render the part of a report that needs no JavaScript."""
+"""Renders the part of a report that needs no JavaScript."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Render what took long in a run."""
+"""Renders the slowest work of a run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from elspeth_schema.contracts import OperationStatus, Run
 __all__ = ["render_slow"]
 
 _MOST = 30
-"""Bars of the waterfall."""
+"""The largest number of bars in the waterfall."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bar:
     """A line of the waterfall.
 
-    `busy_ms` is the sum of the single durations.
+    `busy_ms` is the sum of the durations of its visits or operations.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Measure how long nodes, operations and calls took."""
+"""Measures how long nodes, operations and calls took."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _SLOWEST = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTimes:
-    """When visits to a node were, and how long.
+    """The times and durations of visits to a node.
 
-    `ended_at` is None if none has ended. Visits of several workers overlap, so their sum may exceed the time between.
+    `ended_at` is None if none has ended. Visits in several workers overlap, so the sum of durations may exceed the time
+    from the first beginning to the last end.
     """
 
     node_id: str
@@ -44,7 +45,7 @@ class NodeTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationTime:
-    """Work of a source or sink, not of a row."""
+    """Work of a source or sink outside of rows."""
 
     node_id: str
     operation_type: OperationType
@@ -84,9 +85,9 @@ class SlowVisit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """What took how long; each with the slowest first.
+    """The durations of work in a run, the slowest first.
 
-    Operations are in the order in which they began.
+    Operations are in the order in which they began instead.
     """
 
     nodes: tuple[NodeTimes, ...]
@@ -96,7 +97,7 @@ class Timings:
 
 
 def read_timings(connection: Connection, run_id: str) -> Timings:
-    """Return what took how long in a run."""
+    """Return the durations of work in a run."""
     return Timings(
         nodes=_read_nodes(connection, run_id),
         operations=_read_operations(connection, run_id),

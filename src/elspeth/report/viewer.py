@@ -1,4 +1,4 @@
-"""Make the page that checks bags."""
+"""Makes the page that checks bags."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def viewer_page() -> bytes:
 
 
 def write_viewer(target: Path, *, force: bool = False) -> str:
-    """Write the page; return its SHA-256 in hexadecimal.
+    """Write the page, and return its SHA-256 in hexadecimal.
 
     Raises OutputRefusedError if something else is there, and OSError.
     """

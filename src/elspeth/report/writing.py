@@ -1,4 +1,4 @@
-"""Write the report of a run."""
+"""Writes the report of a run."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _OBJECTION = partial(page_objection, pattern=_GENERATOR, what="a report")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenReport:
-    """A report: its run, and how many records it holds.
+    """A report, with its run and numbers of records.
 
-    `records` is the number in the run, `embedded` that in the page.
+    `records` is the number of records in the run, `embedded` the number in the page.
     """
 
     run_id: str
@@ -51,7 +51,7 @@ class WrittenReport:
 
 
 def check_target(target: Path, *, protected: Sequence[Protected] = (), force: bool = False) -> OutputPolicy:
-    """Return what a report may replace: an earlier report.
+    """Return which files a report may replace: earlier reports.
 
     Raises OutputRefusedError if the target is something else.
     """
@@ -64,10 +64,10 @@ def check_target(target: Path, *, protected: Sequence[Protected] = (), force: bo
 def report_target(
     place: Place, *, protected: Sequence[Protected] = (), force: bool = False
 ) -> Iterator[tuple[Path, OutputPolicy]]:
-    """Yield where a report goes, and what it may replace.
+    """Yield the file for a report, and its output policy.
 
-    The file of an object is uploaded at the end. Raises OutputRefusedError if the place holds something else than an
-    earlier report, ObjectStoreError.
+    If the place is an object, the file is uploaded at the end. Raises OutputRefusedError if the place holds anything
+    but an earlier report, and ObjectStoreError.
     """
     if not isinstance(place, ObjectPath):
         yield place, check_target(place, protected=protected, force=force)
@@ -87,13 +87,14 @@ def write_report(
 ) -> WrittenReport:
     """Write the page of a run.
 
-    Without `embed` it holds all records of a run with up to 200,000, and the chosen ones of a larger run. `progress` is
-    called with the number of records read so far.
+    Without `embed` it holds all records of a run that has up to 200,000, and chosen records of a larger run. `progress`
+    is called with the number of records read so far.
 
     Raises AlteredRunError for a run that differs from its seal, AuditIntegrityError for a record that breaks the
-    schema, OutputRefusedError for a path that the report may not have, and OSError; the path then keeps its content.
+    schema, OutputRefusedError if the report may not replace what is at the path, and OSError. After an error the file
+    there is unchanged.
     """
-    overview = read_overview(records)  # before the lines, which keep the connection busy
+    overview = read_overview(records)  # before the lines are read, which keeps the connection busy
     with BlockWriter() as blocks:
         total = 0
         for batch in _lines(records):
@@ -117,7 +118,7 @@ def write_report(
 
 
 def _lines(records: RunRecords) -> Iterator[list[bytes]]:
-    """Yield the lines in today's epoch."""
+    """Yield the lines in the current epoch."""
     if records.epoch == EPOCH:
         yield from records.lines()
     else:
@@ -154,7 +155,7 @@ def _certificate(facts: CertificateFacts) -> str:
 
 
 def _embedding(report: WrittenReport) -> str:
-    """Return which records the page holds, in a sentence."""
+    """Return a sentence that says which records the page holds."""
     if report.embed is Embed.ALL:
         return f"This page holds all {report.records:,} records of the run."
     if report.embed is Embed.NONE:
