@@ -226,3 +226,15 @@ def test_arbitrary_bytes_give_rows_or_one_clear_error(tmp_path_factory: pytest.T
     for row in rows:
         text = repr(row if isinstance(row, dict) else row.data)
         assert text.encode().decode() == text
+
+
+def test_the_schema_may_require_a_field_that_the_source_adds(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id\n7\n")
+    schema = {"mode": "strict", "fields": ["id: int", "line: int"]}
+    options = {"path": str(tmp_path / "in.csv"), "line_field": "line", "schema": schema}
+    assert list(CsvSource(CsvSourceOptions.model_validate(options)).read()) == [{"id": 7, "line": 2}]
+
+
+def test_a_name_in_other_case_is_named_whatever_the_case_of_the_schema(tmp_path: Path) -> None:
+    said = fail(tmp_path, b"AMOUNT\n1\n", {"mode": "free", "fields": ["Amount: int"]})
+    assert said == "in.csv, header: the schema requires a field 'Amount', and it has 'AMOUNT': see header_names"
