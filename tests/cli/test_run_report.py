@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.cli import main
+from elspeth.contracts.errors import AuditIntegrityError
+from elspeth.core.landscape.database import LandscapeError
 from elspeth.engine.loading import RowLoader
 from elspeth.report import writing
 
@@ -119,6 +122,36 @@ def test_a_report_that_fails_is_logged(settings: Settings, capsys: Captured, mon
     assert "warning: the report could not be written: " in errors
     assert "error   the report could not be written: OSError: No space left on device" in errors
     assert reports() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuditIntegrityError(table="rows", key={}, field="row_id", expected="text", got=1),
+        LandscapeError("the database went away"),
+        SQLAlchemyError("the connection broke"),
+    ],
+    ids=type,
+)
+def test_whatever_a_report_fails_of_the_run_has_completed(
+    settings: Settings, error: Exception, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(writing, "page_parts", fail)
+    assert run(settings) == 0
+    errors = capsys.readouterr().err
+    assert errors.startswith("warning: the report could not be written: ")
+    assert errors.endswith(f"{error}\n")
+    assert reports() == []
+
+
+def test_a_run_without_a_database_names_no_command_for_its_report(settings: Settings, capsys: Captured) -> None:
+    settings["landscape"] = {"enabled": False}
+    assert run(settings) == 0
+    output, errors = capsys.readouterr()
+    assert ("rows in" in output, "report" in output, errors) == (True, False, "")
 
 
 @pytest.mark.parametrize(
