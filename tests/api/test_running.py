@@ -54,6 +54,8 @@ def test_settings_that_are_wrong_are_refused_with_all_problems(tmp_path: Path) -
     with pytest.raises(SettingsError) as caught:
         elspeth.run(settings)
     assert [problem.path for problem in caught.value.problems] == ["concurrency.max_workers", "output_sink"]
+    with pytest.raises(TypeError, match=r"os\.PathLike"):
+        elspeth.run(csv_settings(tmp_path), overrides={"limit": {1}})
     with pytest.raises(SettingsError, match="limit: expected greater than 0, got 0"):
         elspeth.run(csv_settings(tmp_path), limit=0)
 
