@@ -330,6 +330,14 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
         ),
         (
             '"false": continue',
+            f'"false": out{SECOND.format("out")}{THIRD}',
+            [
+                "gates[1]: no row comes here: no route of gates[0] continues",
+                "gates[2]: no row comes here: nothing leads to it",
+            ],
+        ),
+        (
+            '"false": continue',
             f'"false": continue{SECOND.format("out")}{THIRD}',
             ["gates[2]: no row comes here: no route of gates[1] continues"],
         ),
