@@ -129,7 +129,7 @@ def test_another_run_with_the_same_ids_changes_nothing(new_landscape: NewLandsca
             assert read_overview(records) == alone
 
 
-def test_of_many_records_the_first_are_told_and_of_checkpoints_the_newest(
+def test_the_first_of_many_records_and_the_newest_checkpoint_are_shown(
     new_landscape: NewLandscape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = rich_run()

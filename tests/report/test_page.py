@@ -115,7 +115,7 @@ def test_what_was_cleared_is_not_in_the_page(monkeypatch: pytest.MonkeyPatch) ->
         assert (writer.count, b"".join(writer.elements())) == (1, packed_element(b"later"))
 
 
-def test_what_holds_no_page_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_when_a_page_is_expected(tmp_path: Path) -> None:
     objection = page_objection(tmp_path / "gone.html", re.compile(b"<!doctype"), "a report")
     assert objection == "cannot be read, so nothing shows whether it is a report: No such file or directory"
 

@@ -379,7 +379,7 @@ def test_a_run_with_nothing_says_so(rich: Overview) -> None:
     assert {"What was read", "Secrets that were looked up", "The longest visits"} & Tables(page).rows.keys() == set()
 
 
-def test_a_source_that_failed_is_told_with_its_error(rich: Overview) -> None:
+def test_a_failed_source_is_shown_with_its_error(rich: Overview) -> None:
     load, write = rich.timings.operations
     failed = replace(load, status=OperationStatus.FAILED, error="<b>disk full")
     page = render_sections(replace(rich, timings=replace(rich.timings, operations=(failed, write))))

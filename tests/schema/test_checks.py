@@ -50,7 +50,7 @@ def test_an_error_survives_pickling(error: AuditIntegrityError) -> None:
 
 
 @pytest.mark.parametrize(("length", "shown"), [(78, f"'{'x' * 78}'"), (79, f"'{'x' * 79}... (81 characters)")])
-def test_only_what_is_long_is_cut(length: int, shown: str) -> None:
+def test_only_long_values_are_truncated(length: int, shown: str) -> None:
     error = AuditIntegrityError(table="rows", key={}, field="f", expected="less", got="x" * length)
     assert str(error) == f"rows: f: expected less, got {shown}"
 

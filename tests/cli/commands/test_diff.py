@@ -138,7 +138,7 @@ def test_a_value_of_a_setting_is_shown_unless_there_is_none(value: object, shown
     assert _value(value) == shown
 
 
-def test_a_journey_tells_the_decisions_of_steps_but_no_internal_ones() -> None:
+def test_a_journey_shows_the_decisions_of_steps_but_not_internal_ones() -> None:
     route = (("size", "true"), ("keywords", "__error__"))
     assert _journey(RowJourney(outcomes=(), route=route, failed_at=("keywords",))) == (
         "has not ended, size true, failed at keywords"

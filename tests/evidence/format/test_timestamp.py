@@ -350,7 +350,7 @@ def test_a_response_may_be_as_large_as_the_bound(size: int, problem: str) -> Non
         verify_timestamp(bytes(size), ENVELOPE, [], "stamp")
 
 
-def test_a_request_that_was_refused_is_told_with_its_words() -> None:
+def test_a_refusal_of_an_authority_is_quoted() -> None:
     said = b"no time"
     text = b"\x30" + bytes([2 + len(said)]) + b"\x0c" + bytes([len(said)]) + said
     status = b"\x02\x01\x02" + text

@@ -137,7 +137,7 @@ def test_a_signature_is_64_digits_though_no_key_was_given(tmp_path: Path, signat
     assert faults(verified(path, None)) == [(2, f"line 1: signature: {problem}")]
 
 
-def test_exports_are_told_from_other_files(export: Path, tmp_path: Path) -> None:
+def test_exports_are_distinguished_from_other_files(export: Path, tmp_path: Path) -> None:
     assert looks_like_export(export)
     assert not looks_like_export(tmp_path)
     assert not looks_like_export(tmp_path / "gone")

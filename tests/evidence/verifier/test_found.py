@@ -339,7 +339,7 @@ def test_sound_lines_are_consistent_or_verified() -> None:
     assert verify_lines(closed(records()), KEY).verdict is Verdict.NOT_VERIFIED
 
 
-def test_progress_is_told_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(found_verifier, "_PROGRESS_EVERY", 4)
     seen: list[int] = []
     lines = closed(records())

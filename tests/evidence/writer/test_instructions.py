@@ -123,7 +123,7 @@ def test_common_tools_verify_the_files_of_an_unsigned_bag(tmp_path: Path) -> Non
         ),
     ],
 )
-def test_the_instructions_name_on_one_line_what_is_in_the_bag(
+def test_the_instructions_name_the_content_of_the_bag_on_one_line(
     facts: RunFacts | DatabaseFacts, subject: str, checked: str
 ) -> None:
     text = instructions_text(facts, None).decode()

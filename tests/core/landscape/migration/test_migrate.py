@@ -144,6 +144,6 @@ def test_two_backups_within_a_second_have_names_of_their_own(
     assert len(names) == 2
 
 
-def test_without_a_backup_there_is_none(old_database_of: OldDatabaseMaker, tmp_path: Path) -> None:
+def test_no_backup_is_made_if_none_is_wanted(old_database_of: OldDatabaseMaker, tmp_path: Path) -> None:
     assert migrate(old_database_of("epoch2-rich", "sqlite").url, no_backup=True).backup is None
     assert [path.name for path in tmp_path.iterdir()] == ["audit.db"]

@@ -59,6 +59,6 @@ def test_only_the_spellings_of_sqlalchemy_are_times(text: str, expected: str) ->
 @pytest.mark.parametrize(
     ("token", "expected"), [("t" * 64, "t" * 64), ("t" * 65, None), ("", None), (7, None), (None, None)]
 )
-def test_only_what_can_be_the_id_of_a_token_is_one(token: str | int | None, expected: str | None) -> None:
+def test_only_a_possible_id_of_a_token_is_taken_for_one(token: str | int | None, expected: str | None) -> None:
     assert _token_of(OldRow(run_id="run", values={"token_id": token})) == expected
     assert _token_of(OldRow(run_id="run", values={})) is None

@@ -217,7 +217,7 @@ def test_a_run_without_a_seal_is_reported_and_with_a_key_a_fault(landscape: Land
     assert faults_of(landscape, key) == [f"run old is not what was sealed: seals run_id='old': {problem}"]
 
 
-def test_runs_with_and_without_seals_are_told_apart(landscape: LandscapeDB) -> None:
+def test_runs_with_and_without_seals_are_distinguished(landscape: LandscapeDB) -> None:
     recorded(landscape, rich_run("old"))
     finish(landscape, "a", None)
     finish(landscape, "b", None)

@@ -269,7 +269,7 @@ def test_places_that_are_no_longer_named_are_forgotten(landscape: LandscapeDB) -
     assert [each.partition(":")[0] for each in overdue(landscape)] == ["new"]
 
 
-def test_what_became_of_a_place_is_told_even_if_it_cannot_be_recorded(
+def test_the_result_of_a_place_is_reported_even_if_it_cannot_be_recorded(
     landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

@@ -69,7 +69,7 @@ def test_the_seal_of_an_untouched_run_is_valid(new_landscape: NewLandscape, run:
 
 @given(run=whole_runs())
 @law(10)
-def test_the_sealed_lines_are_those_of_the_export_without_what_may_still_change(
+def test_the_sealed_lines_are_those_of_the_export_without_changing_columns(
     new_landscape: NewLandscape, run: list[AuditRecord]
 ) -> None:
     with new_landscape() as database:
