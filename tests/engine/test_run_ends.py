@@ -18,6 +18,7 @@ from elspeth.core.landscape.recording import _runs as runs_module
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.engine.errors import ResumeError
+from elspeth.engine.resuming import get_resumable_run
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.engine.pipelines import assert_sound, groups_of, trail
 from tests.engine.test_claims import INPUT, OUTPUTS, OneProcess
@@ -64,6 +65,10 @@ def test_a_run_that_has_ended_is_not_sealed_again(process: OneProcess) -> None:
             attempt()
         assert str(caught.value) == expected
     assert process.status == ("interrupted", 9)
+    with LandscapeDB.from_url(process.url) as db:
+        recorder = LandscapeRecorder(db)
+        recorder.begin_run({}, "v1", run_id="another")
+        assert get_resumable_run(db, recorder, "another").run_id == "another", "which was not altered"
 
 
 def test_all_outputs_are_recorded_as_published_only_when_the_run_ends(

@@ -133,6 +133,10 @@ def test_only_a_file_of_events_may_be_replaced(capsys: Captured) -> None:
     assert main([*command, "notes.txt", "--force"]) == 0
     assert exported("notes.txt")
     assert main([*command, "runs/audit.db", "--force"]) == 1, "the audit database is never replaced"
+    assert main(["export", "latest", "-d", "runs/audit.db", "-o", "trail.jsonl"]) == 0
+    before = Path("trail.jsonl").rename("trail").read_bytes()
+    assert main(["export", "trail", "--format", "openlineage", "-o", "trail", "--force"]) == 1
+    assert Path("trail").read_bytes() == before, "nor is the export that is read"
 
 
 @pytest.mark.usefixtures("project")

@@ -166,6 +166,8 @@ def test_a_published_file_that_is_found_in_place_is_synced(tmp_path: Path, monke
     monkeypatch.setattr(_targets, "sync_directory", synced.append)
     assert StagedFile(tmp_path / "out.txt").confirm("run1", output)
     assert synced == [tmp_path]
+    file.publish()
+    assert synced == [tmp_path, tmp_path]
     (tmp_path / "out.txt").write_bytes(b"y")
     assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
 
