@@ -14,7 +14,7 @@ __all__ = ["faults_between"]
 
 
 def faults_between(old: Snapshot, new: Snapshot, classes: Mapping[str, str]) -> Iterator[Fault]:
-    """Yield what is wrong with the step between two epochs.
+    """Yield the faults of the step between two epochs.
 
     `classes` maps each table to its class.
     """
@@ -79,7 +79,7 @@ def _faults(source: TableSnapshot, table: TableSnapshot, name: str, *, is_known:
 
 
 def _narrower(old: ColumnSnapshot, new: ColumnSnapshot, *, is_known: bool) -> Iterator[str]:
-    """Yield how the column refuses values that it took before.
+    """Yield how the column refuses values that were valid before.
 
     Without `is_known`, the valid values of the old epoch are unknown, and only the types are compared.
     """

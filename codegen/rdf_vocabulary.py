@@ -53,7 +53,7 @@ def _classes(model: Model) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Property:
-    """What the columns of one name say."""
+    """The comments, domains and ranges of columns with one name."""
 
     comments: dict[str, None] = field(default_factory=dict)
     domains: list[str] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Straight code: an expression per column, which checks or converts.
 
-The conditions only say yes or no. They may say no to a sound value that is rare, such as a text that is not ASCII: what
-they refuse goes to the general checks, which decide, and which find the words of an error.
+The conditions only accept or refuse a value. They may refuse a valid value that is rare, such as a text that is not
+ASCII. The general checks then decide on values that were refused, and make the message of an error.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ __all__ = ["drift", "drift_of_page", "write", "write_page"]
 def write(files: Mapping[str, str], directory: Path) -> list[str]:
     """Make the directory hold exactly these files.
 
-    Returns what was written or removed, one line each. A crash leaves some files unchanged, which `drift` shows and the
-    next call mends.
+    Returns a line for each file that was written or removed. A crash leaves some files unchanged, which `drift` shows
+    and the next call repairs.
     """
     done = []
     for path, text in files.items():

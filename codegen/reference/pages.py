@@ -77,9 +77,9 @@ def pages() -> dict[str, str]:
 
 
 def gaps() -> list[str]:
-    """Return what the pages lack: descriptions and examples.
+    """Return the descriptions and examples that the pages lack.
 
-    Each comes with what to do.
+    Each text also says what to do.
     """
     plugins, schema = _builtin()
     examples = [Path(plugin.kind, f"{plugin.name}.yaml") for plugin in plugins.all()]
