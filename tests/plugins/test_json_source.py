@@ -98,6 +98,17 @@ def test_an_element_too_long_to_hold_is_an_error_of_the_file(tmp_path: Path, mon
         read(JsonSource, tmp_path / "in", b'[{"a": 1}, {"a": "' + b"x" * 100 + b'"}]')
 
 
+def test_only_the_length_of_one_element_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "MAX_CHARACTERS", 20)
+    monkeypatch.setattr(json_text, "_CHUNK", 27)
+    content = b'[{"a": 1}, {"a": 2}, {"a": 3}, {"a": 4}]'
+    assert read(JsonSource, tmp_path / "in", content) == [{"a": number} for number in (1, 2, 3, 4)]
+
+
+def test_a_line_that_is_nested_too_deeply_is_no_value_over_several_lines() -> None:
+    assert not json_text.spans_lines(["[" * 100_000 + "\n", "1\n"])
+
+
 def test_an_element_that_does_not_fit_is_invalid(tmp_path: Path) -> None:
     schema = {"mode": "strict", "fields": ["a: int"]}
     assert read(JsonSource, tmp_path / "in", b'[{"a": "7"}, 5, {"b": 1}]', schema) == [

@@ -35,3 +35,7 @@ def test_looking_ahead_does_not_change_what_is_read(
             found = looked.read(size)
             assert found or not plain.read(1), "only the end is empty"
             assert found == plain.read(len(found))
+
+
+def test_the_first_lines_end_before_a_long_one() -> None:
+    assert LookAhead(io.StringIO("ab\n\ncd\nabcde\nef\n")).first_lines(9, 5) == {1: "ab\n", 3: "cd\n"}
