@@ -9,6 +9,8 @@ from elspeth.core.settings import Settings, SettingsError, load_settings
 from elspeth.plugins.manager import PluginManager
 from tests.engine.pipelines import csv_settings
 
+PARENT = "0193c8f2-0f1e-7e6a-9a53-1d7f0d1b2c3d"
+
 
 def _load(directory: Path, **section: object) -> Settings:
     path = directory / "settings.yaml"
@@ -40,7 +42,7 @@ def test_a_variable_for_the_parent_may_be_empty(tmp_path: Path) -> None:
     assert section.parent is None
 
 
-@pytest.mark.parametrize("parent", ["orders", "airflow/orders/7", "/orders/0193c8f2-0f1e-7e6a-9a53-1d7f0d1b2c3d"])
+@pytest.mark.parametrize("parent", ["orders", "airflow/orders/7", f"/orders/{PARENT}", f"airflow/orders/{PARENT}/7"])
 def test_a_parent_has_three_parts(tmp_path: Path, parent: str) -> None:
     expected = "openlineage.parent: expected NAMESPACE/JOB/RUN, in which RUN is a UUID"
     assert _problem(tmp_path, parent=parent).startswith(expected)

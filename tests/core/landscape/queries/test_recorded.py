@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from elspeth.core.canonical import stable_hash
@@ -12,6 +14,7 @@ from elspeth.core.landscape.queries.recorded import (
     calls_of_rows,
     calls_of_sources,
     count_calls,
+    objection_by_url,
     row_hashes,
 )
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -86,3 +89,16 @@ def test_calls_of_a_source_are_distinguished_from_those_of_others(
     )
     assert [call.request_hash for call in calls_of_sources(landscape, "run")] == [*of_second, *of_source]
     assert [call.request_hash for call in calls_of_sources(landscape, "run", "source")] == of_source
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/audit.db", "sqlite://"])
+def test_a_database_that_is_yet_to_be_made_names_no_output(tmp_path: Path, url: str) -> None:
+    objection = objection_by_url(url.format(tmp_path), tmp_path / "out.csv")
+    assert objection is not None
+    assert objection.startswith("is not an output that the audit database names: ")
+
+
+def test_a_database_that_cannot_be_read_is_for_the_run_to_report(tmp_path: Path) -> None:
+    for name in ("audit.db", "out.csv"):
+        (tmp_path / name).write_text("mine")
+    assert objection_by_url(f"sqlite:///{tmp_path}/audit.db", tmp_path / "out.csv") is None

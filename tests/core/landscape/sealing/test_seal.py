@@ -19,11 +19,17 @@ from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing import scope as scope_module
 from elspeth.core.landscape.sealing import seal as seal_module
 from elspeth.core.landscape.sealing.check import SealFault, check_seal
-from elspeth.core.landscape.sealing.scope import locate, scope_from_json, sealed_chunks
+from elspeth.core.landscape.sealing.scope import (
+    current_scope,
+    locate,
+    scope_from_json,
+    sealed_chunks,
+    seals_whole_lines,
+)
 from elspeth.core.landscape.sealing.seal import read_seals, read_secret, seal_run, sealed_record_count
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
 from elspeth.schema.checks import AuditIntegrityError
-from elspeth_schema import triggers
+from elspeth_schema import EPOCH, triggers
 from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES, VALIDATION_ERROR
 from elspeth_strategies import SHAPES, whole_runs
@@ -280,3 +286,13 @@ def test_a_run_with_a_damaged_record_is_not_sealed_and_the_database_is_named(lan
     assert str(caught.value).startswith(f"audit database {landscape.url}: rows run_id='run' row_id=")
     with landscape.snapshot() as connection:
         assert read_seals(connection) == []
+
+
+def test_a_type_that_was_sealed_otherwise_is_not_read_as_today_s_lines() -> None:
+    today = next(each for each in current_scope() if each.record_type == "call")
+    others = [
+        replace(today, order=today.order[::-1]),
+        replace(today, columns=today.columns[1:]),
+        replace(today, record_type="answer"),
+    ]
+    assert [seals_whole_lines(locate(each, EPOCH)) for each in (today, *others)] == [True, False, False, False]
