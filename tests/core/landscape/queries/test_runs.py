@@ -11,8 +11,9 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.database.pruned_runs import PrunedRunError
 from elspeth.core.landscape.queries.runs import AmbiguousRunError, list_runs, newest_run, resolve_run
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
-from elspeth_schema.contracts import Run
+from elspeth_schema.contracts import Run, RunStatus
 from tests.core.landscape.queries.test_outputs import prune
 from tests.fixtures.corruption import edit_unseen
 from tests.fixtures.rich_run import recorded, rich_run
@@ -108,3 +109,12 @@ def test_each_run_is_listed_with_its_own_rows(database_url: str) -> None:
         recorded(db, rich_run("run-1"))
         begin(db, "run-2", after=1)
     assert [(run.run_id, run.rows) for run in list_runs(database_url)] == [("run-1", 2), ("run-2", 0)]
+
+
+def test_of_a_run_without_a_secret_nobody_knows_whether_it_is_at_work(database_url: str) -> None:
+    run = rich_run("imported")[0]
+    assert isinstance(run, Run)
+    with LandscapeDB.from_url(database_url) as db:
+        RecordStore(db).add(replace(run, status=RunStatus.RUNNING, completed_at=None))
+        LandscapeRecorder(db).begin_run({}, "v1", run_id="recorded")
+    assert {each.run_id: each.at_work for each in list_runs(database_url)} == {"imported": None, "recorded": False}
