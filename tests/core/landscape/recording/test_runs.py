@@ -400,3 +400,12 @@ def test_the_mode_of_a_nodes_schema_is_recorded(
     run_id = recorder.begin_run({}, "v1").run_id
     config = SchemaConfig.from_dict(schema)
     assert recorder.register_node(run_id, "p", "source", "1", {}, schema_config=config).schema_mode == mode
+
+
+def test_an_input_is_recorded_with_what_a_database_can_store(recorder: LandscapeRecorder) -> None:
+    record_graph(recorder)
+    text = "a\0b\ud800"
+    found = recorder.record_source_input(
+        "run", "source", 0, "query", row_count=0, path_or_uri=text, query_text=text, object_version=text
+    )
+    assert [found.path_or_uri, found.query_text, found.object_version] == ["a\ufffdb\ufffd"] * 3
