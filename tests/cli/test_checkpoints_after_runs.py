@@ -171,6 +171,10 @@ def test_settings_without_places_leave_no_checkpoint(settings: Settings, capsys:
             "landscape.log.after_run[0].key: expected a verifier key, NAME+ID+BASE64, got 'w.example'",
         ),
         (
+            {"after_run": [{"witness": f"https://{name}.example", "key": name} for name in "vw"]},
+            "landscape.log.after_run[1].key: expected a verifier key, NAME+ID+BASE64, got 'w'",
+        ),
+        (
             {"after_run": [{"witness": "https://w.example", "key": WITNESS_KEY}], "timestamp": "https://tsa.example"},
             "landscape.log.timestamp: is for the files of after_run, and there is none",
         ),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from elspeth.cli import main
-from elspeth.contracts.plugins import PluginError, RowError
+from elspeth.contracts.plugins import PluginError, RowDrop, RowError, Transform
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.endings import ended_tokens
@@ -55,6 +55,22 @@ def test_a_dropped_row_is_neither_written_nor_failed_and_the_trail_says_why(tmp_
         (3, "filter_0", "RowDrop", "the condition is not true"),
     ]
     assert filtered == [found[1], found[3]]
+
+
+class Dropping(Transform):
+    """A transform that gives details of a reason other names."""
+
+    name = "dropping"
+    plugin_version = "1"
+
+    def process(self, row: RowData) -> RowDrop:  # noqa: ARG002  all are dropped
+        """Drop the row."""
+        return RowDrop(reason="not needed", details={"action": "x", "dropped": "y", "more": 1})
+
+
+def test_details_of_a_drop_do_not_hide_its_reason(tmp_path: Path) -> None:
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, [{}], row_plugins=[{"plugin": "dropping"}]), Dropping)
+    assert reasons(records) == [{"action": "dropping", "dropped": "not needed", "more": 1}]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from elspeth.core.settings import SettingsError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.pipeline import Pipeline
+from elspeth.evidence.format.bag import Contact
 from tests.engine.pipelines import MarkTransform, Settings, build, csv_settings, run
 
 
@@ -84,6 +85,14 @@ def test_all_missing_variables_are_named_at_once(tmp_path: Path) -> None:
 def test_a_signing_key_is_only_used_if_signing_is_requested(tmp_path: Path) -> None:
     pipeline = build(tmp_path, csv_settings(tmp_path))
     assert load_run_keys(pipeline.settings, {"ELSPETH_SIGNING_KEY": "k"}, source="s.yaml").signing_key is None
+
+
+def test_an_address_alone_names_who_makes_bags(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    export = {"enabled": True, "path": str(tmp_path / "bag"), "format": "bag", "contact_email": "a@example.org"}
+    settings["landscape"]["export"] = export
+    keys = load_run_keys(build(tmp_path, settings).settings, {}, source="s.yaml")
+    assert keys.contact == Contact(email="a@example.org")
 
 
 def test_keys_that_can_be_guessed_are_refused(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from decimal import Decimal
 
+import pytest
+
 from elspeth.contracts.rows import RowData
-from elspeth.engine.tokens import Branch, LiveToken, changed_fields
+from elspeth.engine.errors import AnswerError
+from elspeth.engine.tokens import Branch, LiveToken, changed_fields, require_json
 
 STATE = {
     "token_id": "t",
@@ -26,6 +29,14 @@ def test_a_token_stored_by_the_first_release_is_restored() -> None:
     assert LiveToken.restore(STATE) == token
     branches = ({"name": "a", "group": "g", "join": ("coalesce", 0)},)
     assert token.state() == STATE | {"branches": branches, "source": None}
+
+
+def test_a_row_that_is_nested_too_deeply_cannot_be_kept() -> None:
+    deep: list[object] = []
+    for _ in range(10**5):
+        deep = [deep]
+    with pytest.raises(AnswerError):
+        require_json({"x": deep})
 
 
 def test_fields_that_change_are_named_in_order_and_a_decimal_is_not_an_integer() -> None:

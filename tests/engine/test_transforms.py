@@ -3,15 +3,26 @@
 import copy
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from elspeth.contracts.plugins import JsonObject, Plugin, RowError, Transform
+from elspeth.contracts.plugins import CallError, JsonObject, Plugin, RowError, Transform
 from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
+from elspeth.core.landscape.queries.problems import DIFFERS_FROM
+from elspeth.core.payload_store import PayloadStore
+from elspeth.engine.calls.exchange import Attempt, Caller, Difference, Exchange
+from elspeth.engine.calls.external import ExternalCalls
+from elspeth.engine.errors import Failure
+from elspeth.engine.steps.transform import CallStep
+from elspeth.engine.trail import TrailWriter
+from tests.engine.calls.oracle import Oracle
 from tests.engine.drawn import AskTransform
 from tests.engine.pipelines import Records, graph_settings, run_graph, written
 
@@ -144,6 +155,47 @@ def test_changes_to_the_row_by_a_calling_plugin_have_no_effect(tmp_path: Path) -
     run_graph(tmp_path, settings, Spoiling)
     assert [row["items"] for row in written(tmp_path, "out")] == [[1]]
     assert written(tmp_path, "bad") == rows[1:]
+
+
+class Refused(AskTransform):
+    """A transform whose calls are answered by a refusal."""
+
+    def send(self, request: JsonObject) -> JsonObject:  # noqa: ARG002  whatever is asked
+        """Refuse the request."""
+        raise CallError("answered 400", is_retryable=False, answer={"body": "no"})
+
+
+def test_a_call_that_is_refused_has_failed_though_there_is_an_answer(tmp_path: Path) -> None:
+    settings = graph_settings(tmp_path, ROWS[:1], row_plugins=[{"plugin": "ask", "options": {"field": "x"}}])
+    _, records = run_graph(tmp_path, settings, Refused)
+    found = [(each["status"], each["response_hash"]) for each in records["call"]]
+    assert found == [("error", stable_hash({"body": "no"}))]
+
+
+@pytest.mark.parametrize("result", [RowError(message="no"), None, {"x": float("nan")}], ids=["error", "none", "nan"])
+def test_a_row_that_fails_with_another_answer_names_the_recorded_one(result: object) -> None:
+    class Useless(Oracle):
+        def result(self, *_: object) -> Any:  # noqa: ANN401  what no plugin may return, too
+            return result
+
+    attempt = Attempt(request={}, response={"said": "x"}, error=None, latency_ms=1.0)
+    difference = Difference(row_index=0, request_hash="q", recorded_hash="r", received_hash="s")
+    step = CallStep(cast(TrailWriter, None), ("row_plugins", 0), Useless.of([]), cast(ExternalCalls, None))
+    outcome = step._outcome({}, Exchange(attempts=(attempt,), difference=difference))
+    assert isinstance(outcome, Failure)
+    assert outcome.details == {DIFFERS_FROM: "r"}
+
+
+def test_every_answer_has_its_cost_also_that_of_an_attempt_that_failed() -> None:
+    class Costly(Oracle):
+        def usage(self, response: JsonObject) -> Mapping[str, int]:
+            return {"tokens": len(response)}
+
+    refused = Attempt(request={}, response={"body": "no"}, error={"exception": "busy"}, latency_ms=1.0)
+    answered = Attempt(request={}, response={"said": "x"}, error=None, latency_ms=1.0)
+    external = ExternalCalls(caller=cast(Caller, None), payloads=cast(PayloadStore, None))
+    external.note_usage(Costly.of([]), Exchange(attempts=(refused, replace(refused, response=None), answered)))
+    assert external.usage == {"tokens": 2}
 
 
 class Misbehaving(Transform):

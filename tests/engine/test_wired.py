@@ -176,6 +176,17 @@ def test_rows_that_a_sink_refuses_go_to_the_sink_that_it_names(tmp_path: Path) -
     result, records = run_graph(tmp_path, settings)
     assert (result.rows_by_sink, result.failed) == ({"bad": 1, "out": 1}, 1)
     assert outcomes(records) == [("completed", "out"), ("failed", "bad")]
+    configs = {json.loads(each["config_json"]).get("on_write_failure") for each in records["node"]}
+    assert configs == {None, "bad"}
+
+
+def test_steps_are_ended_in_the_order_of_the_graph_not_of_their_declaration(tmp_path: Path) -> None:
+    first = SUM | {"input": "orders", "on_success": "sums", "options": {"value_field": "v", "compute_mean": False}}
+    last = {**first, "name": "all", "input": "sums", "on_success": "out", "options": {"value_field": "sum"}}
+    settings = wired_settings(tmp_path, {"given": ORDERS}, "out", aggregations=[last, first])
+    settings["sources"]["given"]["on_success"] = "orders"
+    run_graph(tmp_path, settings)
+    assert written(tmp_path, "out") == [{"count": 1, "sum": 6, "mean": 6.0}]
 
 
 def test_the_names_of_steps_are_those_of_their_nodes(tmp_path: Path) -> None:
