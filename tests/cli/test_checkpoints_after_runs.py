@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -85,13 +86,17 @@ def test_a_run_that_fails_leaves_a_checkpoint_too(settings: Settings, capsys: Ca
     assert status(capsys) == []
 
 
-def test_an_unreachable_witness_fails_no_run_and_is_shown_as_overdue(settings: Settings, capsys: Captured) -> None:
-    log_of(settings)["after_run"] = [{"witness": UNREACHABLE, "key": WITNESS_KEY}, {"file": "log.checkpoint"}]
+def test_an_unreachable_witness_fails_no_run_and_is_shown_as_overdue(
+    settings: Settings, capsys: Captured, caplog: pytest.LogCaptureFixture
+) -> None:
+    log_of(settings)["after_run"] = [{"witness": UNREACHABLE, "key": WITNESS_KEY}, {"file": "{run_id}.checkpoint"}]
     assert run(settings, "--json") == 0
     output, errors = capsys.readouterr()
     problem = f"witness {UNREACHABLE}: does not answer: [Errno 111] Connection refused"
     warning = f"the checkpoint for {UNREACHABLE} is overdue: {problem}"
     assert json.loads(output)["overdue_checkpoints"] == [warning]
+    assert ("elspeth.events", logging.ERROR, warning) in caplog.record_tuples
+    assert Path(f"{json.loads(output)['run_id']}.checkpoint").exists()
     assert f"warning: {warning}\n" in errors
     (found,) = status(capsys)
     assert found == {**found, "place": UNREACHABLE, "problem": problem, "entries": None}  # type: ignore[dict-item]

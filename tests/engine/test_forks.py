@@ -199,6 +199,17 @@ def test_an_inner_fork_with_a_copy_to_a_sink_loses_no_outer_branch(tmp_path: Pat
     assert (written(tmp_path, "out"), result.failed) == ([{"id": 1, "p": "by p", "q": "by q"}], 0)
 
 
+def test_an_inner_fork_whose_copies_all_go_to_sinks_is_a_lost_branch_at_once(tmp_path: Path) -> None:
+    join = JOIN | {"policy": "best_effort", "timeout_seconds": 1000}
+    settings = forked(tmp_path, [{"id": 1}, {"id": 2}], "s", "t", fork_to=["a", "b"], coalesce=[join])
+    routes = {"true": "fork", "false": "continue"}
+    inner = {"name": "inner", "branch": "a", "condition": "row['id'] == 1", "routes": routes, "fork_to": ["s", "t"]}
+    settings["gates"].append(inner)
+    run_graph(tmp_path, settings)
+    assert [row["id"] for row in written(tmp_path, "out")] == [1, 2]
+    assert written(tmp_path, "s") == written(tmp_path, "t") == [{"id": 1}]
+
+
 def test_an_inner_join_that_fails_is_a_lost_branch_of_the_outer_join(tmp_path: Path) -> None:
     result, records = run_graph(tmp_path, nested(tmp_path, [{"id": 1}], inner_fails=[1]))
     assert written(tmp_path, "out") == []
