@@ -37,6 +37,8 @@ ROW: dict[str, object] = {
         ("row['line'].get('none', 1)", None),
         ("row.get('gone').get('deeper', 'default')", "default"),
         ("row['none'].get('deeper')", None),
+        ("row['name'] or row['n']", " Ada "),
+        ("row['n'] and row['empty'] and row['x']", []),
         ("len(row['tags']) + len(row['name']) + len(row['line'])", 10),
         ("upper(strip(row['name'])) + lower('XY')", "ADAxy"),
         ("startswith(row['name'], ' A') and endswith(row['name'], ' ') and contains(row['name'], 'da')", True),
