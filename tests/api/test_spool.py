@@ -1,8 +1,11 @@
-"""Large results are passed as files, which are removed afterwards."""
+"""Large arguments and results are passed as files."""
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, Future
+import errno
+import os
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,28 @@ from elspeth.api._spool import Spool, SpooledFuture
 SMALL, LARGE = 10, 1 << 17
 
 
+class OtherProcess(Executor):
+    """Does here, when asked to, what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Future[Any], Callable[..., Any], tuple[object, ...]]] = []
+
+    def submit(self, work: Callable[..., Any], /, *args: object, **_: object) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.sent.append((future, work, args))
+        return future
+
+    def work(self) -> None:
+        for future, work, args in self.sent:
+            future.set_result(work(*args))
+
+
 @pytest.mark.parametrize(("size", "files"), [(SMALL, 0), (LARGE, 1)])
 def test_only_large_results_are_passed_as_files(tmp_path: Path, size: int, files: int) -> None:
-    sent: Future[Any] = Future()
-    received: SpooledFuture[bytes] = SpooledFuture(sent)
-    sent.set_result(Spool(directory=str(tmp_path)).do(bytes, size))
+    process = OtherProcess()
+    received = Spool(directory=str(tmp_path)).send(process, bytes, size)
+    assert not list(tmp_path.iterdir())
+    process.work()
     assert len(list(tmp_path.iterdir())) == files
     assert received.result() == received.result() == bytes(size)
     with pytest.raises(TimeoutError):
@@ -25,20 +45,50 @@ def test_only_large_results_are_passed_as_files(tmp_path: Path, size: int, files
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("size", "files"), [(SMALL, 0), (LARGE, 1)])
+def test_only_large_arguments_are_passed_as_files(tmp_path: Path, size: int, files: int) -> None:
+    process = OtherProcess()
+    received = Spool(directory=str(tmp_path)).send(process, len, bytes(size))
+    assert len(list(tmp_path.iterdir())) == files
+    process.work()
+    assert not list(tmp_path.iterdir())
+    assert received.result() == size
+
+
 @pytest.mark.parametrize("directory", [None, "/nowhere"])
-def test_a_result_that_cannot_be_written_to_a_file_comes_through_the_pipe(directory: str | None) -> None:
-    sent: Future[Any] = Future()
-    sent.set_result(Spool(directory=directory).do(bytes, LARGE))
-    assert SpooledFuture(sent).result() == bytes(LARGE)
+def test_what_cannot_be_written_to_a_file_goes_through_the_pipe(directory: str | None) -> None:
+    process = OtherProcess()
+    received = Spool(directory=directory).send(process, bytes, bytes(LARGE))
+    process.work()
+    assert received.result() == bytes(LARGE)
 
 
-def test_the_directory_is_private_and_removed_with_unread_results(
+def test_what_a_full_disk_does_not_take_goes_through_the_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk:
+        def write(self, _: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            os.close(self.descriptor)
+
+        def __init__(self, descriptor: int, _: str) -> None:
+            self.descriptor = descriptor
+
+    monkeypatch.setattr(os, "fdopen", FullDisk)
+    process = OtherProcess()
+    received = Spool(directory=str(tmp_path)).send(process, len, bytes(LARGE))
+    process.work()
+    assert received.result() == LARGE
+
+
+def test_the_directory_is_private_and_removed_with_unread_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     spool = Spool.new()
-    spool.do(bytes, LARGE)
+    spool.send(OtherProcess(), len, bytes(LARGE))
     (directory,) = tmp_path.iterdir()
+    assert len(list(directory.iterdir())) == 1
     assert directory.stat().st_mode & 0o777 == 0o700
     spool.remove()
     assert not directory.exists()

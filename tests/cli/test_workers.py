@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from elspeth.api.workers import ProcessWorkers, run_workers, start_workers
-from elspeth.cli import execution, main
+from elspeth.cli import clusters, execution, main
+from elspeth.cli.clusters import prepare_workers, share_work
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from tests.cli.processes import start_command, workers_of
@@ -66,6 +67,32 @@ def test_workers_only_start_if_there_is_enough_to_do() -> None:
         while not workers.start_meanwhile():
             time.sleep(0.01)
         assert workers.submit(os.getpid).result() in workers_of(os.getpid())
+
+
+def test_workers_start_at_once_for_a_large_file() -> None:
+    with share_work(3, None, "os", at_once=True) as workers:
+        assert isinstance(workers, ProcessWorkers)
+        assert workers.count == 2  # this process works, too
+        while not workers_of(os.getpid()):
+            time.sleep(0.01)
+    with share_work(1, None, "os", at_once=True) as alone:
+        assert alone is None
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "is_large", "imports"),
+    [(1, 4 << 20, True, False), (2, 4 << 20, True, True), (2, (4 << 20) - 1, False, False), (2, None, False, True)],
+)
+def test_workers_are_prepared_unless_the_file_is_small(
+    monkeypatch: pytest.MonkeyPatch, count: int, size: int | None, *, is_large: bool, imports: bool
+) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr(clusters, "start_importing", imported.append)
+    if size is not None:
+        with Path("audit.db").open("wb") as file:
+            file.truncate(size)
+    assert prepare_workers(count, "os", "sqlite:///audit.db") == is_large
+    assert imported == ["os"] * imports
 
 
 def test_files_of_a_killed_command_are_removed_by_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:

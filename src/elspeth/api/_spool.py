@@ -1,4 +1,4 @@
-"""Hand over large results of worker processes in files."""
+"""Hand over large values between processes in files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import BinaryIO, ParamSpec, TypeVar, cast
 
 __all__ = ["Spool", "SpooledFuture"]
 
@@ -18,19 +19,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _LARGE = 1 << 16
-"""Results from this size on go through a file: the capacity of a pipe, in bytes."""
+"""Values from this size on go through a file: the capacity of a pipe, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
-    """A pickled result, in a file unless it is small."""
+    """A pickled value, in a file unless it is small."""
 
     content: bytes | Path
 
     def unpack(self) -> object:
-        """Return the result, and remove the file."""
+        """Return the value, and remove the file."""
         if isinstance(self.content, bytes):
-            return pickle.loads(self.content)  # noqa: S301  from a worker of ours
+            return pickle.loads(self.content)  # noqa: S301  from a process of ours
         with self.content.open("rb") as file:
             self.content.unlink()
             return pickle.load(file)  # noqa: S301  in a directory that only this user can write to
@@ -38,7 +39,7 @@ class _Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spool:
-    """A directory for results, None if it cannot be made.
+    """A directory for values, None if it cannot be made.
 
     Nobody else can read it.
     """
@@ -53,24 +54,63 @@ class Spool:
         except OSError:
             return cls()
 
-    def do(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> _Packed:
-        """Do the work in a worker, and pack the result."""
-        content = pickle.dumps(work(*args, **kwargs), pickle.HIGHEST_PROTOCOL)
-        if self.directory is None or len(content) < _LARGE:
-            return _Packed(content=content)
-        try:
-            descriptor, name = tempfile.mkstemp(dir=self.directory)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-        except OSError:
-            # A full disk: the pipe will do. What was written goes with the directory.
-            return _Packed(content=content)
-        return _Packed(content=Path(name))
+    def send(self, executor: Executor, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SpooledFuture[T]:
+        """Let a worker do the work.
+
+        Its arguments and its result go through files if they are large. The future raises what the executor's does.
+        """
+        return SpooledFuture(executor.submit(self._do, self._pack((work, args, kwargs))))
+
+    def _do(self, sent: _Packed) -> _Packed:
+        """Do the work, in a worker."""
+        work, args, kwargs = cast("tuple[Callable[..., object], tuple[object, ...], dict[str, object]]", sent.unpack())
+        return self._pack(work(*args, **kwargs))
+
+    def _pack(self, value: object) -> _Packed:
+        if self.directory is not None:
+            try:
+                with closing(_Pickle(self.directory)) as pickled:
+                    pickle.dump(value, pickled, pickle.HIGHEST_PROTOCOL)
+                    return _Packed(content=pickled.content)
+            except OSError:
+                pass  # A full disk: the pipe will do. What was written goes with the directory.
+        return _Packed(content=pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
     def remove(self) -> None:
         """Remove the directory with all that is in it."""
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class _Pickle:
+    """The bytes of a pickled value, perhaps in a file."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._written = bytearray()
+        self._file: BinaryIO | None = None
+        self._path: Path | None = None
+
+    @property
+    def content(self) -> bytes | Path:
+        """The content, or the path of the file."""
+        return bytes(self._written) if self._path is None else self._path
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes; raises OSError."""
+        if self._file is None and len(self._written) + len(data) < _LARGE:
+            self._written += data
+            return
+        if self._file is None:
+            descriptor, name = tempfile.mkstemp(dir=self._directory)
+            self._path, self._file = Path(name), os.fdopen(descriptor, "wb")
+            self._file.write(self._written)
+        self._file.write(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
 
 
 class SpooledFuture(Future[T]):

@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from elspeth.api._spool import Spool, SpooledFuture
+from elspeth.api._spool import Spool
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -39,17 +38,19 @@ def start_importing(module: str) -> None:
 
 
 @contextmanager
-def start_workers(count: int, module: str) -> Iterator[ProcessWorkers | None]:
-    """Yield workers for a command, None for one process.
+def start_workers(count: int, module: str, *, at_once: bool = False) -> Iterator[ProcessWorkers | None]:
+    """Yield this many workers for a command, None for 0.
 
-    The workers have imported the module that does their work. They are stopped at the end of the block, even while they
-    work.
+    The workers have imported the module that does their work. They start with the first work, or `at_once`. They are
+    stopped at the end of the block, even while they work.
     """
-    if count == 1:
+    if count == 0:
         yield None
         return
     workers = ProcessWorkers(count, module)
     try:
+        if at_once:
+            workers.start()
         yield workers
     finally:
         workers.stop()
@@ -59,15 +60,15 @@ def run_workers(count: int) -> AbstractContextManager[ProcessWorkers | None]:
     """Return what starts the workers of a run."""
     if count > 1:
         start_importing(_WORKSHOP)
-    return start_workers(count, _WORKSHOP)
+    return start_workers(count if count > 1 else 0, _WORKSHOP)
 
 
 class ProcessWorkers(Executor):
     """Worker processes, forked when there is work.
 
     They are forked by a process that imports the module once for all of them, while this one does other things. They
-    share what they do with this process only, so that they can be stopped at any moment. Large results come in files,
-    not through a pipe, which this process would read in small pieces while it has other things to do.
+    share what they do with this process only, so that they can be stopped at any moment. Large arguments and results
+    go through files, not through a pipe, which holds only a small piece at a time.
     """
 
     def __init__(self, count: int, module: str) -> None:
@@ -84,15 +85,20 @@ class ProcessWorkers(Executor):
         """Return an executor whose processes can read the audit database."""
         return self
 
+    def start(self) -> None:
+        """Let the workers start, while this process does other things."""
+        if self._executor is None and self._starting is None:
+            self._starting = threading.Thread(target=self._start_in_thread, name="workers", daemon=True)
+            self._starting.start()
+
     def start_meanwhile(self) -> bool:
         """Let the workers start, and return whether they have.
 
         They do not start for the first few pieces of work, which may be all.
         """
         self._asked += 1
-        if self._asked > _FEW and self._executor is None and self._starting is None:
-            self._starting = threading.Thread(target=self._start_in_thread, name="workers", daemon=True)
-            self._starting.start()
+        if self._asked > _FEW:
+            self.start()
         return self._executor is not None
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -103,7 +109,7 @@ class ProcessWorkers(Executor):
         self._await_start()
         if self._executor is None:
             self._executor = self._start()
-        return SpooledFuture(self._executor.submit(partial(self._spool.do, work), *args, **kwargs))
+        return self._spool.send(self._executor, work, *args, **kwargs)
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
         """Do nothing: the end of the command stops the workers.

@@ -194,27 +194,32 @@ def cluster_workers(address: str, files: Sequence[Path] = (), places: Sequence[P
             workers.close()
 
 
-def prepare_workers(count: int, module: str, records: str) -> None:
+def prepare_workers(count: int, module: str, records: str) -> bool:
     """Let worker processes import their module in advance.
 
     `records` is a path or URL of a database, or the path of a bag. Workers are not started for a small file, which is
-    processed before they would be ready.
+    processed before they would be ready. Returns whether the file is known to be large.
     """
     path = Path(records.removeprefix("sqlite:///"))
-    is_large = not path.is_file() or path.stat().st_size >= _LARGE
-    if count > 1 and is_large:
+    is_file = path.is_file()
+    is_large = is_file and path.stat().st_size >= _LARGE
+    if count > 1 and (is_large or not is_file):
         start_importing(module)
+    return is_large
 
 
 @contextmanager
-def share_work(count: int, cluster: str | None, module: str, files: Sequence[Path] = ()) -> Iterator[Executor | None]:
+def share_work(
+    count: int, cluster: str | None, module: str, files: Sequence[Path] = (), *, at_once: bool = False
+) -> Iterator[Executor | None]:
     """Yield the executor that shares the work of a command.
 
-    It is None for a single process. Otherwise it has `count` local processes, or the workers of the cluster at an
-    address, which must see the files.
+    It has `count - 1` local processes, because this one works, too; it is None if that leaves none. With a cluster, it
+    has the workers at that address, which must see the files. Local processes start `at_once`, or when there is more to
+    do than they would take to start.
     """
     if cluster is None:
-        with start_workers(count, module) as workers:
+        with start_workers(count - 1, module, at_once=at_once) as workers:
             yield workers
         return
     with cluster_workers(cluster, files) as remote:

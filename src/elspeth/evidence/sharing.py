@@ -16,7 +16,10 @@ T = TypeVar("T")
 _WORKERS = 2
 """How many workers an executor is taken to have that does not say it."""
 
-_HELD = 8
+_SPARE = 2
+"""Items that workers have besides two each, so that none runs out of work while this process does an item itself."""
+
+_HELD = 6
 """Results of this process that may wait for their turn."""
 
 
@@ -32,20 +35,21 @@ def share(
     this process. It does so instead of waiting, and if a worker died. An error, also one of the items, is raised in its
     turn.
     """
-    rest, fault = iter(items), list[Exception]()
-    ahead = 2 * int(getattr(executor, "count", _WORKERS))
+    rest, ended, fault = iter(items), False, None
+    ahead = 2 * int(getattr(executor, "count", _WORKERS)) + _SPARE
     most = ahead + _HELD
     waiting: deque[tuple[Item, Future[T]]] = deque()
 
     def take(submit: Callable[[Item], Future[T] | None]) -> bool:
         """Take the next item, and return whether a worker did."""
+        nonlocal ended, fault
         try:
             item = next(rest)
         except StopIteration:
-            fault.append(StopIteration())
+            ended = True
             return False
         except Exception as error:  # noqa: BLE001  raised after the items before it
-            fault.append(error)
+            ended, fault = True, error
             return False
         sent = submit(item)
         waiting.append((item, sent or _finished(here, item)))
@@ -53,11 +57,11 @@ def share(
 
     try:
         while True:
-            while not fault and len(waiting) < most and _unfinished(waiting) < ahead and take(submit):
+            while not ended and len(waiting) < most and _unfinished(waiting) < ahead and take(submit):
                 pass
             if not waiting:
                 break
-            if not fault and not waiting[0][1].done() and len(waiting) < most:
+            if not ended and not waiting[0][1].done() and len(waiting) < most:
                 take(lambda _: None)
                 continue
             item, future = waiting.popleft()
@@ -65,8 +69,8 @@ def share(
     finally:
         for _, future in waiting:
             future.cancel()
-    if not isinstance(fault[0], StopIteration):
-        raise fault[0]
+    if fault is not None:
+        raise fault
 
 
 def send(executor: Executor, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T] | None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.evidence.format.salts import KeySalts
+from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import build_readers, read_rules
 from elspeth.evidence.verifier._trail import TrailChecker
@@ -59,7 +60,7 @@ def shared_findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[obj
     try:
         while done < len(lines):
             some = lines[done : done + next(batches)]
-            taken = trail.take(reader.read([line.decode() for line in some]))
+            taken = trail.take(reader.read(TextBlock.of_content(b"".join(line + b"\n" for line in some))))
             trail.check(done + 1 + taken, some[taken:])
             done += len(some)
     except StepError as error:
@@ -77,7 +78,7 @@ def test_segments_save_work_of_the_first_process() -> None:
     lines = to_lines(records(), salts=True)
     trail = TrailChecker(RULES, SHAPES, SALTS)
     trail.check(1, lines[:1])
-    assert trail.take(trail.segment_reader.read([line.decode() for line in lines[1:]]))
+    assert trail.take(trail.segment_reader.read(TextBlock.of_bytes(lines[1:])))
 
 
 @given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))

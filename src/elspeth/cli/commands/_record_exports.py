@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import typer
 
 from elspeth.cli.access import database_url, open_landscape
-from elspeth.cli.clusters import READING, database_files, prepare_workers, share_work
+from elspeth.cli.clusters import READING, database_files, share_work
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.objects import uploading
 from elspeth.cli.options import STANDARD_OUTPUT
@@ -70,6 +70,7 @@ class ExportOptions:
     base: str | None = None
     workers: int = 1
     cluster: str | None = None
+    is_large: bool = False
 
     @property
     def signed(self) -> bool:
@@ -81,14 +82,15 @@ def export_recorded_run(
     run: str, database: str, output: str, options: ExportOptions, *, include_withheld: bool, json: bool
 ) -> None:
     """Export all records of a run, and print a summary."""
-    prepare_workers(options.workers, READING, database)
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 
     with (
         _open_target(output, options) as target,
         open_landscape(database) as db,
-        share_work(options.workers, options.cluster, READING, database_files(db.engine.url)) as executor,
+        share_work(
+            options.workers, options.cluster, READING, database_files(db.engine.url), at_once=options.is_large
+        ) as executor,
     ):
         run_id = resolve_run(db, run)
         contents = None if options.contents is None else options.contents.of_run(db, run_id)

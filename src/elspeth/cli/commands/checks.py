@@ -61,7 +61,7 @@ def check(
     """
     require_only_one({"--key": key is not None, "--no-seals": not seals})
     require_only_one({"--workers": workers > 1, "--cluster": cluster is not None})
-    prepare_workers(workers, READING, database_url(database))
+    is_large = prepare_workers(workers, READING, database_url(database))
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
@@ -86,7 +86,7 @@ def check(
     # Records can only be edited after their triggers were dropped. The database has diverged then, but its seals still
     # show which records were changed.
     if seals and epoch == EPOCH:
-        with share_work(workers, cluster, READING, database_files(url)) as executor:
+        with share_work(workers, cluster, READING, database_files(url), at_once=is_large) as executor:
             report, log = _check_seals(url, key, executor)
     if json:
         facts = {"database": mask_url(url), "state": kind, "epoch": epoch, "expected_epoch": EPOCH}

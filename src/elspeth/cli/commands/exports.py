@@ -15,6 +15,7 @@ from elspeth.cli.access import (
     protected_files,
     signing_key,
 )
+from elspeth.cli.clusters import READING, prepare_workers
 from elspeth.cli.commands._export_rules import (
     check_options,
     check_sharing,
@@ -177,6 +178,8 @@ def export(
     check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     check_triples(form, base, {"--as-found": as_found is not None, "--hmac": hmac})
     check_sharing(given, by_record=include_withheld or form is ExportFormat.CSV)
+    # Before modules of databases are imported here, too.
+    is_large = database is not None and prepare_workers(workers, READING, database)
     from elspeth.cli.commands import _record_exports as records  # noqa: PLC0415  start time
 
     options = records.ExportOptions(
@@ -193,6 +196,7 @@ def export(
         base=base,
         workers=workers,
         cluster=cluster,
+        is_large=is_large,
     )
     if as_found is not None:
         records.export_database(as_found, output, options, json=json)

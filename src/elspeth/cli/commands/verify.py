@@ -96,7 +96,7 @@ def verify(
         )
         verify_log_proof(path, policy, json=json)
         return
-    prepare_workers(workers, _VERIFYING, str(path / _RECORDS if path.is_dir() else path))
+    is_large = prepare_workers(workers, _VERIFYING, str(path / _RECORDS if path.is_dir() else path))
     from elspeth.core.landscape.exporting.format import ExportFormat, guess_form  # noqa: PLC0415  start time
     from elspeth.evidence.format.export_lines import looks_like_export  # noqa: PLC0415
 
@@ -109,7 +109,7 @@ def verify(
     if subject is not None and root is None:
         raise UsageError("--subject: only with --ca: without it anybody could have made the certificate")
     trusted = _Trusted(key=key, authority=authority, root=root, subject=subject, policy=policy)
-    with share_work(workers, cluster, _VERIFYING) as executor:
+    with share_work(workers, cluster, _VERIFYING, at_once=is_large) as executor:
         if is_export:
             verifications = [_verify_export(path, secret)]
         else:

@@ -17,6 +17,7 @@ from elspeth.evidence.format.canonical import Json, parse_canonical, parse_unamb
 from elspeth.evidence.format.merkle import HASH_SIZE, root_of_roots, split_hashes, tree_root
 from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.sharing import send, share
+from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import read_rules
 from elspeth.evidence.verifier._segments import Segment, SegmentReader
@@ -178,10 +179,10 @@ def _find(documents: Documents, first: int, content: bytes, claimed: bytes | Non
     lines = content[:-1].split(b"\n")
     sealed = claimed is not None and b"".join(_leaf_hasher(documents).hashes(first, lines)) == claimed
     try:
-        texts = content[:-1].decode().split("\n")
+        block = TextBlock.of_content(content)
     except UnicodeDecodeError:
         return Findings(sealed=sealed, segments=[])
-    return Findings(sealed=sealed, segments=_segment_reader(documents).read(texts))
+    return Findings(sealed=sealed, segments=_segment_reader(documents).read(block))
 
 
 @lru_cache(maxsize=1)

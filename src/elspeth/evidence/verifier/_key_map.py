@@ -116,7 +116,8 @@ class KeyMap:
 
         The number is None for a key that was not added, and for None.
         """
-        wanted = sorted({key for key in keys if key is not None})
+        # A dict keeps the order of the keys, which is often the right one already.
+        wanted = sorted(dict.fromkeys(key for key in keys if key is not None))
         found: dict[bytes | None, int] = {}
         for at, some in self._by_block(wanted):
             block = self._block(at)

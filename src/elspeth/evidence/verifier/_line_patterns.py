@@ -30,9 +30,20 @@ class TextBlock:
         return cls(text=text, first=lines[0].decode(), last=lines[-1].decode(), size=len(lines))
 
     @classmethod
+    def of_content(cls, content: bytes) -> TextBlock:
+        """Decode lines with their line feeds, or raise UnicodeDecodeError."""
+        text = content.decode()
+        first, last = text[: text.index("\n")], text[text.rfind("\n", 0, -1) + 1 : -1]
+        return cls(text=text, first=first, last=last, size=text.count("\n"))
+
+    @classmethod
     def of_texts(cls, lines: Sequence[str]) -> TextBlock:
         """Join lines."""
         return cls(text="\n".join([*lines, ""]), first=lines[0], last=lines[-1], size=len(lines))
+
+    def lines(self) -> list[str]:
+        """Return the lines without line feeds."""
+        return self.text[:-1].split("\n")
 
 
 class LinePattern:

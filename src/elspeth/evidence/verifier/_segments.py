@@ -270,31 +270,35 @@ class SegmentReader:
         self._salts = salts
         self._keyed = keyed
 
-    def read(self, lines: Sequence[str]) -> list[Segment]:
+    def read(self, block: TextBlock) -> list[Segment]:
         """Return the segments of lines that patterns recognise.
 
         Stops before the first line that must be checked by itself.
         """
         found: list[Segment] = []
-        done = 0
-        while done < len(lines):
-            named = _TYPE.search(lines[done])
+        while True:
+            named = _TYPE.search(block.first)
             reader = self._readers.get(named[1]) if named else None
-            if reader is None:
-                break
-            columns = reader.read_block(TextBlock.of_texts(lines[done:]))
-            if columns is None:
-                recognised = takewhile(lambda each: each is not None, reader.read_fast(lines[done:]))
-                values = [each for each in recognised if each]
-                if not values:
-                    break
-                columns = list(zip(*values, strict=True))
+            columns = None if reader is None else self._read_columns(reader, block)
+            if reader is None or columns is None:
+                return found
             batch = self.batch(reader, columns)
             if not is_sound_alone(batch):
-                break
+                return found
             found.append(batch.segment())
-            done += len(columns[0])
-        return found
+            done = len(columns[0])
+            if done == block.size:
+                return found
+            block = TextBlock.of_texts(block.lines()[done:])
+
+    def _read_columns(self, reader: RecordReader, block: TextBlock) -> Columns | None:
+        """Read the first lines until one is not recognised."""
+        columns = reader.read_block(block)
+        if columns is not None:
+            return columns
+        recognised = takewhile(lambda each: each is not None, reader.read_fast(block.lines()))
+        values = [each for each in recognised if each]
+        return list(zip(*values, strict=True)) if values else None
 
     def batch(self, reader: RecordReader, columns: Columns) -> RecordBatch:
         """Return records of one type as a batch."""

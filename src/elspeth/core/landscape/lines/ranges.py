@@ -27,7 +27,7 @@ __all__ = ["Readers", "can_read_in_parallel", "read_lines_in_parallel"]
 
 T = TypeVar("T")
 
-_PART = 5_000
+_PART = 10_000
 """The number of records in a range, which a worker holds in memory twice."""
 
 
