@@ -79,7 +79,7 @@ TERMS: Mapping[str, Term] = {
     ),
     "releases": Term(
         targets=frozenset({Target.CLASS}),
-        meaning="Records of a run that stands in this table may be deleted, and its rows of these bookkeeping classes.",
+        meaning="If a run is in this table, its records may be deleted, and its rows of these bookkeeping classes.",
         complaint=shapes.names,
     ),
     "export_order": Term(
