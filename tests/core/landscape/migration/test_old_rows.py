@@ -29,7 +29,7 @@ LARGEST = 2**53 - 1
         (math.nan, {"type": "float", "text": "nan"}),
         (-math.inf, {"type": "float", "text": "-inf"}),
         (b"\x00\xff", {"type": "bytes", "base64": "AP8="}),
-        (memoryview(b""), {"type": "bytes", "base64": ""}),
+        pytest.param(memoryview(b""), {"type": "bytes", "base64": ""}, id="memoryview"),
         (datetime(2026, 1, 2, 3, tzinfo=UTC).replace(tzinfo=None), "2026-01-02T03:00:00.000000Z"),
         (datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=2))), "2026-01-02T01:00:00.000000Z"),
         (datetime(2026, 1, 2, 3, tzinfo=UTC), "2026-01-02T03:00:00.000000Z"),
