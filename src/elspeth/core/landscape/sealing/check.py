@@ -17,10 +17,10 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.pruned_runs import read_pruned_runs
 from elspeth.core.landscape.database.run_log import read_one_state
-from elspeth.core.landscape.lines.ranges import Readers
+from elspeth.core.landscape.lines.ranges import Readers, read_lines_in_parallel
 from elspeth.core.landscape.lines.reading import TypedChunk
 from elspeth.core.landscape.sealing.comparison import UNREADABLE, SealComparison, SealFault, seal_fault
-from elspeth.core.landscape.sealing.scope import SealedLines, SealedRange, sealed_chunks, sealed_ranges
+from elspeth.core.landscape.sealing.scope import SealedLines, SealedRange, seal_lines, sealed_chunks
 from elspeth.core.landscape.sealing.seal import SEAL_TYPE, Seal, read_seals
 from elspeth.core.landscape.sealing.unfinished import UnfinishedRun, read_unfinished_runs
 from elspeth.evidence.format.errors import EvidenceError
@@ -207,19 +207,23 @@ def _is_unchanged(connection: Connection, seal: Seal, progress: Callable[[int], 
     """Return whether several processes find a run unchanged.
 
     They read the committed records, not the snapshot of the connection. That is sound, because a run that has ended
-    does not change any more.
+    does not change any more. They only know today's lines.
     """
     try:
         found = SealComparison(connection, seal, progress)
-        for located in found.scope:
-            with closing(sealed_ranges(connection, located, seal.run_id, found.size, readers)) as ranges:
-                for sealed in ranges:
-                    found.take(located, sealed)
-                    if found.has_fault:
-                        return False
+        if not found.is_over_lines_of_today:
+            return False
+        hashed = partial(seal_lines, transform=_no_content)
+        with closing(read_lines_in_parallel(connection, seal.run_id, readers, hashed)) as lines:
+            if any(found.has_fault for _ in found.follow(lines)):
+                return False
         return found.result() is None
     except (*UNREADABLE, AuditIntegrityError, SQLAlchemyError, sqlite3.Error):
         return False
+
+
+def _no_content(record_type: str, first: int, lines: bytes) -> None:
+    """Keep nothing of the lines but their hashes."""
 
 
 def sealed_lines_of_run(
