@@ -156,20 +156,20 @@ def test_a_compressed_file_that_is_not_an_export_is_not_replaced(
         ),
         (
             ("-o", "trail.csv.gz"),
-            "-o trail.csv.gz: the name ends in .gz, as of one compressed file, and the form csv is none: leave .gz out",
+            "-o trail.csv.gz: the name ends in .gz, as of one compressed file, and the format csv is none: leave",
         ),
         (
             ("-o", "trail.zip.zst"),
-            "-o trail.zip.zst: the name ends in .zst, as of one compressed file, and the form bag is none: leave",
+            "-o trail.zip.zst: the name ends in .zst, as of one compressed file, and the format bag is none: leave",
         ),
-        (("-o", "trail.xml.gz"), "-o trail.xml.gz: no form has this suffix: give a form with --format"),
+        (("-o", "trail.xml.gz"), "-o trail.xml.gz: no format has this suffix: give a format with --format"),
         (
             ("-o", "bag", "--format", "bag", "--compress", "gzip"),
             "--compress gzip: a bag is compressed as a zip file: give it a name that ends in .zip",
         ),
         (
             ("-o", "trail.parquet", "--compress", "zstd"),
-            "--compress zstd: the files of the form parquet are always compressed: leave this out",
+            "--compress zstd: the files of the format parquet are always compressed: leave this out",
         ),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_database_as_found_is_compressed_and_verified_too(elspeth: Elspeth, ki
     with open_decompressed(Path("found")) as file:
         Path("plain", "found").write_bytes(file.read())
     assert elspeth("verify", "plain/found", *HMAC) == elspeth("verify", "found", *HMAC)
-    problem = f"error: --compress {kind}: not with --as-found in the form csv: give jsonl or json\n"
+    problem = f"error: --compress {kind}: not with --as-found in the format csv: give jsonl or json\n"
     refused = elspeth("export", "--as-found", "old.db", "-o", "found.csv", "--compress", kind)
     assert refused == (2, "", problem)
     Path("found").write_bytes(Path("found").read_bytes()[:-1])

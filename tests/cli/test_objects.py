@@ -54,7 +54,11 @@ def test_a_compressed_export_in_a_bucket_is_read_and_its_copy_removed(
         (["verify", "{}/denied.zip"], 1, "{}/denied.zip: " + DENIED),
         (["verify", "hdfs://b/x.zip"], 2, "unknown scheme 'hdfs': expected one of s3://, gs://, az://, abfs://,"),
         (["import", "s3://bucket", "-d", "x.db"], 2, "'s3://bucket' names no object: expected s3://bucket/key"),
-        (["export", "latest", "-o", "{}/run"], 2, "-o {}/run: the form csv is a directory, and an object is one file"),
+        (
+            ["export", "latest", "-o", "{}/run"],
+            2,
+            "-o {}/run: the format csv is a directory, and an object is one file",
+        ),
         (["export", "latest", "-o", "{}/taken.zip"], 1, "{}/taken.zip: is there already: name another key, or use --f"),
         (["export", "latest", "-o", "{}/denied.zip"], 1, "{}/denied.zip: " + DENIED),
     ],

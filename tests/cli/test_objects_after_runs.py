@@ -112,8 +112,11 @@ def test_an_upload_that_fails_leaves_a_complete_run(bucket: Bucket, capsys: Capt
 @pytest.mark.parametrize(
     ("landscape", "problem"),
     [
-        ({"export": {"path": "s3://b/run"}}, "landscape.export.path: s3://b/run: the form csv is a directory, and an"),
-        ({"export": {"path": "s3://b/run", "format": "bag"}}, "landscape.export.path: s3://b/run: the form bag is a"),
+        (
+            {"export": {"path": "s3://b/run"}},
+            "landscape.export.path: s3://b/run: the format csv is a directory, and an",
+        ),
+        ({"export": {"path": "s3://b/run", "format": "bag"}}, "landscape.export.path: s3://b/run: the format bag is a"),
         ({"export": {"path": "s3://b/"}}, "landscape.export.path: 's3://b/' names no object"),
         ({"export": {"path": "s3://b/x.zip"}, "report": {"path": "s3://b/x.zip"}}, "is also that of landscape.export"),
         ({"report": {"path": "s3://b/a/"}}, "landscape.report.path: 's3://b/a/' names a directory"),

@@ -161,7 +161,7 @@ def test_only_a_file_of_events_may_be_replaced(capsys: Captured) -> None:
         (("latest", "--compress", "gzip"), "--compress gzip: lineage events are few, and not compressed"),
         (("evidence.zip", "-d", "runs/audit.db"), "evidence.zip is an export: give either an export, or a run with -d"),
         ((), "RUN missing: name a run, or any database with --as-found"),
-        (("latest", "-o", "x.csv"), "the name ends in .csv, as of the form csv, and the form is openlineage"),
+        (("latest", "-o", "x.csv"), "the name ends in .csv, as of the format csv, and the format is openlineage"),
     ],
 )
 def test_options_of_exported_records_are_refused(options: tuple[str, ...], problem: str, capsys: Captured) -> None:

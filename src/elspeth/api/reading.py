@@ -239,9 +239,9 @@ class AuditTrail:
 def open(place: str | os.PathLike[str]) -> AuditTrail:  # noqa: A001  it is called as `elspeth.open`
     """Open an audit trail for reading.
 
-    `place` is the URL of a database, a SQLite file, or an export or bag in any form, which is never changed: a database
-    of an older epoch is read through a private, migrated copy. An export is compared with its manifest; only `elspeth
-    verify` checks its signature.
+    `place` is the URL of a database, a SQLite file, or an export or bag in any format, which is never changed: a
+    database of an older epoch is read through a private, migrated copy. An export is compared with its manifest; only
+    `elspeth verify` checks its signature.
 
     Raises LandscapeError if there is no such trail, or an export is incomplete or was changed.
     """

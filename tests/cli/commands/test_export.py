@@ -478,21 +478,21 @@ def test_a_bag_whose_name_ends_in_zip_is_zipped(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("name", "more", "problem"),
     [
-        ("x.parquet", ("--format", "jsonl"), "ends in .parquet, as of the form parquet, and the form is jsonl"),
-        ("x.zip", ("--format", "json"), "ends in .zip, as of the form bag, and the form is json"),
-        ("x.csv", ("--format", "bag"), "ends in .csv, as of the form csv, and the form is bag"),
-        ("x.xml", (), "-o x.xml: no form has this suffix: give a form with --format"),
-        ("x/", ("--format", "jsonl"), "-o x/: names a directory, and the form jsonl is a file: change one of them"),
-        ("x/", (), "-o x/: names a directory, and the form jsonl is a file: change one of them"),
+        ("x.parquet", ("--format", "jsonl"), "ends in .parquet, as of the format parquet, and the format is jsonl"),
+        ("x.zip", ("--format", "json"), "ends in .zip, as of the format bag, and the format is json"),
+        ("x.csv", ("--format", "bag"), "ends in .csv, as of the format csv, and the format is bag"),
+        ("x.xml", (), "-o x.xml: no format has this suffix: give a format with --format"),
+        ("x/", ("--format", "jsonl"), "-o x/: names a directory, and the format jsonl is a file: change one of them"),
+        ("x/", (), "-o x/: names a directory, and the format jsonl is a file: change one of them"),
         (
             "-",
             ("--format", "csv"),
-            "-o -: the form csv is several files: only with --format jsonl, json, nt or openlineage",
+            "-o -: the format csv is several files: only with --format jsonl, json, nt or openlineage",
         ),
         (
             "-",
             ("--format", "bag"),
-            "-o -: the form bag is several files: only with --format jsonl, json, nt or openlineage",
+            "-o -: the format bag is several files: only with --format jsonl, json, nt or openlineage",
         ),
     ],
 )

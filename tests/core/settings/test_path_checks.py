@@ -88,7 +88,7 @@ def test_triples_cannot_be_signed(path: str) -> None:
     tree = settings()
     form = {} if path == "trail.nt" else {"format": "nt"}
     tree["landscape"]["export"] = {"enabled": True, "path": path, "sign": True, **form}
-    problem = "expected false, as the form nt has no place for signatures: use another form, or sign: false"
+    problem = "expected false, as the format nt has no place for signatures: use another format, or sign: false"
     assert problems(tree) == [f"landscape.export.sign: {problem}"]
     tree["landscape"]["export"]["sign"] = False
     assert problems(tree) == []
@@ -379,18 +379,21 @@ def test_outputs_cannot_contain_each_other() -> None:
     [
         (
             {"path": "trail.json", "format": "jsonl"},
-            "trail.json: the name ends in .json, as of the form json, and the form",
+            "trail.json: the name ends in .json, as of the format json, and the format",
         ),
         (
             {"path": "trail.zip", "format": "csv"},
-            "trail.zip: the name ends in .zip, as of the form bag, and the form is csv",
+            "trail.zip: the name ends in .zip, as of the format bag, and the format is csv",
         ),
         (
             {"path": "trail.xml"},
-            "trail.xml: no form has this suffix: give a form with landscape.export.format",
+            "trail.xml: no format has this suffix: give a format with landscape.export.format",
         ),
         ({"path": "trail.d", "format": "csv"}, None),
-        ({"path": "trail/", "format": "jsonl"}, "trail/: names a directory, and the form jsonl is a file: change one"),
+        (
+            {"path": "trail/", "format": "jsonl"},
+            "trail/: names a directory, and the format jsonl is a file: change one",
+        ),
         ({"path": "trail/"}, None),
         ({}, "is required when the export is enabled: where it is written to"),
         ({"path": "{run}.zip"}, "unknown placeholder {run}: expected one of {run_id}, {date}"),
@@ -402,7 +405,7 @@ def test_outputs_cannot_contain_each_other() -> None:
         ({"path": "trail.parquet"}, None),
         ({"path": "trail.jsonl.zst"}, None),
         ({"path": "trail.csv", "compress": "gzip"}, None),
-        ({"path": "trail.gz"}, "trail.gz: the name ends in .gz, as of one compressed file, and the form csv is none"),
+        ({"path": "trail.gz"}, "trail.gz: the name ends in .gz, as of one compressed file, and the format csv is none"),
         (
             {"path": "trail.json.gz", "compress": "zstd"},
             "trail.json.gz: the name ends in .gz, as of the compression gzip, and the compression is zstd",
@@ -424,7 +427,7 @@ def test_an_obstacle_to_the_export_is_a_problem(export: Tree, problem: str | Non
     ("export", "problem"),
     [
         ({"path": "{run_id}.zip", "compress": "gzip"}, "gzip: a bag is compressed as a zip file: give it a name that"),
-        ({"path": "trail.parquet", "compress": "zstd"}, "zstd: the files of the form parquet are always compressed"),
+        ({"path": "trail.parquet", "compress": "zstd"}, "zstd: the files of the format parquet are always compressed"),
         ({"path": "trail.json", "compress": "xz"}, "expected 'gzip' or 'zstd', got 'xz'"),
         ({"path": "trail.json", "compress": "zstd"}, "zstd: needs no.such_module, which is not installed: in a check"),
     ],

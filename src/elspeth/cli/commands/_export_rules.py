@@ -55,7 +55,7 @@ def choose_form(output: str, given: ExportFormat | None, compression: Compressio
     if output == STANDARD_OUTPUT:
         if form not in (*FILES, ExportFormat.OPENLINEAGE):
             forms = "jsonl, json, nt or openlineage"
-            raise UsageError(f"-o -: the form {form} is several files: only with --format {forms}")
+            raise UsageError(f"-o -: the format {form} is several files: only with --format {forms}")
     elif problem := name_problem(output, form, compression, is_given=given is not None, option="--format"):
         raise UsageError(f"-o {output}: {problem}")
     return form
@@ -72,7 +72,7 @@ def choose_compression(
         raise UsageError(f"--compress {given}: {problem}")
     compression = given or guess_compression(Path(output))
     if as_found and compression is not None and form is ExportFormat.CSV:
-        raise UsageError(f"--compress {compression}: not with --as-found in the form csv: give jsonl or json")
+        raise UsageError(f"--compress {compression}: not with --as-found in the format csv: give jsonl or json")
     return compression
 
 

@@ -70,7 +70,7 @@ _AsFoundOption = Annotated[
 ]
 _FormatOption = Annotated[
     ExportFormat | None,
-    typer.Option("--format", help="The form; by default that of the name's suffix (.zip: a bag), or jsonl."),
+    typer.Option("--format", help="The format; by default that of the name's suffix (.zip: a bag), or jsonl."),
 ]
 _CompressOption = Annotated[
     Compression | None,

@@ -217,7 +217,7 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
             message = f"expected with format: bag only, which has a place for {_IN_BAGS[name]}: the format is {form}"
             yield Problem(location=("landscape", "export", name), message=message)
     if export.sign and form is ExportFormat.NT:
-        message = "expected false, as the form nt has no place for signatures: use another form, or sign: false"
+        message = "expected false, as the format nt has no place for signatures: use another format, or sign: false"
         yield Problem(location=("landscape", "export", "sign"), message=message)
 
 

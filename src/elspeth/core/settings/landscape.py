@@ -75,7 +75,7 @@ class ExportSettings(Section):
 
     path: _NamedPlace | None = Field(
         default=None,
-        description="Where the export goes: a path, or the address of an object for forms that are one file. May"
+        description="Where the export goes: a path, or the address of an object for formats that are one file. May"
         " contain `{run_id}` and `{date}`.",
     )
     enabled: bool = Field(
@@ -85,7 +85,7 @@ class ExportSettings(Section):
         default=None, description="A sink whose path is used instead. Settings of earlier versions have it."
     )
     format: Literal["csv", "json", "jsonl", "parquet", "nt", "bag"] = Field(
-        default="csv", description="The form of the export. By default, the suffix of the path decides."
+        default="csv", description="The format of the export. By default, the suffix of the path decides."
     )
     compress: Literal["gzip", "zstd"] | None = Field(
         default=None,

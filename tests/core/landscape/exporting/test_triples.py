@@ -108,16 +108,18 @@ def test_triples_cannot_be_imported(tmp_path: Path, name: str, capsys: pytest.Ca
     with LandscapeDB.in_memory() as db:
         recorded(db, rich_run())
         write_export(db, "run-1", tmp_path / name, format=ExportFormat.NT)
-    with pytest.raises(ExportError, match="holds N-Triples, which triple stores read: name an export in another form"):
+    with pytest.raises(
+        ExportError, match="holds N-Triples, which triple stores read: name an export in another format"
+    ):
         read_export(tmp_path / name)
     assert main(["verify", str(tmp_path / name)]) == 1
-    assert "holds N-Triples, which triple stores read: name an export in another form" in capsys.readouterr().err
+    assert "holds N-Triples, which triple stores read: name an export in another format" in capsys.readouterr().err
 
 
 def test_a_database_as_found_has_no_rdf_terms(tmp_path: Path) -> None:
     with LandscapeDB(f"sqlite:///{tmp_path / 'audit.db'}") as db:
         url = db.engine.url
-    with pytest.raises(LandscapeError, match="the form nt: not for a database as found"):
+    with pytest.raises(LandscapeError, match="the format nt: not for a database as found"):
         export_found(url, tmp_path / "trail.nt", format=ExportFormat.NT)
     assert not (tmp_path / "trail.nt").exists()
 

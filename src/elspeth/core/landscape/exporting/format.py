@@ -64,7 +64,7 @@ def compression_problem(form: ExportFormat, compression: Compression) -> str | N
     if form is ExportFormat.BAG:
         return "a bag is compressed as a zip file: give it a name that ends in .zip"
     if form is ExportFormat.PARQUET:
-        return "the files of the form parquet are always compressed: leave this out"
+        return "the files of the format parquet are always compressed: leave this out"
     if form is ExportFormat.OPENLINEAGE:
         return "lineage events are few, and not compressed: leave this out"
     return missing_library(compression)
@@ -77,7 +77,7 @@ def object_problem(form: ExportFormat, *, archive: bool) -> str | None:
     """
     if form in FILES or archive:
         return None
-    return f"the form {form} is a directory, and an object is one file: name it .zip, .jsonl, .json or .nt"
+    return f"the format {form} is a directory, and an object is one file: name it .zip, .jsonl, .json or .nt"
 
 
 def name_problem(
@@ -90,12 +90,12 @@ def name_problem(
     path = _uncompressed(Path(text))
     named = guess_form(path)
     if named is None and path.suffix and not is_given:
-        return f"no form has this suffix: give a form with {option}"
+        return f"no format has this suffix: give a format with {option}"
     if text.endswith("/") and form in FILES:
-        return f"names a directory, and the form {form} is a file: change one of them"
+        return f"names a directory, and the format {form} is a file: change one of them"
     if named in (None, form):
         return _compressed_name_problem(Path(text), form, compression)
-    return f"the name ends in {path.suffix}, as of the form {named}, and the form is {form}: change one of them"
+    return f"the name ends in {path.suffix}, as of the format {named}, and the format is {form}: change one of them"
 
 
 def _compressed_name_problem(path: Path, form: ExportFormat, compression: Compression | None) -> str | None:
@@ -104,7 +104,7 @@ def _compressed_name_problem(path: Path, form: ExportFormat, compression: Compre
     if named is None:
         return None
     if form not in FILES:
-        problem = f"as of one compressed file, and the form {form} is none: leave {path.suffix} out"
+        problem = f"as of one compressed file, and the format {form} is none: leave {path.suffix} out"
     elif compression not in (None, named):
         problem = f"as of the compression {named}, and the compression is {compression}: change one of them"
     else:

@@ -337,7 +337,7 @@ def _kind_of(path: Path) -> tuple[Path, ExportKind]:
             problem = "holds the records of a bag, which without its statement are not an export: name the bag"
             raise ExportError(path, None, problem)
         if holds_triples(path):
-            problem = "holds N-Triples, which triple stores read: name an export in another form"
+            problem = "holds N-Triples, which triple stores read: name an export in another format"
             raise ExportError(path, None, problem)
         return path, ExportKind.TEXT
     if is_bag(path):

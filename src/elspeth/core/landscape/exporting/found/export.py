@@ -67,7 +67,9 @@ def export_found(
     """
     require_compression(format, compression)
     if format is ExportFormat.NT:
-        raise LandscapeError("the form nt: not for a database as found, which has no terms in RDF: use another form")
+        raise LandscapeError(
+            "the format nt: not for a database as found, which has no terms in RDF: use another format"
+        )
     if compression is not None and format is ExportFormat.CSV:
         raise LandscapeError(f"compression {compression}: not for csv of a database as found: use jsonl or json")
     if not isinstance(target, Path):
