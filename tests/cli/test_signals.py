@@ -25,7 +25,7 @@ from typer.core import TyperGroup
 
 from elspeth.api.workers import start_workers
 from elspeth.cli import main
-from elspeth.cli.commands import checks, exports
+from elspeth.cli.commands import _record_exports, checks
 from elspeth.cli.signals import Stopped, note_signals, raise_signals
 from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.rows import InvalidRow, RowData
@@ -414,7 +414,7 @@ def test_a_command_can_be_stopped_while_the_database_sends_records(
             for index in range(6000):
                 recorder.create_row("run", "source", index, {})
         recorder.finalize_run("run", RunStatus.FAILED)
-    for module in (exports, checks):
+    for module in (_record_exports, checks):
         monkeypatch.setattr(module, "record_display", impatient)
     assert main([*command.split(), "-d", database_url]) == 143
     assert {path.suffix for path in own_directory.iterdir()} <= {".db", ".db-wal", ".db-shm"}

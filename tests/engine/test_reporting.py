@@ -150,7 +150,7 @@ def test_a_run_that_is_resumed_has_the_summary_of_an_undisturbed_one(
     with pytest.raises(RunInterruptedError) as stopped:
         execute(pipeline, Observer(is_stopped=lambda: True))
     run_id = str(stopped.value).split()[1]
-    assert str(stopped.value).endswith("was interrupted after 1 rows")  # at once, not at the end of a group
+    assert str(stopped.value).endswith("was interrupted after 1 row")  # at once, not at the end of a group
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
         keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
         resumed = Orchestrator(db, build(tmp_path, settings, *PLUGINS), keys).resume(run_id)

@@ -23,6 +23,7 @@ from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line, printable
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.enums import RowOutcome
+from elspeth.contracts.errors import format_count
 from elspeth.core.landscape.database.urls import parse_url
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.keys import RunKeys
@@ -246,8 +247,8 @@ def _summary_lines(
     yield "audit database", database_url
     if result.differences is not None:
         yield "answers that differ", f"{result.differences:,}{_row_numbers(result.differing_rows)}"
-    if result.export_path is not None:
-        yield "export", f"{result.export_path} ({result.exported_records:,} records)"
+    if result.export_path is not None and result.exported_records is not None:
+        yield "export", f"{result.export_path} ({format_count(result.exported_records, 'record')})"
     if (place := report.place) is not None:
         yield "report", place
 

@@ -25,6 +25,7 @@ from elspeth.contracts.audit import (
     TransformErrorRecord,
     ValidationErrorRecord,
 )
+from elspeth.contracts.errors import format_count
 from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.queries.story.model import (
     BatchStory,
@@ -125,7 +126,7 @@ def _input_branch(each: SourceInput) -> Branch:
         "version": each.object_version,
         "asked": each.query_text and _shorten(each.query_text),
     }
-    return Branch(f"{each.input_type}{what}: {each.row_count:,} rows{size}{_facts(facts)}")
+    return Branch(f"{each.input_type}{what}: {format_count(each.row_count, 'row')}{size}{_facts(facts)}")
 
 
 def _token_branch(story: TokenStory, contents: Contents, *, parents: bool = False) -> Branch:

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import cast
 
 from elspeth.contracts.enums import OperationStatus, OperationType
+from elspeth.contracts.errors import format_count
 from elspeth.contracts.plugins import CallingSource, Source
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
@@ -96,7 +97,7 @@ class RowLoader:
     @property
     def interruption(self) -> str:
         """Return the message about an interruption at this row."""
-        return f"run {self._start.run_id} was interrupted after {self._rows:,} rows"
+        return f"run {self._start.run_id} was interrupted after {format_count(self._rows, 'row')}"
 
     def begin(self) -> None:
         """Begin the load operation of the next source, if any."""

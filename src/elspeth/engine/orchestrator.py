@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.audit import RunProcess
 from elspeth.contracts.enums import RunStatus
-from elspeth.contracts.errors import AuditIntegrityError, recordable_message
+from elspeth.contracts.errors import AuditIntegrityError, format_count, recordable_message
 from elspeth.contracts.events import events_of_run, log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
@@ -141,7 +141,7 @@ class Orchestrator:
         ):
             process = self._describe_process(run_id, now())
             start = load_start(self._db, self._recorder, self._pipeline, process)
-            message = f"run {run_id} was resumed after {start.rows:,} rows"
+            message = f"run {run_id} was resumed after {format_count(start.rows, 'row')}"
             log_event(logging.INFO, "run_resumed", message, rows=start.rows, database=self._db.url)
             return self._carry_out(start, outputs, external, claim)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from elspeth import __version__
 from elspeth.contracts.audit import RunProcess, SourceInput
+from elspeth.contracts.errors import format_count
 from elspeth.contracts.plugins import ReadInput
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.recording.base import make_storable, new_id
@@ -208,5 +209,5 @@ def _difference(recorded: SourceInput, read: ReadInput) -> str | None:
     if recorded.content_hash != read.content_hash:
         return f"{name} has the SHA-256 {read.content_hash}, recorded is {recorded.content_hash}"
     if recorded.row_count != read.rows:
-        return f"{name} has {read.rows:,} rows, recorded are {recorded.row_count:,}"
+        return f"{name} has {format_count(read.rows, 'row')}, recorded are {recorded.row_count:,}"
     return None

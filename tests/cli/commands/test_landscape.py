@@ -390,7 +390,7 @@ def test_adopt_copies_the_runs_of_the_predecessor(
     with untouched(old):
         assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"old database            sqlite:///{old}\nadopted                 1 runs\n")
+    assert out.startswith(f"old database            sqlite:///{old}\nadopted                 1 run\n")
     assert "rows of token_outcomes  33, 33 of them kept as found\n" in out or "rows of token_outcomes  33\n" in out
     assert not re.search("^rows of [a-z_]+ +0", out, re.MULTILINE), "empty tables are left out"
     assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0

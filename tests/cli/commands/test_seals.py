@@ -107,8 +107,8 @@ def test_runs_that_have_not_ended_are_named(
             recorder.begin_run({}, "v1", run_id=run_id)
             recorder.update_run_status(run_id, status)
     remark = (
-        "2 runs have not ended (fourth: interrupted; third: running): they have no seal yet, so nothing shows whether"
-        " their records were changed"
+        "2 runs have not ended (fourth: interrupted; third: running): without a seal nothing shows whether records were"
+        " changed"
     )
     for options in ((), ("--key", str(key_directory / PUBLIC_KEY))):
         code, (_, verdict, *remarks) = check(signed, capsys, *options)

@@ -140,8 +140,9 @@ def _check_seals(url: URL, key: Path | None, executor: Executor | None) -> tuple
         typer.echo(f"every finished run has a seal signed by the key {public_key.fingerprint}", err=True)
     if report.unfinished:
         named = "; ".join(f"{run_id}: {status}" for run_id, status in report.unfinished.items())
-        remark = "they have no seal yet, so nothing shows whether their records were changed"
-        typer.echo(printable(f"{len(report.unfinished):,} runs have not ended ({named}): {remark}"), err=True)
+        runs = format_count(len(report.unfinished), "run has", "runs have")
+        remark = "without a seal nothing shows whether records were changed"
+        typer.echo(printable(f"{runs} not ended ({named}): {remark}"), err=True)
     typer.echo(log.verdict, err=True)
     return report, log
 

@@ -15,6 +15,7 @@ from elspeth.cli.failures import ExitCode
 from elspeth.cli.options import DatabaseOption, JsonOption, require_only_one
 from elspeth.cli.progress import migration_display
 from elspeth.cli.terminal import aligned, printable
+from elspeth.contracts.errors import format_count
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.migration.migrate import MigrationReport
@@ -131,7 +132,7 @@ def adopt(
     elif not done.rows:
         typer.echo(f"every run of {name} was adopted before: there is nothing to do.")
     else:
-        lines = [("old database", name), ("adopted", f"{len(done.runs):,} runs")]
+        lines = [("old database", name), ("adopted", format_count(len(done.runs), "run"))]
         for table, rows in done.rows.items():
             kept = rows - done.records.get(table, 0)
             if rows:
