@@ -76,6 +76,14 @@ NO_HISTORY = (
             "epochs/0002.json: expected the snapshot of epoch 1 in 0001.json, got epoch 2\n",
         ),
         (
+            {"0001.json": FIRST.replace('"epoch": 1', '"epoch": 2')},
+            "epochs/0001.json: expected the snapshot of epoch 1 in 0001.json, got epoch 2\n",
+        ),
+        (
+            {"001.json": FIRST},
+            "epochs/001.json: expected the snapshot of epoch 1 in 0001.json, got epoch 1\n",
+        ),
+        (
             {"0001.json": FIRST[: FIRST.index("runs") + 2]},
             "epochs/0001.json: is not a snapshot: Unterminated string starting at: line 11 column 13 (char 337)\n",
         ),
@@ -84,7 +92,7 @@ NO_HISTORY = (
             "epochs/0001.json: is not a snapshot: 'columns'\n",
         ),
     ],
-    ids=["none", "gap", "cut short", "key misspelt"],
+    ids=["none", "gap", "another epoch", "another name", "cut short", "key misspelt"],
 )
 def test_a_history_that_cannot_be_read_is_refused(
     snapshots: Mapping[str, str], message: str, tmp_path: Path, capsys: Said

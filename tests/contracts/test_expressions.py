@@ -28,6 +28,7 @@ ROW: dict[str, object] = {
         ("row['name'] != 'Ada'", False),
         ("row['age'] > 30 and row['score'] <= 2.5", True),
         ("18 <= row['age'] < 65", True),
+        ("18 <= row['age'] < 30", False),
         ("not row['active']", False),
         ("row.get('missing')", None),
         ("row.get('missing', row['age'])", 36),
@@ -55,11 +56,13 @@ def test_allowed_expressions_mean_what_they_mean_in_python(source: str, value: o
 
 
 OPERANDS = st.sampled_from(["row['x']", "row['y']", "row.get('x', 0)", "3", "-2", "0.5"])
+COMPARISONS = st.sampled_from(["<", "<=", "==", "!=", ">", ">="])
 EXPRESSIONS = st.recursive(
     OPERANDS,
     lambda inner: st.one_of(
         st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "%"]), inner),
-        st.builds("({} {} {})".format, inner, st.sampled_from(["<", "<=", "==", "!=", ">", ">="]), inner),
+        st.builds("({} {} {})".format, inner, COMPARISONS, inner),
+        st.builds("({} {} {} {} {})".format, inner, COMPARISONS, inner, COMPARISONS, inner),
         st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner),
         st.builds("({} if {} else {})".format, inner, inner, inner),
         st.builds("(not {})".format, inner),

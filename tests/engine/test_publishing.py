@@ -418,6 +418,16 @@ def test_a_database_sink_does_not_write_into_an_audit_database(tmp_path: Path, d
         assert not connection.dialect.has_table(connection, "elspeth_publications")
 
 
+def test_an_output_is_recorded_with_its_kind(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"]["plugin"] = "jsonl"
+    url = f"sqlite:///{tmp_path / 'rows.db'}"
+    settings["sinks"]["rest"] = {"plugin": "database", "options": {"url": url, "table": "rest"}}
+    _, records = run(tmp_path, settings)
+    kinds = {Path(str(each["path_or_uri"])).name: each["artifact_type"] for each in records["artifact"]}
+    assert kinds == {"x.csv": "jsonl", "rows.db#rest": "database"}
+
+
 def test_an_output_is_recorded_with_the_hash_that_identifies_it_later(tmp_path: Path) -> None:
     run(tmp_path, csv_settings(tmp_path))
     recorded = {each["path_or_uri"]: each["content_hash"] for each in trail(tmp_path)["artifact"]}

@@ -14,7 +14,7 @@ from openlineage.client.event_v2 import RunEvent
 from openlineage.client.transport import Transport
 
 from elspeth.openlineage.events import beat
-from elspeth.openlineage.sending import Sender, open_transport
+from elspeth.openlineage.sending import Sender, TransportError, open_transport
 
 
 class _Kept(Transport):
@@ -117,6 +117,13 @@ def test_an_interruption_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(threading.Thread, "join", interrupt)
         assert sender.finish(30) == "1 of 1 lineage event was not sent: interrupted"
     answered.set()
+
+
+def test_a_transport_that_cannot_be_used_is_described_without_its_password() -> None:
+    with pytest.raises(TransportError, match="cannot be used: ValueError") as raised:
+        open_transport({"type": "http", "url": "https://me:hush@catalogue:port"})
+    assert "https://me:[redacted]@catalogue:port" in str(raised.value)
+    assert "hush" not in str(raised.value)
 
 
 def test_the_transport_console_writes_where_logs_are_hidden(

@@ -131,6 +131,7 @@ def zipped(name: str) -> bytes:
         (b'{"datasource": {"plugin": "csv"}, "sinks": {}}', "a settings file"),
         (b"sources: {}\nsinks: {}\n", "a settings file"),
         (b"source: {}\nsinks: {}\n", "a settings file"),
+        (b"# a long comment\n" * 2_000 + b"source: {}\nsinks: {}\n", "a settings file"),
     ],
 )
 def test_force_does_not_replace_irreplaceable_files(tmp_path: Path, content: bytes, what: str) -> None:

@@ -122,6 +122,7 @@ def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path:
         (b"", "in.csv, header: expected a header line with the names of the fields"),
         (b"\n1,2\n", "in.csv, header: expected a header line with the names of the fields"),
         (b"a,a,,b,b\n", "in.csv, header: field 3 has no name; the name 'a' occurs twice; the name 'b' occurs twice"),
+        (b"a,a,a\n", "in.csv, header: the name 'a' occurs twice"),
         (b"a\xff\n", "in.csv, header: bytes that are not UTF-8"),
         (b"i\0d\0\n\0", "in.csv, header: NUL characters, as in UTF-16"),
         (b"\xff\xfei\0d\0", f"in.csv begins like UTF-16: {AS_UTF_16}"),
