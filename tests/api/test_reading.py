@@ -127,6 +127,9 @@ def test_a_notebook_shows_runs_rows_and_records_escaped(
         run = trail.run()
         assert f"<td>{run.run_id}</td>" in trail._repr_html_()
         assert "<td>completed</td>" in run._repr_html_()
+        assert run.record.started_at != run.record.completed_at
+        assert f"<td>began</td><td>{run.record.started_at}</td>" in run._repr_html_()
+        assert f"<td>ended</td><td>{run.record.completed_at}</td>" in run._repr_html_()
         html = run.records("node")._repr_html_()
         assert "<th>config_json</th>" in html
         assert "row[&#x27;" in html

@@ -155,6 +155,31 @@ def test_no_sink_writes_the_table_of_a_lookup() -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "table", "sink", "refused"),
+    [
+        (["s3://b/in.csv", "s3://b/more.csv"], "s3://b/rates.csv", "out.csv", {}),
+        (["s3://b/in.csv", "s3://b/in.csv"], "s3://b/rates.csv", "out.csv", {"datasource": "s3://b/in.csv"}),
+        (["s3://b/in.csv", "s3://b/*.csv"], "s3://c/rates.csv", "out.csv", {"datasource": "s3://b/*.csv"}),
+        (["s3://b/in.csv"], "s3://b/in.csv", "out.csv", {}),
+        (["s3://b/*.csv"], "s3://b/in.csv", "out.csv", {}),
+        (["s3://b/in.csv"], "s3://b/rates.csv", "s3://b/in.csv", {"datasource": "s3://b/in.csv"}),
+        (["s3://b/in.csv"], "s3://b/rates.csv", "s3://b/rates.csv", {"row_plugins[0]": "s3://b/rates.csv"}),
+    ],
+)
+def test_an_object_is_read_once_by_each_and_written_by_one(
+    source: list[str], table: str, sink: str, refused: dict[str, str]
+) -> None:
+    tree = settings(sink)
+    tree["datasource"]["options"]["path"] = source
+    rates = {"plugin": "csv", "options": {"path": table}}
+    tree["row_plugins"] = [{"plugin": "lookup", "options": {"table": rates, "match": {"a": "b"}, "add": {"c": "d"}}}]
+    found = [problem.partition(": ")[2] for problem in problems(tree)]
+    assert found == [
+        f"the object {text!r} is also that of {owner}: give each its own" for owner, text in refused.items()
+    ]
+
+
+@pytest.mark.parametrize(
     ("path", "problem"),
     [
         ("runs/audit.db", f"runs/audit.db: is the audit database, {TOUCH}"),

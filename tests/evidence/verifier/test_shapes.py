@@ -158,6 +158,30 @@ def test_a_choice_must_have_its_type() -> None:
     assert [each for each in (True, 1.0, "1", "b") if rule.problem(each) is None] == []
 
 
+@pytest.mark.parametrize(
+    ("rule", "accepted"),
+    [
+        (ValueRule(type="string", choices=("a", "bc")), ["a", "bc"]),
+        (ValueRule(type="string", choices=("a", "bc"), nullable=True), ["a", "bc", None]),
+        (ValueRule(type="string", choices=("a",), max_length=2), ["a"]),
+        (ValueRule(type="string", choices=("a", "bc"), max_length=1), None),
+        (ValueRule(type="integer", choices=(0, 1), minimum=0), None),
+        (ValueRule(type="number", choices=(0, 1), minimum=0), None),
+        (ValueRule(type="boolean", choices=(True,)), None),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("columns", [[], ["x"]])
+def test_a_pattern_knows_the_choices_of_a_rule_that_has_a_type(
+    rule: ValueRule, accepted: list[object] | None, columns: list[str]
+) -> None:
+    shape = Shape(rules={"x": rule}, required=frozenset("x"), exactly_one=())
+    patterns = shape.line_patterns(columns, PatternBudget("schema"))
+    some = [canonical({"x": value}).decode() for value in ("a", "b", "bc", 0, 1, 2, True, False, None)]
+    found = [line for pattern in patterns for line in some if pattern.read_lines([line]) != [None]]
+    assert (found if patterns else None) == (accepted and [canonical({"x": each}).decode() for each in accepted])  # type: ignore[dict-item]
+
+
 def test_a_schema_may_use_its_whole_budget() -> None:
     budget = PatternBudget("schema", 5)
     budget.take(3)

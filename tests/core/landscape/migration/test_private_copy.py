@@ -162,3 +162,16 @@ def test_a_database_that_cannot_be_migrated_cannot_be_read(old_database_of: OldD
         f"audit database {database.url} cannot be read as one of epoch {EPOCH}: the database holds references to"
         " records that it does not hold: row 1 of edges to nodes. It was not changed."
     )
+
+
+def test_a_database_with_a_row_that_a_newer_epoch_refuses_cannot_be_read(old_database_of: OldDatabaseMaker) -> None:
+    database = old_database_of("epoch4-rich", "sqlite")
+    with create_engine(database.url, poolclass=NullPool).begin() as connection:
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        connection.exec_driver_sql("UPDATE runs SET status = 'odd' WHERE rowid = 1")
+    with pytest.raises(LandscapeError) as caught, open_for_reading(database.url):
+        pass
+    assert str(caught.value).startswith(
+        f"audit database {database.url} cannot be read as one of epoch {EPOCH}: CHECK constraint failed: "
+    )
+    assert str(caught.value).endswith(". It was not changed.")

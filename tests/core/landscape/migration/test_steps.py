@@ -71,6 +71,9 @@ FLAG = column("a", "integer", kind=Kind.BOOLEAN, backfill="?")
         (column("a", kind=Kind.JSON, backfill="?"), "'{'", "JSON text"),
         (INSTANT, "'yesterday'", "a time"),
         (FLAG, "2", "0 or 1"),
+        (column("a", "bigint", bounds=(1, 9), backfill="?"), "0", "an integer from 1 to 9"),
+        (column("a", values=("b", "c"), backfill="?"), "''", "one of b, c"),
+        (INSTANT, "0.0", "a time"),
     ],
 )  # fmt: skip
 def test_a_value_that_the_column_does_not_allow_is_found(

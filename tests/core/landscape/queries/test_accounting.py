@@ -50,8 +50,18 @@ def open_visit(recorder: LandscapeRecorder) -> None:
     recorder.begin_node_state("token", "aggregation", 1, {}, run_id="run", state_id="open")
 
 
+def waiting_visit(recorder: LandscapeRecorder) -> None:
+    open_visit(recorder)
+    recorder.complete_node_state("open", "pending", run_id="run", duration_ms=1.0)
+
+
 def open_batch(recorder: LandscapeRecorder) -> None:
     recorder.create_batch("run", "aggregation", batch_id="batch-1")
+
+
+def batch_at_work(recorder: LandscapeRecorder) -> None:
+    open_batch(recorder)
+    recorder.update_batch_status("batch-1", "executing")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,9 @@ def open_batch(recorder: LandscapeRecorder) -> None:
         (second_row, Law.TOKENS, "expected a token for every row, got none for row lonely"),
         (second_row, Law.READINGS, "expected one visit to its source of every row, got none or more of lonely"),
         (open_visit, None, "expected every visit to a node to have ended, got unfinished open"),
+        (waiting_visit, None, "expected every visit to a node to have ended, got unfinished open"),
         (open_batch, None, "expected every batch to be processed, got unfinished batch-1"),
+        (batch_at_work, None, "expected every batch to be processed, got unfinished batch-1"),
     ],
 )
 def test_records_that_break_a_law_are_named(  # noqa: PLR0917  fixtures

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, insert
 
+from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
@@ -27,7 +28,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.schema.checks import AuditIntegrityError
-from elspeth_schema.contracts import AuditRecord, Row, RowOutcome
+from elspeth_schema.contracts import AdoptedValue, AuditRecord, Row, RowOutcome
 from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import token_parents_table
 from elspeth_strategies import whole_runs
@@ -427,3 +428,21 @@ def test_a_token_made_from_its_own_child_is_refused(told: LandscapeDB, run: Told
         f"expected a token that was not made from this one, got '{made_from}'"
         for token, made_from in ((parent, child), (child, parent))
     }
+
+
+def test_a_story_tells_what_was_adopted_by_the_keys_that_records_had_before(told: LandscapeDB) -> None:
+    """Old keys had the run last, or no run."""
+    recorder = LandscapeRecorder(told)
+    record_graph(recorder)
+    recorder.create_row("run", "source", 0, {}, row_id="row")
+    recorder.create_token("row", run_id="run")
+    keys = [("nodes", ["source", "run"]), ("rows", ["row"]), ("runs", ["run"])]
+    others = [("nodes", ["run", "source"]), ("nodes", ["row"]), ("rows", ["another"]), ("runs", [])]
+    values = [
+        AdoptedValue(run_id="run", source_table=table, source_key=canonical_json(key), values_json="{}")
+        for table, key in keys + others
+    ]
+    RecordStore(told).add(*values)
+    with told.snapshot() as connection:
+        story = row_story(DatabaseTrail(connection, "run"), 0)
+    assert list(story.adopted_values) == values[: len(keys)]
