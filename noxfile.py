@@ -19,6 +19,10 @@ AXE = "axe-core@4.14.1"
 YAML_SERVER = "yaml-language-server@2.0.0"
 AZURITE = "azurite@3.35.0"  # later ones need Node.js 21
 COVERAGE_FLOOR = 96.5  # percent of lines and branches that the tests of CI reach
+CLUSTER_TESTS = [
+    *(f"tests/cli/test_{name}.py" for name in ("clusters", "cluster_checks")),
+    *(f"tests/{name}.py" for name in ("engine/test_shared_runs", "durability/test_shared_kills", "test_scaling")),
+]
 DEFAULT = ["tests(current)", "lint", "typecheck", "drift", "schema_lint"]
 
 # The tests start Python a thousand times. Without compiled modules, which an image may forbid, they take twice as long.
@@ -195,6 +199,16 @@ def clouds(session: nox.Session) -> None:
     install(session, "test", project=("-e", f"{PROJECT.removesuffix(']')},azure]"))
     azurite = npm_install(session, AZURITE) / ".bin" / "azurite-blob"
     session.run("pytest", "tests/objects", *session.posargs, env={"ELSPETH_TEST_AZURITE": str(azurite)})
+
+
+@nox.session(reuse_venv=True)
+def clusters(session: nox.Session) -> None:
+    """Test work that the workers of a Dask cluster share.
+
+    Arguments go to pytest.
+    """
+    install(session, "test", project=("-e", f"{PROJECT.removesuffix(']')},dask]"))
+    session.run("pytest", "-n", "auto", "-m", "", *CLUSTER_TESTS, *session.posargs)
 
 
 @nox.session(reuse_venv=True)
