@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from elspeth.core.landscape.queries.story.contents import contents_in_store
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.core.payload_store import FilesystemPayloadStore, IntegrityError
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.records import record_graph
 
@@ -35,3 +37,10 @@ def test_contents_that_are_not_kept_are_none(tmp_path: Path) -> None:
 def test_a_reference_of_another_program_has_no_content(tmp_path: Path) -> None:
     FilesystemPayloadStore(tmp_path).store(b"{}")
     assert contents_of("s3://bucket/../key", tmp_path) == {"s3://bucket/../key": None}
+
+
+def test_an_altered_content_is_refused(tmp_path: Path) -> None:
+    kept = FilesystemPayloadStore(tmp_path).store(b"{}")
+    (tmp_path / kept[:2] / kept).write_bytes(b"{ }")
+    with pytest.raises(IntegrityError, match=f"expected SHA-256 {kept}"):
+        contents_of(kept, tmp_path)

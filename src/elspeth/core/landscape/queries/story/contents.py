@@ -45,7 +45,7 @@ def contents_in_bag(story: RowStory, path: Path) -> Contents:
 def contents_in_store(story: RowStory, db: LandscapeDB, place: Place | None) -> Contents:
     """Return the contents of a story from the payload store.
 
-    Without a place, the store is the one that the run used. Raises LandscapeError for a content that was altered.
+    Without a place, the store is the one that the run used. Raises IntegrityError for a content that was altered.
     """
     store = find_payload_store(place or payload_place(db, story.run_id))
     if store is None:
