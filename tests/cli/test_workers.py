@@ -23,6 +23,7 @@ from elspeth.cli import clusters, execution, main
 from elspeth.cli.clusters import prepare_workers, share_work
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.evidence.sharing import send
 from tests.cli.processes import start_command, workers_of
 from tests.fixtures.ids import ID
 from tests.fixtures.workers import InlineWorkers, name_process, sleep
@@ -131,6 +132,20 @@ def test_workers_without_a_directory_for_their_socket_give_one_message(
         "error: worker processes cannot start: AF_UNIX path too long; they need a socket in "
         f"{tempfile.gettempdir()}: set TMPDIR to a directory with a short path, or use one worker\n"
     )
+
+
+def test_this_process_does_the_work_of_workers_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind() -> None:
+        message = "AF_UNIX path too long"
+        raise OSError(message)
+
+    monkeypatch.setattr(forkserver, "ensure_running", bind)
+    with start_workers(1, "os", at_once=True) as workers:
+        assert workers is not None
+        for _ in range(12):
+            assert send(workers, os.getpid) is None
+        with pytest.raises(OSError, match="worker processes cannot start"):
+            workers.submit(os.getpid)
 
 
 def test_one_worker_is_the_process_of_the_run() -> None:

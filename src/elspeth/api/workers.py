@@ -143,7 +143,10 @@ class ProcessWorkers(Executor):
         Asking for the first ones waits until the process that forks them has imported the module. If they cannot start,
         whoever submits work is told why.
         """
-        executor = self._start()
+        try:
+            executor = self._start()
+        except OSError:
+            return
         try:
             for _ in range(self.count):
                 executor.submit(os.getpid)
