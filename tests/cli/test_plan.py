@@ -108,6 +108,14 @@ def test_the_graph_contains_no_control_characters(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == MERMAID.replace("coalesce meet", r"coalesce m\x1b[31m\u202e\x85t")
 
 
+@pytest.mark.parametrize("options", [(), ("--graph", "mermaid"), ("--graph", "svg")])
+def test_no_form_of_the_plan_shows_a_password(options: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("settings.yaml").write_text(SETTINGS.replace("name: meet", 'name: "https://me:hunter2@h/"'))
+    assert main(["validate", "-s", "settings.yaml", *options]) == 0
+    shown = capsys.readouterr().out
+    assert ("https://me:[redacted]@h/" in shown, "hunter2" in shown) == (True, False)
+
+
 def test_an_unknown_graph_format_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "-s", "settings.yaml", "--graph", "dot"]) == 2
     assert "'dot' is not" in capsys.readouterr().err

@@ -480,6 +480,8 @@ def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, VALID + "rate_limit: {services: {api_token: hunter2}}")
     assert found.startswith("rate_limit.services.api_token: expected ")
     assert found.endswith(", got a value that is not shown because it may be secret")
+    (found,) = problems(tmp_path, VALID + "rate_limit: {enabled: 'https://me:hunter2@h/'}")
+    assert found.endswith(", got 'https://me:[redacted]@h/'")
 
 
 @pytest.mark.parametrize(
