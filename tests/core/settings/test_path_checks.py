@@ -166,6 +166,7 @@ def test_no_sink_writes_the_table_of_a_lookup() -> None:
         (["s3://b/in.csv"], "s3://b/rates.csv", "s3://b/rates.csv", {"row_plugins[0]": "s3://b/rates.csv"}),
     ],
 )
+@pytest.mark.usefixtures("object_server")
 def test_an_object_is_read_once_by_each_and_written_by_one(
     source: list[str], table: str, sink: str, refused: dict[str, str]
 ) -> None:
