@@ -1,8 +1,10 @@
-"""The directory in which commands run."""
+"""The directory and the time zone in which commands run."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,13 @@ def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in [name for name in os.environ if name.startswith("ELSPETH_")]:
         monkeypatch.delenv(name)
     return tmp_path
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the local time be another than UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "FAR-5:45")
+        time.tzset()
+        yield
+    time.tzset()

@@ -72,6 +72,7 @@ def test_every_expected_error_is_listed_by_its_name() -> None:
         (OSError("the cable was pulled"), 1, "the cable was pulled"),
         (MemoryError(), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt("stopped by hand"), 130, "stopped by hand"),
         (make_database_error(), 1, "audit database: no such table: rows"),
         (NoSuchModuleError("no such dialect"), 1, "no such dialect"),
         (sqlite3.DatabaseError("malformed"), 1, "malformed"),
@@ -106,11 +107,12 @@ def test_the_notes_of_an_error_are_printed(monkeypatch: pytest.MonkeyPatch, caps
     def fail(_: str) -> None:
         error = MemoryError()
         error.add_note("Rows are kept.")
+        error.add_note("in.csv\x1b[31m")
         raise error
 
     monkeypatch.setattr(runs, "list_runs", fail)
     assert main(ARGUMENTS) == 1
-    assert capsys.readouterr().err == "error: out of memory\nRows are kept.\n"
+    assert capsys.readouterr().err == "error: out of memory\nRows are kept.\nin.csv\\x1b[31m\n"
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,21 @@ def test_a_log_has_warnings_of_libraries_without_quoted_values(
         assert re.fullmatch(rf"{TIME} error   closing a connection failed\\nbadly", line)
 
 
+def test_a_log_in_json_names_loggers_of_others_and_holds_any_fact(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown_log(LogLevel.INFO, LogFormat.JSON):
+        logging.getLogger("elspeth.somewhere").warning("ours")
+        logging.getLogger("elspeth_addition").warning("theirs")
+        log_event(logging.INFO, "opened", "opened", path=Path("in.csv"))
+        sys.stderr.write("\n  \nlast\n")
+    told = records_of(capsys.readouterr().err)
+    assert [{name: fact for name, fact in each.items() if name not in {"time", "level"}} for each in told] == [
+        {"event": "message", "message": "ours"},
+        {"event": "message", "message": "theirs", "logger": "elspeth_addition"},
+        {"event": "opened", "message": "opened", "path": "in.csv"},
+        {"event": "message", "message": "last"},
+    ]
+
+
 @pytest.mark.parametrize("level", [LogLevel.WARNING, LogLevel.ERROR])
 def test_the_level_is_that_of_libraries_too(level: LogLevel, capsys: pytest.CaptureFixture[str]) -> None:
     with shown_log(level, LogFormat.JSON):
@@ -285,3 +300,15 @@ def test_an_unknown_level_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setenv("ELSPETH_LOG_LEVEL", "loud")
     assert main(["plugins", "list"]) == 2
     assert "'loud' is not one of 'debug', 'info', 'warning', 'error'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_the_time_of_a_log_is_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
+    record = library.makeRecord(library.name, logging.WARNING, "x.py", 1, "beware", (), None)
+    record.created = 1_766_000_000.25
+    for form in LogFormat:
+        with shown_log(LogLevel.INFO, form):
+            library.handle(record)
+    text, document = capsys.readouterr().err.splitlines()
+    assert text.startswith("2025-12-17T19:33:20.250Z ")
+    assert json.loads(document)["time"] == "2025-12-17T19:33:20.250Z"

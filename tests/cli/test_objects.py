@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
@@ -84,6 +85,21 @@ def test_lineage_events_are_exported_to_a_bucket(
     assert json.loads((bucket.get("events.ndjson") or b"").splitlines()[0])["eventType"] == "START"
     assert main(events) == 1
     assert "events.ndjson: is there already: name another key, or use --force" in capsys.readouterr().err
+
+
+def test_a_page_without_data_replaces_an_object_only_by_force(
+    bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = bucket.url("viewer.html")
+    assert main(["report", "--viewer", "-o", page]) == 0
+    written = bucket.get("viewer.html") or b""
+    assert capsys.readouterr().out == f"viewer   {page}\nSHA-256  {hashlib.sha256(written).hexdigest()}\n"
+    bucket.put("viewer.html", "mine")
+    assert main(["report", "--viewer", "-o", page]) == 1
+    assert capsys.readouterr() == ("", f"error: {page}: is there already: name another key, or use --force\n")
+    assert bucket.get("viewer.html") == b"mine"
+    assert main(["report", "--viewer", "-o", page, "--force"]) == 0
+    assert bucket.get("viewer.html") == written
 
 
 @pytest.mark.parametrize(

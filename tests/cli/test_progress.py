@@ -170,6 +170,19 @@ def test_a_narrow_terminal_keeps_the_bar_and_the_clock(watch: FakeClock, width: 
     assert [detail for detail in DETAILS if detail in line] == DETAILS[:details]
 
 
+def test_the_bar_of_an_ended_stage_is_full_whether_or_not_its_total_was_known(watch: FakeClock) -> None:
+    it, half = make_stage(watch), make_stage(watch, total=1.0)
+    half.update(0.5)
+    it.update(3)
+    it.end()
+    assert [line.count("━") for line in draw(80, it, half)] == [20, 10]
+    half.end()
+    assert [line.count("━") for line in draw(80, it, half)] == [20, 20]
+    file = io.StringIO()
+    Console(file=file, width=80, color_system="truecolor", force_terminal=True, legacy_windows=False).print(Bars([it]))
+    assert file.getvalue().count("\x1b[38;2;") <= 2, "a bar that pulses has a colour for each character"
+
+
 def test_each_stage_has_a_line(watch: FakeClock) -> None:
     first, second = make_stage(watch), Stage(name="proof", clock=watch)
     first.end()
@@ -211,6 +224,22 @@ def test_without_a_terminal_lines_are_printed(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("frequent_lines")
+def test_the_lines_are_about_the_stage_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = LineStream()
+    monkeypatch.setattr(sys, "stderr", errors)
+    with progress_display() as display:
+        display.begin("rows")
+        display.begin("proof", 3)
+        display.update(1, 3, ["1 of 3"])
+        errors.truncate(0)
+        errors.came.clear()
+        assert errors.came.wait(10)
+        errors.came.clear()
+        assert errors.came.wait(10)
+        assert errors.getvalue().splitlines()[-1].strip("\0") == "proof: 1 of 3, 33 %, 0:00:00"
+
+
+@pytest.mark.usefixtures("frequent_lines")
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_progress_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
     errors = LineStream()
@@ -246,17 +275,21 @@ def test_nothing_is_drawn_before_there_is_a_stage(
 
 
 def test_the_rate_counts_the_rows_of_this_attempt() -> None:
-    endings = {(RowOutcome.COMPLETED, "out"): 4_000, (RowOutcome.FAILED, None): 500}
+    endings = {
+        (RowOutcome.COMPLETED, "out"): 4_000,
+        (RowOutcome.QUARANTINED, "bad"): 1_200,
+        (RowOutcome.FAILED, None): 500,
+    }
     told = Progress(rows=4_500, rows_before=3_500, fraction=0.5, endings=endings)
-    assert row_details(told, 10.0) == ["4,500", "100/s", "failed 500", "out 4,000"]
-    assert row_details(told, 0.0) == ["4,500", "failed 500", "out 4,000"]
+    assert row_details(told, 10.0) == ["4,500", "100/s", "failed 500", "quarantined 1,200", "bad 1,200", "out 4,000"]
+    assert row_details(told, 0.0) == ["4,500", "failed 500", "quarantined 1,200", "bad 1,200", "out 4,000"]
     assert row_facts(told) == {
         "rows": 4_500,
         "rows_before": 3_500,
         "fraction": 0.5,
         "failed": 500,
-        "quarantined": 0,
-        "rows_by_sink": {"out": 4_000},
+        "quarantined": 1_200,
+        "rows_by_sink": {"out": 4_000, "bad": 1_200},
     }
 
 

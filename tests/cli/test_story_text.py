@@ -9,7 +9,27 @@ import pytest
 
 from elspeth.cli import story_text
 from elspeth.cli.story_text import Branch, draw_tree
-from elspeth_schema.contracts import AdoptedValue, RunProcess, SourceInput
+from elspeth.core.landscape.queries.story.model import MentionedToken, OperationStory, RowStory
+from elspeth_schema.contracts import (
+    AdoptedValue,
+    Call,
+    Node,
+    Operation,
+    Row,
+    RunProcess,
+    SourceInput,
+    Token,
+    TokenOutcome,
+)
+from elspeth_schema.enums import (
+    CallStatus,
+    CallType,
+    NodeType,
+    OperationStatus,
+    OperationType,
+    RowOutcome,
+    RunStatus,
+)
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROCESS = RunProcess(
@@ -102,3 +122,134 @@ def test_only_longer_texts_are_shortened() -> None:
         assert len(found) == shown
     assert (found[9].label, found[10].label) == ("b", "and 2 more, in the JSON form")
     assert (story_text._duration(None), story_text._duration(0.0)) == ("", " in 0.0 ms")
+
+
+LONG = f'"{"x" * 199}"'
+SHOWN = f'"{"x" * 199}... (201 characters)'
+CALL = Call(
+    run_id="run",
+    call_id="c",
+    operation_id="o",
+    call_index=0,
+    call_type=CallType.HTTP,
+    status=CallStatus.ERROR,
+    request_hash="1" * 64,
+    created_at=AT,
+)
+OUTCOME = TokenOutcome(
+    run_id="run", outcome_id="o", token_id="t", outcome=RowOutcome.FAILED, is_terminal=True, recorded_at=AT
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (CALL, "call 0 http: error, request 111111111111"),
+        (
+            replace(CALL, request_ref="asked", response_hash="2" * 64, response_ref="got", error_json=LONG),
+            f"call 0 http: error, request 111111111111, kept as asked, answer {'2' * 12}, answer kept as got, error {SHOWN}",
+        ),
+    ],
+)
+def test_a_call_shows_what_was_asked_and_answered_and_where_it_is_kept(call: Call, text: str) -> None:
+    assert story_text._call_branch(call).label == text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "text"),
+    [
+        (OUTCOME, "failed"),
+        (
+            replace(OUTCOME, sink_name="s", batch_id="b", fork_group_id="f", join_group_id="j", expand_group_id="e"),
+            "failed, to sink s, batch b, fork f, merge j, expansion e",
+        ),
+        (
+            replace(OUTCOME, expected_branches_json="[]", error_hash="3" * 64, context_json=LONG),
+            f"failed, expected [], error 333333333333, context {SHOWN}",
+        ),
+    ],
+)
+def test_an_outcome_shows_all_that_was_recorded_with_it(outcome: TokenOutcome, text: str) -> None:
+    assert story_text._outcome(outcome) == text
+
+
+def test_a_token_of_another_row_is_named_with_how_it_ended() -> None:
+    token = Token(run_id="run", token_id="t", row_id="r", created_at=AT)
+    for outcome, text in ((None, "has not ended"), (OUTCOME, "failed")):
+        mentioned = MentionedToken(token=token, row_index=3, outcome=outcome)
+        assert story_text._mentioned_token(mentioned) == f"token t of row 3: {text}"
+
+
+@pytest.mark.parametrize(
+    ("reason", "texts"),
+    [
+        (None, []),
+        ({"values": {}, "absent": [], "label": "true"}, ["no field → true"]),
+        (
+            {"values": {"name": "Zoë", "amount": 2}, "absent": ["rate", "tax"], "label": "false"},
+            ['name = "Zoë", amount = 2, no rate, no tax → false'],
+        ),
+    ],
+)
+def test_a_gate_shows_the_values_that_it_read_and_the_fields_that_it_missed(reason: object, texts: list[str]) -> None:
+    assert list(story_text._seen(reason)) == texts
+
+
+def test_a_row_without_tokens_is_told_with_everything_around_it() -> None:
+    operation = Operation(
+        run_id="run",
+        operation_id="o",
+        node_id="n",
+        operation_type=OperationType.SOURCE_LOAD,
+        started_at=AT,
+        status=OperationStatus.FAILED,
+        error_message="x" * 201,
+        duration_ms=1.0,
+    )
+    story = RowStory(
+        run_id="run",
+        run_status=RunStatus.FAILED,
+        processes=(PROCESS, replace(PROCESS, attempt=1)),
+        row=Row(
+            run_id="run",
+            row_id="r",
+            source_node_id="n",
+            row_index=2,
+            source_data_hash="4" * 64,
+            source_data_ref="kept",
+            created_at=AT,
+        ),
+        source=Node(
+            run_id="run",
+            node_id="n",
+            plugin_name="csv",
+            node_type=NodeType.SOURCE,
+            plugin_version="1.0.0",
+            config_hash="5" * 64,
+            config_json="{}",
+            registered_at=AT,
+        ),
+        source_inputs=(INPUT, replace(INPUT, row_count=1)),
+        source_operations=(OperationStory(operation=operation, calls=(CALL,) * 11),),
+        validation_errors=(),
+        tokens=(),
+        adopted_values=(
+            AdoptedValue(run_id="run", source_key="[1]", source_table="t", values_json="{}"),
+            AdoptedValue(run_id="run", source_key="[2]", source_table="t", values_json="{}"),
+        ),
+    )
+    assert story_text.story_text(story) == (
+        "run run: failed\n"
+        f"├─ begun 2026-03-01T12:00:00.000000Z, {ON}\n"
+        f"├─ resumed 2026-03-01T12:00:00.000000Z, {ON}\n"
+        "├─ row 2 from n (csv 1.0.0): 444444444444, kept as kept\n"
+        "│  ├─ standard_input: 0 rows\n"
+        "│  ├─ standard_input: 1 row\n"
+        f"│  ├─ source_load: failed in 1.0 ms, error {'x' * 200}... (201 characters)\n"
+        + 10
+        * "│  │  ├─ call 0 http: error, request 111111111111\n"
+        + "│  │  └─ and 1 more, in the JSON form\n"
+        "│  └─ no token was recorded\n"
+        "├─ t [1] also had {}\n"
+        "└─ t [2] also had {}"
+    )

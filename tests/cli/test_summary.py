@@ -13,8 +13,8 @@ import pytest
 
 from elspeth.api.run_report import RunReport
 from elspeth.cli import main
-from elspeth.cli.execution import _summary_lines
-from elspeth.engine.reporting import Reason, RunResult
+from elspeth.cli.execution import _summary_data, _summary_lines
+from elspeth.engine.reporting import ExportFailedError, PublishedOutput, Reason, RunResult
 from tests.fixtures.llm_server import answers, llm_server, says
 
 pytestmark = pytest.mark.usefixtures("own_directory")
@@ -144,3 +144,65 @@ def test_the_summary_lists_only_what_there_was(facts: dict[str, Any], lines: lis
     assert told[1] == ("took", "0:01:00, 0 rows/s")
     assert [*_summary_lines(result, "db", 0.0, None, report)][1] == ("took", "0.0 s, 0 rows/s")
     assert [*_summary_lines(result, "db", 59.9, None, report)][1] == ("took", "59.9 s, 0 rows/s")
+
+
+FULL = RunResult(
+    run_id="r",
+    rows=3_000,
+    rows_by_sink={"a": 1_200, "b": 0},
+    arrived=1_200,
+    failed=1_000,
+    quarantined=2_000,
+    dropped=4_000,
+    rows_with_failures=2_999,
+    reasons=[Reason(node="a", kind="K", message="m\n\x1b", count=1_200, row=3)],
+    refused_by_sink={"b": 2},
+    export_path="trail.jsonl",
+    exported_records=1,
+    differences=1,
+    differing_rows=(7,),
+    outputs=[
+        PublishedOutput(sink="b", path="b.csv", content_hash=None, size_bytes=None),
+        PublishedOutput(sink="a", path="a.csv", content_hash="0123456789abcdef", size_bytes=1_200),
+    ],
+    calls=1_200,
+    retries=1_100,
+    rows_before=2_000,
+    usage={"a": 1, "b_c": 1_000},
+)
+
+
+def test_the_summary_of_a_resumed_run_has_everything_in_this_order() -> None:
+    report = cast("RunReport", SimpleNamespace(place="report.html"))
+    assert [*_summary_lines(FULL, "db", 10.0, 1_500, report)] == [
+        ("run", "r"),
+        ("took", "10.0 s, 100 rows/s"),
+        ("rows in", "3,000 (limited to 1,500 of each source)"),
+        ("to sink a", "1,200 in a.csv, 1,200 bytes, SHA-256 0123456789ab"),
+        ("to sink b", "0 in b.csv"),
+        ("dropped", "4,000"),
+        ("failed", "1,000"),
+        ("quarantined", "2,000"),
+        ("rows with failures", "2,999 of 3,000"),
+        ("reasons", "1,200 at a: K: m \\x1b (first in row 3)"),
+        ("calls", "1,200, 1,100 of them repeated, 1 a, 1,000 b c"),
+        ("audit database", "db"),
+        ("answers that differ", "1 (rows 7; elspeth differences lists them)"),
+        ("export", "trail.jsonl (1 record)"),
+        ("report", "report.html"),
+    ]
+
+
+def test_the_summary_for_programs_has_the_limit_the_speed_and_every_problem() -> None:
+    problems = ["sink 'b' took no row: it refused 2 rows", "answers that are not those of the recorded run: 1"]
+    exporting = "run r is complete, but cannot be exported: the disk is full"
+    failure = ExportFailedError(FULL, OSError("the disk is full"))
+    for failed, expected in ((None, problems), (failure, [*problems, exporting])):
+        told = _summary_data(FULL, "db", failed, 10.00049, 1_500)
+        assert {name: told[name] for name in ("problems", "database", "limit", "seconds", "rows_per_second")} == {
+            "problems": expected,
+            "database": "db",
+            "limit": 1_500,
+            "seconds": 10.0,
+            "rows_per_second": 99.995,
+        }

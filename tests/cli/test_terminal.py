@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+import io
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import pytest
 
-from elspeth.cli import main
-from elspeth.cli.terminal import aligned, one_line
+from elspeth.cli import main, terminal
+from elspeth.cli.terminal import aligned, ask_secret, binary_stdout, one_line, print_table
 from tests.cli.processes import COMMAND
 from tests.fixtures.legacy import LEGACY
 
@@ -156,3 +158,75 @@ def test_a_command_without_standard_output_ends_without_a_traceback(monkeypatch:
     monkeypatch.setattr(sys, "stdout", None)  # as after `>&-`
 
     assert main(["plugins", "list"]) == 0
+
+
+def test_bytes_for_a_closed_standard_output_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OSError, match=r"^standard output is closed: name a file with -o$"):
+        binary_stdout()
+
+
+def test_bytes_for_a_text_stream_are_decoded_and_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+
+    class Text(io.StringIO):
+        def flush(self) -> None:
+            flushed.append(self.getvalue())
+
+    monkeypatch.setattr(sys, "stdout", Text())
+    stream = binary_stdout()
+    assert [stream.write(part) for part in ("é".encode()[:1], "é".encode()[1:] + b"\n")] == [1, 2]
+    stream.flush()
+    assert flushed == ["é\n"]
+
+
+def test_a_long_table_has_one_heading(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(terminal, "_PAGE", 2)
+    assert print_table(["id", "name"], [(str(number), "x") for number in range(5)]) == 5
+    assert capsys.readouterr().out == "id  name\n0   x\n1   x\n2  x\n3  x\n4  x\n"
+    assert print_table(["id", "name"], []) == 0
+    assert capsys.readouterr().out == ""
+
+
+class Keyboard(io.StringIO):
+    """Standard input, perhaps a terminal."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+@pytest.mark.parametrize("stdin", [None, Keyboard(is_terminal=False)], ids=["closed", "a file"])
+def test_no_secret_is_asked_for_without_a_terminal(stdin: TextIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setattr(getpass, "getpass", lambda *_, **__: pytest.fail("nobody can answer"))
+    assert ask_secret("pass phrase") is None
+
+
+@pytest.mark.parametrize(("answer", "secret"), [("hunter2", "hunter2"), ("", None)])
+def test_a_secret_is_asked_for_on_standard_error(
+    answer: str, secret: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, object]] = []
+
+    def ask(prompt: str, stream: TextIO) -> str:
+        asked.append((prompt, stream))
+        return answer
+
+    monkeypatch.setattr(sys, "stdin", Keyboard(is_terminal=True))
+    monkeypatch.setattr(getpass, "getpass", ask)
+    assert ask_secret("pass phrase of key\x1b[31m.pem") == secret
+    assert asked == [("pass phrase of key\\x1b[31m.pem: ", sys.stderr)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+@pytest.mark.parametrize("size", [1, 100_000], ids=["while flushing", "while writing"])
+def test_messages_that_cannot_be_written_anywhere_are_dropped(size: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        stream = cast("TextIO", terminal._UnfailingStream(full))
+        for _ in range(2):
+            assert stream.write("x" * size) == size
+            stream.flush()

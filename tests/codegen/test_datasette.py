@@ -17,7 +17,9 @@ import yaml
 from datasette.app import Datasette
 from datasette.cli import cli
 
+from codegen import datasette
 from codegen.datasette import DATABASE
+from codegen.load import load_model
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth_schema import tables
 from tests.fixtures.example_runs import ExampleRun
@@ -38,9 +40,9 @@ def get(path: Path, page: str, **parameters: object) -> Any:  # noqa: ANN401  JS
     """Return a page of a Datasette of its own."""
 
     async def answer() -> object:
-        datasette = Datasette([], immutables=[str(path)], metadata=METADATA)
-        await datasette.invoke_startup()
-        response = await datasette.client.get(datasette.urls.path(page), params={**parameters})
+        site = Datasette([], immutables=[str(path)], metadata=METADATA)
+        await site.invoke_startup()
+        response = await site.client.get(site.urls.path(page), params={**parameters})
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -143,3 +145,55 @@ def test_every_table_and_column_is_described_and_enumerations_are_facets(errors:
     assert counts["failed"] > 0 < counts["completed"]
     index = get(errors, f"{DATABASE}.json")
     assert {each["name"] for each in index["tables"] if each["hidden"]} >= {"run_secrets", "seals", "schema_migrations"}
+
+
+SCHEMA = Path(__file__).parent / "cases" / "good_bookkeeping" / "schema" / "landscape.yaml"
+HEAD = "-- Notes\n-- What was noted - in full.\n"
+
+
+def metadata_with(query: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401  YAML
+    """Return the metadata of a small schema with one query."""
+    (directory / "mine.sql").write_text(HEAD + query, encoding="utf-8")
+    monkeypatch.setattr(datasette, "_QUERIES", directory)
+    return yaml.safe_load(datasette.datasette_metadata(load_model(SCHEMA)))
+
+
+def test_a_query_is_shown_with_its_comments_and_each_parameter_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT run_id\nFROM runs WHERE run_id = :run_id OR :run_id = ''\n"
+    found = metadata_with(query, tmp_path, monkeypatch)
+    model = load_model(SCHEMA)
+    assert (found["title"], found["description"]) == (f"Audit trail, epoch {model.epoch}", model.description)
+    assert found["databases"][DATABASE]["queries"] == {
+        "mine": {"title": "Notes", "description": "What was noted - in full.", "sql": query, "params": ["run_id"]}
+    }
+    (tmp_path / "mine.sql").write_text(f"{HEAD}SELECT run_id\nFROM runs\n", encoding="utf-8")
+    text = datasette.datasette_metadata(model)
+    assert "        sql: |\n          SELECT run_id\n          FROM runs\n" in text
+    assert "params" not in text
+
+
+def test_a_query_of_a_table_that_the_schema_lacks_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = metadata_with("SELECT note FROM elsewhere\n", tmp_path, monkeypatch)
+    assert found["databases"][DATABASE]["queries"] == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [("SELECT missing FROM runs", "no such column: missing"), ("SELEC 1", 'near "SELEC": syntax error')],
+)
+def test_a_query_that_sqlite_cannot_read_is_refused(
+    query: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=f"^codegen/queries/mine.sql: {re.escape(problem)}$"):
+        metadata_with(query, tmp_path, monkeypatch)
+
+
+def test_bookkeeping_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables_shown = metadata_with("SELECT 1", tmp_path, monkeypatch)["databases"][DATABASE]["tables"]
+    model = load_model(SCHEMA)
+    assert {name for name, table in tables_shown.items() if table.get("hidden")} == {
+        table.name for table in model.bookkeeping
+    }
+    assert model.bookkeeping

@@ -11,6 +11,7 @@ import pytest
 from elspeth.contracts.plugins import (
     Dataset,
     JsonObject,
+    PluginError,
     RowRejectedError,
     StagedOutput,
 )
@@ -144,7 +145,88 @@ class Leading(Lines):
         return super().dataset()
 
 
+class Misremembering(Lines):
+    """Describes another output after a resume."""
+
+    is_resumed = False
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        super().reopen(staging_name, position)
+        self.is_resumed = True
+
+    def finish(self) -> StagedOutput | None:
+        output = super().finish()
+        return replace(output, path=f"{output.path}.1") if output and self.is_resumed else output
+
+
+class Touching(Lines):
+    """Changes an output that it confirms."""
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        is_there = super().confirm(staging_name, output)
+        if is_there:
+            Path(self.options.path).write_text("confirmed")
+        return is_there
+
+
+class Counting(Lines):
+    """Has a position that JSON changes."""
+
+    def position(self) -> JsonObject:
+        return {**super().position(), "parts": (1, 2)}
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        if position["parts"] != (1, 2):
+            raise ValueError
+        super().reopen(staging_name, position)
+
+
+class Losing(Lines):
+    """Goes on without the rows that it lost."""
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        try:
+            super().reopen(staging_name, position)
+        except PluginError:
+            self.open(staging_name)
+
+
+class Undescribed(Lines):
+    """Has an output that nobody described."""
+
+    def finish(self) -> StagedOutput | None:
+        super().finish()
+        return None
+
+
+class Split(Lines):
+    """Describes its output only after a resume."""
+
+    is_resumed = False
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        super().reopen(staging_name, position)
+        self.is_resumed = True
+
+    def finish(self) -> StagedOutput | None:
+        output = super().finish()
+        return output if self.is_resumed else None
+
+
+def _describing(name: str, **members: str) -> type[Lines]:
+    """Return a sink that describes its output so."""
+
+    def finish(self: Lines) -> StagedOutput | None:
+        output = Lines.finish(self)
+        return output and replace(output, **members)  # type: ignore[arg-type]
+
+    return type(name, (Lines,), {"finish": finish, "__doc__": "Describes an output badly."})
+
+
 DATASET = "it_names_its_dataset_before_it_writes"
+DESCRIBED = "the_finished_output_is_described_as_it_is"
+CONFIRMS = "it_confirms_what_was_published"
+GOES_ON = "it_goes_on_in_another_process"
 
 
 @pytest.mark.parametrize(
@@ -180,6 +262,14 @@ DATASET = "it_names_its_dataset_before_it_writes"
         (Leaving, ["it_refuses_to_go_on_from_what_is_not_there", "what_is_discarded_leaves_nothing"]),
         (Confirming, ["it_confirms_what_was_published"]),
         (Greedy, ["a_rejected_row_leaves_nothing"]),
+        (Misremembering, [CONFIRMS]),
+        (Touching, [CONFIRMS]),
+        (Counting, [CONFIRMS, GOES_ON, "it_refuses_to_go_on_from_what_is_not_there"]),
+        (Losing, ["it_refuses_to_go_on_from_what_is_not_there"]),
+        (Undescribed, []),
+        (Split, [GOES_ON]),
+        (_describing("Untyped", artifact_type=""), [DESCRIBED]),
+        (_describing("Unplaced", path=""), [DESCRIBED]),
     ],
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )
@@ -188,3 +278,26 @@ def test_exactly_the_tests_of_the_rules_that_a_sink_breaks_fail(
 ) -> None:
     contract = type("Contract", (WritingContract,), {"plugin": plugin})
     assert failing(contract, tmp_path) == expected
+
+
+def test_a_hash_must_be_of_sha256_even_where_the_output_is_no_file(tmp_path: Path) -> None:
+    class Contract(WritingContract):
+        plugin = _describing("Short", content_hash="0" * 32)
+
+        def published(self, directory: Path) -> object:
+            return super().published(directory) and {"rows": 3}
+
+    assert failing(Contract, tmp_path) == [CONFIRMS, DESCRIBED]
+
+
+def test_a_contract_with_a_single_row_tests_too_little(tmp_path: Path) -> None:
+    contract = type("Contract", (WritingContract,), {"rows": ({"id": 1},)})
+    assert failing(contract, tmp_path) == [
+        "a_rejected_row_leaves_nothing",
+        CONFIRMS,
+        GOES_ON,
+        "it_refuses_to_go_on_from_what_is_not_there",
+        "nothing_is_seen_before_it_is_published",
+        DESCRIBED,
+        "what_is_discarded_leaves_nothing",
+    ]

@@ -70,6 +70,13 @@ class Clinging(Reading):
             raise OSError from None
 
 
+class Unready(Reading):
+    """Finds nothing to read."""
+
+    def check(self) -> None:
+        raise PluginError("there is nothing")
+
+
 class Renaming(Reading):
     """Gives what it reads another name each time."""
 
@@ -130,6 +137,11 @@ DATASETS = "it_names_its_datasets_before_it_reads"
             ["it_names_its_datasets_before_it_reads"],
         ),
         (type("Empty", (Reading,), {"items": ()}), ["it_yields_the_rows_of_its_input"]),
+        (
+            type("Misreading", (Reading,), {"items": ({"id": 2}, InvalidRow(data={}, error="no integer"))}),
+            ["it_yields_the_rows_of_its_input"],
+        ),
+        (Unready, ["it_yields_the_rows_of_its_input"]),
     ],
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )

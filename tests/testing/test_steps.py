@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 import pytest
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from elspeth.contracts.enums import Determinism
 from elspeth.contracts.plugins import (
@@ -15,6 +15,7 @@ from elspeth.contracts.plugins import (
     DistinctTransform,
     FieldOrigins,
     JsonObject,
+    PluginError,
     PluginOptions,
     RowDrop,
     RowError,
@@ -27,6 +28,7 @@ from elspeth.testing import (
     AggregationContract,
     CallingTransformContract,
     DistinctTransformContract,
+    PluginContract,
     TransformContract,
 )
 from tests.testing.breaking import failing
@@ -168,9 +170,47 @@ class Renumbering(Lengthening):
         return Sound.process(self, row if "no" in row else {"id": -cast(int, row["id"])})
 
 
+class Dropping(Lengthening):
+    """Leaves a field out."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+        return Sound.process(self, row if "no" in row else {})
+
+
+class Unready(Sound):
+    """Cannot work here."""
+
+    def check(self) -> None:
+        raise PluginError("there is nothing")
+
+
+class Wavering(Sound):
+    """Names other origins each time."""
+
+    times = iter(range(1_000))
+
+    def field_origins(self) -> FieldOrigins:
+        return FieldOrigins(derived={str(next(self.times)): []})
+
+
+class Lenient(Sound):
+    """Accepts what it should refuse."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+        return row
+
+
+class PlainOptions(BaseModel):
+    """Options that are not those of a plugin."""
+
+    model_config = ConfigDict(extra="forbid")
+    on_error: str | None = None
+
+
 ORIGINS = "fields_have_the_origins_that_it_names"
 INPUT = "the_same_input_has_the_same_result_after_a_resume"
 ERRORS = "what_it_refuses_gets_an_error_that_repeats_no_value"
+BATCHES = "batches_that_it_accepts_become_rows"
 NAMES = "it_has_a_name_a_version_and_a_description"
 ROWS = "rows_that_it_accepts_become_rows"
 
@@ -194,6 +234,10 @@ ROWS = "rows_that_it_accepts_become_rows"
         (Raising, [INPUT, ERRORS]),
         (Expanding, [ROWS]),
         (Unrecordable, [ROWS]),
+        (Unready, [ROWS, INPUT, ERRORS]),
+        (Wavering, [ORIGINS]),
+        (Lenient, [ERRORS]),
+        (type("Plain", (Sound,), {"options_model": PlainOptions}), ["its_options_refuse_unknown_ones"]),
     ],
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )
@@ -241,6 +285,7 @@ def test_an_error_may_repeat_an_option(tmp_path: Path) -> None:
             [FieldOrigins(changed=["id"]), FieldOrigins(removed=["id"], derived={"id": ["id"]})],
             [FieldOrigins(), FieldOrigins(same={"id": "id"}), FieldOrigins(same={"id": "id"}, changed=["id"])],
         ),
+        (Dropping, [FieldOrigins(removed=["id"]), FieldOrigins(keeps_others=False)], [FieldOrigins()]),
     ],
 )
 def test_origins_of_fields_must_agree_with_the_rows(
@@ -257,6 +302,55 @@ def test_origins_of_fields_must_agree_with_the_rows(
         place = tmp_path / str(number)
         place.mkdir()
         assert failing(contract, place) == ([] if is_sound else [ORIGINS]), origins
+
+
+def test_a_contract_without_inputs_tests_nothing(tmp_path: Path) -> None:
+    class Summing(Aggregation):
+        """Counts rows."""
+
+        name = "summing"
+        plugin_version = "1.0.0"
+
+        def process(self, rows: list[RowData]) -> list[RowData] | RowError:
+            return [{"count": len(rows)}]
+
+    contracts: tuple[type[PluginContract], ...] = (
+        type("Contract", (SoundContract,), {"rows": ()}),
+        type("Batches", (AggregationContract,), {"plugin": Summing, "batches": ()}),
+    )
+    for number, (contract, expected) in enumerate(zip(contracts, (ROWS, BATCHES), strict=True)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        assert failing(contract, place) == [expected]
+
+
+def test_a_contract_with_wrong_options_does_not_pass_for_an_unknown_option(tmp_path: Path) -> None:
+    class Contract(SoundContract):
+        def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+            return {"misspelt": 1}
+
+    assert "its_options_refuse_unknown_ones" in failing(Contract, tmp_path)
+
+
+def test_a_plugin_must_not_change_a_file_when_it_is_created(tmp_path: Path) -> None:
+    class Emptying(Sound):
+        """Empties a file when it is made."""
+
+        options_model: ClassVar[type[PluginOptions]] = WritingOptions
+
+        def __init__(self, options: WritingOptions) -> None:
+            super().__init__(options)
+            Path(options.path).write_text("")
+
+    class Contract(SoundContract):
+        plugin = Emptying
+
+        def options(self, directory: Path) -> Mapping[str, object]:
+            path = directory / "table.csv"
+            path.write_text("content")
+            return {"path": str(path)}
+
+    assert failing(Contract, tmp_path) == ["making_it_writes_nothing"]
 
 
 def test_a_plugin_must_not_write_when_it_is_created(tmp_path: Path) -> None:
@@ -308,6 +402,45 @@ def test_keys_must_distinguish_rows(*, is_repeated: bool, tmp_path: Path) -> Non
         repeated = ({"id": 1}, {"id": 2}) if is_repeated else ()
 
     assert failing(Contract, tmp_path) == ["its_keys_tell_rows_apart"]
+
+
+class CallingContract(CallingTransformContract):
+    plugin = LlmTransform
+    rows = ({"id": 1},)
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return {"base_url": "http://127.0.0.1:1", "model": "m", "prompt": "p"}
+
+    def answer(self, request: JsonObject) -> JsonObject:  # noqa: ARG002
+        return {"status": 200, "body": {"choices": [{"message": {"content": "text"}}]}}
+
+
+def test_what_a_calling_transform_records_must_be_json(tmp_path: Path) -> None:
+    class Answering(CallingContract):
+        def answer(self, request: JsonObject) -> JsonObject:
+            return {**super().answer(request), "seen": {1}}
+
+    class Comparing(LlmTransform):
+        """Compares what JSON cannot hold."""
+
+        def comparable(self, response: JsonObject) -> JsonObject:
+            return {**response, "seen": {1}}
+
+    class Refusing(LlmTransform):
+        """Refuses to ask."""
+
+        def request(self, row: RowData) -> JsonObject | RowError:
+            return RowError(message="no") if "no" in row else super().request(row)
+
+    contracts: dict[type[PluginContract], list[str]] = {
+        type("Sound", (CallingContract,), {"plugin": Refusing, "refused": ({"no": 1},)}): [],
+        Answering: ["requests_and_answers_can_be_recorded"],
+        type("Comparing", (CallingContract,), {"plugin": Comparing}): ["requests_and_answers_can_be_recorded"],
+    }
+    for number, (contract, expected) in enumerate(contracts.items()):
+        place = tmp_path / str(number)
+        place.mkdir()
+        assert failing(contract, place) == expected
 
 
 def test_a_calling_transform_needs_a_service(tmp_path: Path) -> None:
@@ -389,4 +522,22 @@ def test_rows_of_a_batch_must_be_recordable(tmp_path: Path) -> None:
         plugin = Unrecordable
         batches = ([{"id": 1}], [{"id": 2}])
 
-    assert failing(Contract, tmp_path) == ["batches_that_it_accepts_become_rows"]
+    assert failing(Contract, tmp_path) == [BATCHES]
+
+
+@pytest.mark.parametrize("is_list", [True, False])
+def test_a_batch_becomes_a_list(*, is_list: bool, tmp_path: Path) -> None:
+    class Plural(Aggregation):
+        """Returns several rows, perhaps as a tuple."""
+
+        name = "plural"
+        plugin_version = "1.0.0"
+
+        def process(self, rows: list[RowData]) -> list[RowData] | RowError:
+            return rows if is_list else tuple(rows)  # type: ignore[return-value]
+
+    class Contract(AggregationContract):
+        plugin = Plural
+        batches = ([{"id": 1}], [{"id": 2}])
+
+    assert failing(Contract, tmp_path) == ([] if is_list else [BATCHES])

@@ -178,6 +178,16 @@ def test_a_checkpoint_of_another_log_is_refused(capsys: Captured, keys: Path, tm
         assert not Path("x").exists()
 
 
+@pytest.mark.parametrize("command", [["prove", "second", "--checkpoint"], ["check", "--against"]])
+def test_a_kept_file_that_is_no_checkpoint_is_named_by_its_path(capsys: Captured, command: list[str]) -> None:
+    Path("kept").mkdir()
+    Path("kept/1.checkpoint").write_text("nothing")
+    output = [] if "check" in command else ["-o", "x"]
+    code, _, errors = log(capsys, *command, "kept/1.checkpoint", "-d", "audit.db", *output)
+    assert (code, errors.startswith("error: kept/1.checkpoint: ")) == (1, True)
+    assert not Path("x").exists()
+
+
 def test_kept_checkpoints_stay_valid_while_the_log_grows(capsys: Captured, keys: Path, tmp_path: Path) -> None:
     Path("kept").mkdir()
     keep(capsys, keys, "kept/1.checkpoint")
@@ -435,3 +445,17 @@ def test_wrong_usage_is_refused_with_one_message(  # noqa: PLR0917  fixtures
     assert (found, output, errors[: len(error)]) == (code, "", error)
     assert "Traceback" not in errors
     assert Path("taken").read_text() == "kept"
+
+
+@pytest.mark.usefixtures("far_from_utc")
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (1_766_000_000, "2025-12-17T19:33:20Z"),
+        (10**18, "1000000000000000000"),
+        (10**30, "1000000000000000000000000000000"),
+    ],
+)
+def test_the_time_of_a_cosignature_is_in_utc_or_else_as_it_is(moment: int, text: str) -> None:
+    assert run_log._utc(moment) == text
