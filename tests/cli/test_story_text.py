@@ -126,6 +126,7 @@ def test_only_longer_texts_are_shortened() -> None:
 
 LONG = f'"{"x" * 199}"'
 SHOWN = f'"{"x" * 199}... (201 characters)'
+ERROR = f", error {SHOWN}"
 CALL = Call(
     run_id="run",
     call_id="c",
@@ -147,7 +148,7 @@ OUTCOME = TokenOutcome(
         (CALL, "call 0 http: error, request 111111111111"),
         (
             replace(CALL, request_ref="asked", response_hash="2" * 64, response_ref="got", error_json=LONG),
-            f"call 0 http: error, request 111111111111, kept as asked, answer {'2' * 12}, answer kept as got, error {SHOWN}",
+            f"call 0 http: error, request {'1' * 12}, kept as asked, answer {'2' * 12}, answer kept as got{ERROR}",
         ),
     ],
 )
