@@ -1,5 +1,6 @@
 """The plan of a pipeline with every kind of node."""
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -95,6 +96,41 @@ def _in_a_directory_with_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_plan_names_every_node_and_every_route(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "-s", "settings.yaml"]) == 0
     assert capsys.readouterr() == (PLAN, "settings.yaml: valid\n")
+
+
+def test_the_plan_for_programs_has_every_node_and_every_edge(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "-s", "settings.yaml", "--json"]) == 0
+    output, errors = capsys.readouterr()
+    told = json.loads(output)
+    assert (told["settings"], told["valid"], told["warnings"]) == ("settings.yaml", True, [])
+    assert errors == "settings.yaml: valid\n"
+    nodes, edges = told["plan"]["nodes"], told["plan"]["edges"]
+    assert [(node["type"], node["name"], node["plugin"]) for node in nodes] == [
+        ("source", "jsonl", "jsonl"),
+        ("transform", "passthrough_0", "passthrough"),
+        ("aggregation", "sums", "batch_stats"),
+        ("gate", 'split <"it">', "config_gate"),
+        ("transform", "passthrough_1", "passthrough"),
+        ("coalesce", "meet", "coalesce"),
+        ("sink", "out", "jsonl"),
+        ("sink", "copy", "database"),
+        ("sink", "bad", "null"),
+    ]
+    names = {node["node_id"]: node["name"] for node in nodes}
+    assert len(names) == len(nodes)
+    assert sorted((names[each["from"]], names[each["to"]], each["label"], each["mode"]) for each in edges) == [
+        ("jsonl", "bad", "__quarantine__", "divert"),
+        ("jsonl", "passthrough_0", "continue", "move"),
+        ("meet", "out", "continue", "move"),
+        ("passthrough_0", "bad", "__error__", "divert"),
+        ("passthrough_0", "sums", "continue", "move"),
+        ("passthrough_1", "meet", "continue", "move"),
+        ('split <"it">', "copy", "copy", "copy"),
+        ('split <"it">', "meet", "b", "copy"),
+        ('split <"it">', "out", "false", "move"),
+        ('split <"it">', "passthrough_1", "a", "copy"),
+        ("sums", 'split <"it">', "continue", "move"),
+    ]
 
 
 def test_the_graph_is_drawn_for_mermaid(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,14 @@ def test_a_run_in_which_no_row_got_through_ends_with_exit_code_1(capsys: pytest.
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["completed", "completed"]
 
 
+def test_a_missing_input_is_found_before_a_run_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    write("1\n")
+    Path("in.csv").unlink()
+    assert main(RUN) == 1
+    assert capsys.readouterr() == ("", "error: in.csv cannot be read: No such file or directory\n")
+    assert [path.name for path in Path.cwd().iterdir()] == ["settings.yaml"]
+
+
 def test_the_json_summary_has_the_hashes_of_outputs(capsys: pytest.CaptureFixture[str]) -> None:
     write("1\n2\n")
     assert main([*RUN, "--json"]) == 0
@@ -191,6 +199,8 @@ def test_the_summary_of_a_resumed_run_has_everything_in_this_order() -> None:
         ("export", "trail.jsonl (1 record)"),
         ("report", "report.html"),
     ]
+    limited = dict(_summary_lines(FULL, "db", 10.0, 5_000, report))
+    assert limited["rows in"] == "3,000 (limited to 5,000 of each source)"
 
 
 def test_the_summary_for_programs_has_the_limit_the_speed_and_every_problem() -> None:

@@ -145,6 +145,15 @@ class Leading(Lines):
         return super().dataset()
 
 
+class Hasty(Lines):
+    """Shows its output when it is finished."""
+
+    def finish(self) -> StagedOutput | None:
+        output = super().finish()
+        super().publish()
+        return output
+
+
 class Misremembering(Lines):
     """Describes another output after a resume."""
 
@@ -262,6 +271,7 @@ GOES_ON = "it_goes_on_in_another_process"
         (Leaving, ["it_refuses_to_go_on_from_what_is_not_there", "what_is_discarded_leaves_nothing"]),
         (Confirming, ["it_confirms_what_was_published"]),
         (Greedy, ["a_rejected_row_leaves_nothing"]),
+        (Hasty, [CONFIRMS, "nothing_is_seen_before_it_is_published"]),
         (Misremembering, [CONFIRMS]),
         (Touching, [CONFIRMS]),
         (Counting, [CONFIRMS, GOES_ON, "it_refuses_to_go_on_from_what_is_not_there"]),

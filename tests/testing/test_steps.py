@@ -174,7 +174,7 @@ class Dropping(Lengthening):
     """Leaves a field out."""
 
     def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
-        return Sound.process(self, row if "no" in row else {})
+        return Sound.process(self, row if "no" in row else {"name": "x"})
 
 
 class Unready(Sound):
@@ -285,7 +285,14 @@ def test_an_error_may_repeat_an_option(tmp_path: Path) -> None:
             [FieldOrigins(changed=["id"]), FieldOrigins(removed=["id"], derived={"id": ["id"]})],
             [FieldOrigins(), FieldOrigins(same={"id": "id"}), FieldOrigins(same={"id": "id"}, changed=["id"])],
         ),
-        (Dropping, [FieldOrigins(removed=["id"]), FieldOrigins(keeps_others=False)], [FieldOrigins()]),
+        (
+            Dropping,
+            [
+                FieldOrigins(derived={"name": []}, removed=["id"]),
+                FieldOrigins(derived={"name": []}, keeps_others=False),
+            ],
+            [FieldOrigins(derived={"name": []})],
+        ),
     ],
 )
 def test_origins_of_fields_must_agree_with_the_rows(

@@ -262,6 +262,8 @@ def test_an_export_without_contents_shows_none(recorded: Path, tmp_path: Path, c
     assert "is not here: it was purged, or the bag was made without contents" in capsys.readouterr().out
     assert main(["explain", "--row", "1", "-d", database, "--payloads", "x"]) == 2
     assert "--payloads: only with --show and a database" in capsys.readouterr().err
+    assert main(["explain", "--row", "1", "-d", database, "--show", "--payloads", "hdfs://b/p"]) == 2
+    assert "unknown scheme 'hdfs'" in capsys.readouterr().err
 
 
 def test_a_run_that_kept_no_contents_shows_none(tmp_path: Path, capsys: Captured) -> None:
@@ -302,6 +304,8 @@ def test_the_report_of_a_run_has_contents_only_by_choice(recorded: Path, with_co
     page = report(tmp_path / "report.html", *run, "--include-contents", "--payloads", str(recorded / "payloads"))
     assert contents_in(page) == contents_in(report(tmp_path / "report.html", *run, "--include-contents"))
     assert contents_in(page) == contents_of(with_contents)
+    elsewhere = ("--include-contents", "--payloads", str(tmp_path / "nowhere"))
+    assert contents_in(report(tmp_path / "report.html", *run, *elsewhere)) == {}
 
 
 def test_contents_can_only_be_requested_of_runs_in_databases(

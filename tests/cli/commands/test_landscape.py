@@ -17,6 +17,8 @@ from elspeth.cli import main
 from elspeth.cli.progress import migration_display
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries import runs
+from elspeth.core.landscape.queries.runs import ListedRun
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import lacking
@@ -358,6 +360,31 @@ def test_a_run_without_a_process_is_reported(database_url: str, capsys: Captured
     assert (code, len(output.splitlines())) == (0, 4)
     assert errors == "run gone has the status running, but no process works on it: resume it\n"
     assert {run["run_id"]: run["at_work"] for run in told} == {"ended": None, "gone": False, "here": True}
+
+
+def test_only_a_pruned_run_is_listed_with_the_bag_that_holds_its_records(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    began = "2026-03-01T12:00:00.000000Z"
+    found = [
+        ListedRun(
+            run_id="old", status="completed", started_at=began, rows=1_200, export_status="completed", bag="b.zip"
+        ),
+        ListedRun(run_id="new", status="failed", started_at=began, rows=0, export_status=None),
+    ]
+    monkeypatch.setattr(runs, "list_runs", lambda _: found)
+    code, output, errors = run_landscape(capsys, "runs", "-d", "audit.db")
+    assert (code, output.splitlines(), errors) == (
+        0,
+        [
+            "run  status     started                      rows   export     pruned, now in",
+            f"old  completed  {began}  1,200  completed  b.zip",
+            f"new  failed     {began}  0      none",
+        ],
+        "",
+    )
+    monkeypatch.setattr(runs, "list_runs", lambda _: found[1:])
+    assert run_landscape(capsys, "runs", "-d", "audit.db")[1].splitlines()[0].endswith("export")
 
 
 def test_runs_of_a_missing_database_are_an_error(capsys: Captured) -> None:

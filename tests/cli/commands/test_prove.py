@@ -67,6 +67,12 @@ def test_a_file_that_cannot_be_written_is_named(capsys: Captured) -> None:
     assert capsys.readouterr().err == "error: keys: expected the path of a file, got that of a directory\n"
 
 
+def test_an_output_that_must_stay_is_refused_before_the_bag_is_read(capsys: Captured) -> None:
+    Path("mine").write_bytes(b"content")
+    assert main(["prove", "gone", "step", "a", "-o", "mine"]) == 1
+    assert capsys.readouterr().err.startswith("error: mine: is not a proof, ")
+
+
 def test_a_proof_is_written_completely_or_not_at_all(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["prove", "bag", "step", "a", "-o", "proof.json"]) == 0
     before = Path("proof.json").read_bytes()

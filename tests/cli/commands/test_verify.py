@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -261,3 +262,21 @@ def test_only_bags_can_be_compared(capsys: Captured) -> None:
 def test_a_part_of_a_bag_cannot_be_verified_alone(capsys: Captured) -> None:
     problem = f"is a part of a bag, which is verified as a whole: name {Path('signed').absolute()}"
     assert run_verify(capsys, "signed/data/records.jsonl") == (1, "", f"error: signed/data/records.jsonl: {problem}\n")
+
+
+def test_bags_of_two_histories_are_not_verified_however_sound_each_is(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree("signed", "copy")
+    bags = ["verify", "signed", "copy", "--key", f"keys/{PUBLIC_KEY}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "_compare", lambda *_: ["two\x1bhistories"])
+        assert main([*bags, "--json"]) == 1
+    output, errors = capsys.readouterr()
+    told = json.loads(output)
+    assert (told["history"], [each["verdict"] for each in told["bags"]]) == (["two\x1bhistories"], ["VERIFIED"] * 2)
+    assert [line for line in errors.splitlines() if not line[0].isdigit() and not line.startswith(" ")] == [
+        "signed:",
+        "copy:",
+        "two\\x1bhistories",
+    ]
