@@ -15,13 +15,14 @@ import pytest
 from elspeth.cli import clusters
 from elspeth.cli.clusters import ClusterWorkers, cluster_workers, prepare_workers, require_runnable, shared_places
 from elspeth.cli.failures import UsageError
+from elspeth.core import payload_places
 from elspeth.engine.errors import WorkerError
 from elspeth.engine.pipeline import Pipeline
 from elspeth.objects.address import ObjectPath
 from elspeth.plugins.manager import PluginManager
 
 ADDRESS = "tcp://scheduler:8786"
-LOST = f"the Dask scheduler at {ADDRESS} does not answer any more"
+LOST = f"^the Dask scheduler at {ADDRESS} does not answer any more$"
 CALLING = PluginManager.installed().transform("http", {"url": "https://example.com/"})
 
 
@@ -146,6 +147,20 @@ def test_objects_that_workers_cannot_write_are_named(monkeypatch: pytest.MonkeyP
     )
 
 
+def test_a_worker_says_what_it_sees_and_why_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clusters._sees(str(tmp_path))
+    assert not clusters._sees(str(tmp_path / "missing"))
+    assert clusters._objection(str(tmp_path / "payloads")) is None
+
+    for error, objection in ((OSError(13, "Permission denied", "x"), "Permission denied"), (OSError("gone"), "gone")):
+
+        def fail(_: object, error: OSError = error) -> None:
+            raise error
+
+        monkeypatch.setattr(payload_places, "open_payload_store", fail)
+        assert clusters._objection("payloads") == objection
+
+
 def test_work_ends_as_on_the_worker() -> None:
     with cluster_workers(ADDRESS) as workers:
         answers = [workers.submit(pow, 2, 3) for _ in range(6)]
@@ -157,7 +172,7 @@ def test_work_ends_as_on_the_worker() -> None:
         assert answers[0].result(10) == 8
         with pytest.raises(KeyError):
             answers[1].result(10)
-        with pytest.raises(WorkerError, match="3 workers died over it, the last one at tcp://worker:1"):
+        with pytest.raises(WorkerError, match=r"^3 workers died over it, the last one at tcp://worker:1$"):
             answers[2].result(10)
         with pytest.raises(WorkerError, match=LOST):
             answers[3].result(10)

@@ -9,7 +9,7 @@ import pytest
 
 from elspeth.cli import story_text
 from elspeth.cli.story_text import Branch, draw_tree
-from elspeth.core.landscape.queries.story.model import MentionedToken, OperationStory, RowStory
+from elspeth.core.landscape.queries.story.model import MentionedToken, OperationStory, RowStory, TokenStory
 from elspeth_schema.contracts import (
     AdoptedValue,
     Call,
@@ -20,6 +20,7 @@ from elspeth_schema.contracts import (
     SourceInput,
     Token,
     TokenOutcome,
+    TokenParent,
 )
 from elspeth_schema.enums import (
     CallStatus,
@@ -196,6 +197,35 @@ def test_a_gate_shows_the_values_that_it_read_and_the_fields_that_it_missed(reas
     assert list(story_text._seen(reason)) == texts
 
 
+def token_story(token_id: str, *parents: str, children: tuple[TokenStory, ...] = ()) -> TokenStory:
+    """Return the story of a token that nothing happened to."""
+    return TokenStory(
+        token=Token(run_id="run", token_id=token_id, row_id="r", created_at=AT),
+        parents=tuple(
+            TokenParent(run_id="run", token_id=token_id, parent_token_id=parent, ordinal=number)
+            for number, parent in enumerate(parents)
+        ),
+        made_by=(),
+        steps=(),
+        errors=(),
+        batches=(),
+        outcomes=(),
+        children=children,
+        merged_into=(),
+    )
+
+
+def test_a_parent_is_named_where_the_tree_does_not_show_it() -> None:
+    asked = token_story("t", "p", children=(token_story("c", "t"), token_story("m", "t", "u")))
+    branch = story_text._token_branch(asked, {}, parents=True)
+    assert [branch.label, *(each.label for each in branch.branches)] == [
+        "token t, made from p",
+        "outcome: has not ended",
+        "token c",
+        "token m, made from t, u",
+    ]
+
+
 def test_a_row_without_tokens_is_told_with_everything_around_it() -> None:
     operation = Operation(
         run_id="run",
@@ -254,3 +284,5 @@ def test_a_row_without_tokens_is_told_with_everything_around_it() -> None:
         "├─ t [1] also had {}\n"
         "└─ t [2] also had {}"
     )
+    told = story_text.story_text(replace(story, processes=(), tokens=(token_story("t", "p"),), adopted_values=()))
+    assert told.endswith("   └─ token t, made from p\n      └─ outcome: has not ended")

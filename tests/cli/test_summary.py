@@ -157,7 +157,7 @@ def test_the_summary_lists_only_what_there_was(facts: dict[str, Any], lines: lis
 FULL = RunResult(
     run_id="r",
     rows=3_000,
-    rows_by_sink={"a": 1_200, "b": 0},
+    rows_by_sink={"a": 1_200, "b": 0, "c": 0},
     arrived=1_200,
     failed=1_000,
     quarantined=2_000,
@@ -172,6 +172,7 @@ FULL = RunResult(
     outputs=[
         PublishedOutput(sink="b", path="b.csv", content_hash=None, size_bytes=None),
         PublishedOutput(sink="a", path="a.csv", content_hash="0123456789abcdef", size_bytes=1_200),
+        PublishedOutput(sink="c", path="c.csv", content_hash="f" * 64, size_bytes=0),
     ],
     calls=1_200,
     retries=1_100,
@@ -188,6 +189,7 @@ def test_the_summary_of_a_resumed_run_has_everything_in_this_order() -> None:
         ("rows in", "3,000 (limited to 1,500 of each source)"),
         ("to sink a", "1,200 in a.csv, 1,200 bytes, SHA-256 0123456789ab"),
         ("to sink b", "0 in b.csv"),
+        ("to sink c", "0 in c.csv, 0 bytes, SHA-256 ffffffffffff"),
         ("dropped", "4,000"),
         ("failed", "1,000"),
         ("quarantined", "2,000"),

@@ -48,6 +48,7 @@ def test_an_undecodable_name_of_a_database_is_refused(capsys: Captured, name: st
     ("command", "option"),
     [
         (("export", NAME, "-o", "out.jsonl", "-d", "audit.db"), "RUN|latest"),
+        (("report", NAME, "-o", "report.html", "-d", "audit.db"), "RUN|latest|PATH"),
         (("explain", "--run", NAME, "--row", "0", "-d", "audit.db"), "--run"),
         (("explain", "--run", "latest", "--token", NAME, "-d", "audit.db"), "--token"),
         (("prove", "bag", NAME, "1", "-o", "proof.json"), "TYPE"),

@@ -8,18 +8,25 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import typer
 from sqlalchemy import make_url
 
 from elspeth.cli import main
+from elspeth.cli.commands import checks, migration
 from elspeth.cli.progress import migration_display
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.migration.migrate import MigrationReport
 from elspeth.core.landscape.queries import runs
 from elspeth.core.landscape.queries.runs import ListedRun
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.check import SealReport
+from elspeth.core.landscape.sealing.log_check import LogReport
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import lacking
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
@@ -385,6 +392,58 @@ def test_only_a_pruned_run_is_listed_with_the_bag_that_holds_its_records(
     )
     monkeypatch.setattr(runs, "list_runs", lambda _: found[1:])
     assert run_landscape(capsys, "runs", "-d", "audit.db")[1].splitlines()[0].endswith("export")
+
+
+SEALS = SealReport(sealed=2, unchanged=1, faults=(), signers={}, unsealed=(), unfinished={}, pruned=0)
+
+
+def test_a_migration_without_a_backup_shows_what_it_did_with_the_seals() -> None:
+    done = MigrationReport(from_epoch=4, rows={"runs": 1_200, "rows": 0}, seals=SEALS)
+    assert list(migration._migration_lines(done)) == [
+        ("backup", "none"),
+        ("rows of runs", "1,200"),
+        ("rows of rows", "0"),
+        ("seals", "1 of 2 sealed runs unchanged"),
+    ]
+
+
+def test_every_run_that_was_altered_before_a_migration_is_named(capsys: Captured) -> None:
+    migration._report_altered_runs(MigrationReport(from_epoch=4, rows={}))
+    migration._report_altered_runs(MigrationReport(from_epoch=4, rows={}, seals=SEALS))
+    altered = replace(SEALS, faults=cast("Any", ("run a: was changed\x1b", "run b: was changed")))
+    with pytest.raises(typer.Exit) as ended:
+        migration._report_altered_runs(MigrationReport(from_epoch=4, rows={}, seals=altered))
+    assert ended.value.exit_code == 1
+    output, errors = capsys.readouterr()
+    assert (output, errors.splitlines()) == (
+        "",
+        [
+            "run a: was changed\\x1b (before the migration, which changed no value)",
+            "run b: was changed (before the migration, which changed no value)",
+        ],
+    )
+
+
+def test_the_findings_about_seals_and_the_log_are_in_the_json() -> None:
+    report = replace(SEALS, signers={"abc": 1, None: 1}, unsealed=("x",), unfinished={"y": "running"}, pruned=3)
+    assert checks.seals_data(None) is None
+    assert checks.seals_data(report) == {
+        "sealed": 2,
+        "unchanged": 1,
+        "faults": [],
+        "signers": [{"key": "abc", "seals": 1}, {"key": None, "seals": 1}],
+        "unsealed": ("x",),
+        "unfinished": {"y": "running"},
+        "pruned": 3,
+        "verdict": "1 of 2 sealed runs unchanged; the records of 3 more are in bags",
+    }
+    assert checks._log_data(None) is None
+    assert checks._log_data(LogReport(size=5, runs=2, faults=())) == {
+        "size": 5,
+        "runs": 2,
+        "verdict": "2 runs in the log of runs, 5 entries",
+        "faults": [],
+    }
 
 
 def test_runs_of_a_missing_database_are_an_error(capsys: Captured) -> None:

@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elspeth.cli import main
+from elspeth.cli.commands.outputs import _table
+from elspeth.core.landscape.queries.outputs import RecordedOutput
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv, on_validation_failure: bad}}
@@ -132,3 +135,28 @@ def test_a_file_is_searched_for_in_all_runs(capsys: pytest.CaptureFixture[str]) 
     assert (told["file"], "run_id" in told) == ("out.csv", False)
     assert main(["outputs", "-d", "audit.db", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run_id"] == told["outputs"][0]["run_id"]
+
+
+def test_an_output_without_rows_or_without_a_version_has_a_line_like_the_others() -> None:
+    first = RecordedOutput(
+        run_id="r",
+        sink="out",
+        kind="file",
+        path="out.csv",
+        content_hash="abc",
+        size_bytes=1_200,
+        recorded_at="",
+        summary_hash=None,
+        object_version="v1",
+    )
+    second = replace(first, path="b\x1b", content_hash=None, size_bytes=None, object_version=None)
+    assert _table([first, second], {}).splitlines() == [
+        "run  sink  path     size    sha256  version",
+        "r    out   out.csv  1,200   abc     v1",
+        "r    out   b\\x1b    0 rows",
+    ]
+    plain = replace(first, object_version=None)
+    assert _table([plain], {plain: "unchanged"}).splitlines() == [
+        "run  sink  path     size   sha256  state",
+        "r    out   out.csv  1,200  abc     unchanged",
+    ]

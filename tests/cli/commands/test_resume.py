@@ -14,6 +14,7 @@ from elspeth.cli import main
 from elspeth.contracts.plugins import PluginError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import claim_run
+from elspeth.engine import resuming
 from elspeth.plugins.csv import CsvSink
 from tests.engine.pipelines import groups_of
 
@@ -156,6 +157,14 @@ def test_an_abandoned_run_has_failed_and_cannot_be_resumed(run_id: str, capsys: 
     ended = f"error: run {run_id} is failed: only a run that has not ended can be resumed\n"
     assert run_resume(capsys, run_id, "-x") == (1, "", ended)
     assert run_resume(capsys, run_id, "--abandon") == (1, "", ended)
+
+
+def test_what_could_not_be_done_for_an_abandoned_run_is_a_warning(
+    run_id: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resuming, "abandon_run", lambda *_: ["no checkpoint\x1b", "no events"])
+    code, _, err = run_resume(capsys, run_id, "--abandon")
+    assert (code, err) == (0, "warning: no checkpoint\\x1b\nwarning: no events\n")
 
 
 def test_execute_and_abandon_contradict_each_other(run_id: str, capsys: Captured) -> None:

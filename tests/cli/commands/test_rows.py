@@ -175,6 +175,12 @@ def test_an_unknown_step_is_reported(capsys: pytest.CaptureFixture[str]) -> None
     output, errors = capsys.readouterr()
     assert json.loads(output)["rows"] == []
     assert errors == "--sink: the run has no step 'bat'; did you mean 'bad'?\n"
+    assert main(["rows", "-d", "audit.db", "--sink", "bat", "--step", "zzz\x1b", "--json"]) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "--sink: the run has no step 'bat'; did you mean 'bad'?"
+    assert second.startswith("--step: the run has no step 'zzz\\x1b'")
+    assert main(["rows", "-d", "audit.db", "--sink", "big", "--step", "csv", "--json"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_an_export_holds_one_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from sqlalchemy import delete, insert
 
 from elspeth.cli import main
 from elspeth.cli.commands import run_log
+from elspeth.cli.commands._log_files import kept_paths
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format.checkpoints import Checkpoint, LogProof
+from elspeth.evidence.format.limits import MAX_PROOF
 from elspeth.evidence.format.merkle import leaf_hash
 from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSigner
 from elspeth.evidence.format.policy import load_policy
@@ -186,6 +189,32 @@ def test_a_kept_file_that_is_no_checkpoint_is_named_by_its_path(capsys: Captured
     code, _, errors = log(capsys, *command, "kept/1.checkpoint", "-d", "audit.db", *output)
     assert (code, errors.startswith("error: kept/1.checkpoint: ")) == (1, True)
     assert not Path("x").exists()
+
+
+def test_a_directory_of_kept_files_is_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("b.checkpoint", "c.tlog-proof", "a.checkpoint", "d.txt"):
+        (tmp_path / name).touch()
+    found = list(kept_paths([tmp_path / "d.txt", tmp_path]))
+    assert [path.name for path in found] == ["d.txt", "a.checkpoint", "b.checkpoint", "c.tlog-proof"]
+
+
+def test_a_kept_file_that_is_too_long_is_not_read(capsys: Captured) -> None:
+    Path("1.checkpoint").write_bytes(bytes(MAX_PROOF + 1))
+    code, _, errors = log(capsys, "check", "-d", "audit.db", "--against", "1.checkpoint")
+    assert (code, errors) == (
+        1,
+        f"error: 1.checkpoint: expected a checkpoint or proof of at most {MAX_PROOF:,} bytes, got a larger file\n",
+    )
+
+
+def test_a_kept_proof_that_does_not_hold_is_refused(capsys: Captured, keys: Path) -> None:
+    assert log(capsys, "prove", "second", "-d", "audit.db", *key_of(keys, "log"), "-o", "a.tlog-proof")[0] == 0
+    proof = Path("a.tlog-proof")
+    assert log(capsys, "check", "-d", "audit.db", "--against", proof)[0] == 0
+    held = LogProof.parse(proof.read_bytes(), "x")
+    proof.write_bytes(replace(held, hashes=held.hashes[::-1], index=held.index - 1).to_bytes())
+    code, output, errors = log(capsys, "check", "-d", "audit.db", "--against", proof)
+    assert (code, output, errors.startswith("error: a.tlog-proof: ")) == (1, "", True)
 
 
 def test_kept_checkpoints_stay_valid_while_the_log_grows(capsys: Captured, keys: Path, tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ def test_convert_writes_settings_whose_steps_are_wired(own_directory: Path, caps
     assert capsys.readouterr() == (text, "")
     assert main(["settings", "convert", "-s", "old.yaml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"text": text, "lost_comments": 1}
+    Path("old.yaml").write_text(POSITIONAL, encoding="utf-8-sig")
+    assert main(["settings", "convert", "-s", "old.yaml"]) == 0
+    assert capsys.readouterr() == (text, "")
     assert main(["validate", "-s", "new.yaml"]) == 0
     assert "rows: to sink out" in capsys.readouterr().out
     assert sorted(path.name for path in own_directory.iterdir()) == ["new.yaml", "old.yaml"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +17,14 @@ from elspeth.cli.commands import verify
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import READABLE, ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_signer
+from elspeth.evidence.format import policy as policies
+from elspeth.evidence.format import timestamp as timestamps
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_public_key, load_signer
+from elspeth.evidence.verifier import proof as proofs
+from elspeth.evidence.verifier import verify as verifying
+from elspeth.evidence.verifier.certificates import CertifiedBy
+from elspeth.evidence.verifier.procedure import Verification
+from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.evidence.writer.bag import write_bag
 from elspeth_schema.contracts import RunStatus
 from tests.evidence.bags import DOCUMENTS, SECRET, records, run_facts, to_lines
@@ -132,7 +140,10 @@ def test_two_kinds_of_signature_contradict_each_other(capsys: Captured, monkeypa
     assert run_verify(capsys, "signed", *KEY, "--hmac") == (2, "", message)
 
 
-def test_hmac_needs_a_key(capsys: Captured) -> None:
+@pytest.mark.parametrize("key", [None, ""])
+def test_hmac_needs_a_key(key: str | None, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    if key is not None:
+        monkeypatch.setenv("ELSPETH_SIGNING_KEY", key)
     assert run_verify(capsys, "export.jsonl", "--hmac") == (
         2,
         "",
@@ -280,3 +291,33 @@ def test_bags_of_two_histories_are_not_verified_however_sound_each_is(
         "copy:",
         "two\\x1bhistories",
     ]
+
+
+def test_everything_that_is_trusted_reaches_the_verifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    answer = verify_bag(Path("signed"))
+
+    def note(path: Path, **trusted: Any) -> Verification:  # noqa: ANN401
+        given.append({"path": path, **trusted})
+        return answer
+
+    monkeypatch.setattr(verifying, "verify_bag", note)
+    monkeypatch.setattr(proofs, "verify_proof", note)
+    monkeypatch.setattr(policies, "load_policy", lambda path: f"policy {path}")
+    monkeypatch.setattr(timestamps, "load_authorities", lambda path: [f"authority {path}"])
+    options = ["--key", f"keys/{PUBLIC_KEY}", "--ca", "root", "--subject", "CN=Audit", "--policy", "logs"]
+    assert main(["verify", "signed", *options, "--tsa-ca", "tsa"]) == 1
+    assert main(["verify", "proof.json", *options[:-2]]) == 1
+    key = load_public_key(Path("keys", PUBLIC_KEY))
+    certified_by = CertifiedBy(roots=cast("Any", ["authority root"]), subject="CN=Audit")
+    bag, proof = given
+    assert callable(bag.pop("progress"))
+    assert bag == {
+        "path": Path("signed"),
+        "key": key,
+        "authorities": ["authority tsa"],
+        "certified_by": certified_by,
+        "policy": "policy logs",
+        "executor": None,
+    }
+    assert proof == {"path": Path("proof.json"), "key": key, "certified_by": certified_by}
