@@ -1,4 +1,4 @@
-"""The first signal is noted or raised, and no stop is lost."""
+"""A signal is noted or raised, and never lost."""
 
 import errno
 import signal

@@ -1,4 +1,4 @@
-"""What `elspeth landscape prune` says about the runs that it pruned, and about the others."""
+"""What `elspeth landscape prune` says about runs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ Pruning = Callable[[PrunableRun, object], PrunedRun]
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Find three runs of which the second cannot be pruned; return the signers that were used."""
+    """Return the signers used for three runs.
+
+    The second one cannot be pruned.
+    """
     LandscapeDB("sqlite:///audit.db").close()
     signers: list[object] = []
 
