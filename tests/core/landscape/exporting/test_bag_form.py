@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +22,9 @@ from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.importer import import_export
+from elspeth.core.landscape.exporting.reader import read_export
 from elspeth.core.landscape.migration.adoption import adopt
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -39,7 +43,7 @@ from elspeth_strategies import whole_runs
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.effort import law, some_of
 from tests.fixtures.executors import InlineExecutor
-from tests.fixtures.landscapes import in_memory
+from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.legacy import LEGACY
 from tests.fixtures.predecessor import releases
 from tests.fixtures.records import record_everything
@@ -64,6 +68,34 @@ def test_a_bag_of_a_run_is_verified(
     result = verify_bag(target, key=key)
     assert result.verdict is Verdict.VERIFIED
     assert (result.run_id, result.record_count) == (run_id, summary.record_count)
+
+
+def test_a_bag_holds_the_documents_that_explain_its_records(landscape: LandscapeDB, tmp_path: Path) -> None:
+    run = failed_run()
+    write_bag_of_run(landscape, recorded(landscape, run), tmp_path / "bag", signer=None)
+    data, package = tmp_path / "bag" / "data", files("elspeth_schema")
+    context = json.loads(package.joinpath("context.jsonld").read_bytes())["@context"]
+    schema = json.loads(package.joinpath("export.schema.json").read_bytes())
+    assert isinstance(run[0], Run)
+    documents = {
+        "context.jsonld": canonical_bytes({"@context": context}),
+        "export.schema.json": canonical_bytes(schema),
+        "data-dictionary.md": package.joinpath("data-dictionary.md").read_bytes(),
+        "settings.yaml": run[0].settings_json.encode(),
+    }
+    assert {name: (data / name).read_bytes() for name in documents} == documents
+    named = re.findall(r"`([^`]+\.[a-z]+)`", (data / "README.md").read_text())
+    assert len(named) > 4
+    assert [name for name in named if not any((each / name).is_file() for each in (data, data.parent))] == []
+
+
+def test_a_bag_without_its_records_is_read_as_a_damaged_bag(landscape: LandscapeDB, tmp_path: Path) -> None:
+    path = tmp_path / "bag"
+    write_bag_of_run(landscape, recorded(landscape, failed_run()), path, signer=None)
+    (path / "data" / "records.jsonl").unlink()
+    with pytest.raises(ExportError) as refused:
+        list(read_export(path))
+    assert str(refused.value) == f"{path}, data/records.jsonl: expected this file, got none"
 
 
 def record_with_secret(landscape: LandscapeDB, run: list[AuditRecord]) -> str:
@@ -112,6 +144,15 @@ def salts_of_bag(landscape: LandscapeDB, run_id: str, path: Path) -> bytes:
 def test_bags_of_the_same_records_have_the_same_salts(landscape: LandscapeDB, tmp_path: Path) -> None:
     run_id = record_with_secret(landscape, failed_run())
     assert salts_of_bag(landscape, run_id, tmp_path / "1") == salts_of_bag(landscape, run_id, tmp_path / "2")
+
+
+def test_bags_of_other_records_share_no_salts(new_landscape: NewLandscape, tmp_path: Path) -> None:
+    """A run that failed is sealed again when it was resumed."""
+    found = []
+    for number, run in enumerate((failed_run(), failed_run()[:-1])):
+        with new_landscape() as db:
+            found.append(salts_of_bag(db, record_with_secret(db, run), tmp_path / str(number)))
+    assert found[0] != found[1]
 
 
 def test_bags_of_a_run_that_has_not_ended_share_no_salts(landscape: LandscapeDB, tmp_path: Path) -> None:

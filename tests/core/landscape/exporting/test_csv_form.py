@@ -86,6 +86,83 @@ def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
         list(read_export(directory))
 
 
+HEADER = b"run_id,token_id,parent_token_id,ordinal\r\n"
+ROW = b"run-1,token-2,token-1,0\r\n"
+ROWS = ROW + b"run-1,token-3,token-1,1\r\n"
+NOT_UTF_8 = f"'utf-8' codec can't decode byte 0xff in position {len(HEADER) + 6}: invalid start byte"
+OF_ROW = "token_parents run_id='run-1' token_id='token-2' parent_token_id='token-1': ordinal"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (HEADER + ROW.replace(b",0", b""), ", row 1: expected 4 fields, got 3"),
+        (HEADER + ROW + b"\r\n", ", row 2: expected 4 fields, got 1"),
+        (HEADER + ROW + ROW.replace(b",0", b",1,"), ", row 2: expected 4 fields, got 5"),
+        (HEADER + ROW.replace(b",0", b",one"), ", row 1: ordinal: expected integer in JSON, got 'one'"),
+        (
+            HEADER + ROW.replace(b",0", b",'" + b"1" * 40),
+            f', row 1: ordinal: expected integer in JSON, got "\'{"1" * 29}"',
+        ),
+        (
+            HEADER + ROW.replace(b",0", b","),
+            f", row 1: {OF_ROW}: expected an integer from 0 to 9007199254740991, got None",
+        ),
+        (HEADER.replace(b",ordinal", b"") + ROW.replace(b",0", b""), ": column 'ordinal' is missing"),
+        (HEADER.replace(b",", b",note,", 1) + ROW, ": column 'note' is not a field of a token_parent record"),
+        (b"", ": column 'ordinal' is missing"),
+        (
+            HEADER + ROW.replace(b"token-2", b"\xff"),
+            f": expected a readable CSV file in UTF-8: {NOT_UTF_8}",
+        ),
+        (
+            HEADER + ROW.replace(b"token-2", b'"token-2'),
+            ": expected a quote that ends the last field: the file is truncated",
+        ),
+        (
+            HEADER + ROW.replace(b"token-2", b'to"ken"-2'),
+            """: expected fields as RFC 4180 has them, got 'to"ken"-2,token-1,0\\r\\n'""",
+        ),
+        (HEADER.replace(b"\r", b""), ": expected fields as RFC 4180 has them, got 'ordinal\\n'"),
+        (HEADER + ROW[:-2], ": expected fields as RFC 4180 has them, got '0'"),
+    ],
+)
+def test_each_fault_of_a_file_has_its_message(tmp_path: Path, content: bytes, problem: str) -> None:
+    directory = export_to(tmp_path / "csv", ExportFormat.CSV)
+    assert (directory / "token_parent.csv").read_bytes() == HEADER + ROWS
+    (directory / "token_parent.csv").write_bytes(content)
+    with pytest.raises(ExportError) as refused:
+        list(read_export(directory))
+    assert str(refused.value) == f"{directory}, token_parent.csv{problem}"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("tokens.csv", "expected TYPE.csv of a known record type, or manifest.json"),
+        ("token.parquet", "expected TYPE.csv of a known record type, or manifest.json"),
+        ("token.csv.zst", "expected one file for each record type, got token.csv, too"),
+    ],
+)
+def test_a_file_that_does_not_belong_to_the_export_is_refused(tmp_path: Path, name: str, problem: str) -> None:
+    directory = export_to(tmp_path / "csv", ExportFormat.CSV)
+    (directory / name).write_bytes((directory / "token.csv").read_bytes())
+    with pytest.raises(ExportError) as refused:
+        list(read_export(directory))
+    assert str(refused.value) == f"{directory}, {name}: {problem}"
+
+
+def test_a_manifest_in_another_layout_is_refused(tmp_path: Path) -> None:
+    directory = export_to(tmp_path / "csv", ExportFormat.CSV)
+    manifest = json.loads((directory / "manifest.json").read_bytes())
+    (directory / "manifest.json").write_text(json.dumps(manifest, sort_keys=True) + "\n")
+    with pytest.raises(ExportError) as refused:
+        list(read_export(directory))
+    expected, got = '{"artifact":1,"batch":1,"batch', ' {"artifact": 1, "batch": 1, "'
+    problem = f"is not canonical JSON: expected {expected!r}... at byte 11, got {got!r}..."
+    assert str(refused.value) == f"{directory}, manifest.json: {problem}"
+
+
 def row_texts(content: str) -> list[str]:
     return list(read_row_texts(Path("csv"), "run.csv", StringIO(content, newline="\n")))
 

@@ -194,6 +194,14 @@ def test_a_bag_from_a_database_of_an_earlier_epoch_says_that_it_has_no_log(
     )
 
 
+def test_a_bag_from_a_copy_has_no_place_in_the_log_of_the_original(sqlite_url: str, tmp_path: Path) -> None:
+    with LandscapeDB(sqlite_url) as original:
+        finish(original, "a")
+        assert bag(original, "a", tmp_path / "original").log is not None
+    with LandscapeDB(sqlite_url, create_tables=False, known_as="sqlite:///original.db") as copy:
+        assert bag(copy, "a", tmp_path / "copy").log is None
+
+
 def replaced(change: Callable[[LogPlace], LogPlace]) -> Callable[[Documents], Documents]:
     def apply(documents: Documents) -> Documents:
         before = LogPlace.parse(documents["run-log.json"], documents["run-log-leaves.bin"], "place")

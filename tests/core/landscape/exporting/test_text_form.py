@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,12 +12,15 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.exporting._text_form import is_sound
+from elspeth.core.landscape.exporting import _text_form
+from elspeth.core.landscape.exporting._text_form import find_stated_epoch, is_sound
+from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
+from elspeth_schema import EPOCH
 from elspeth_schema.conversions import CONVERSIONS
 from elspeth_schema.records import RECORD_TYPES, Kind
 from elspeth_strategies import INVALID, SHAPES, Shape, records
-from tests.fixtures.rich_run import rich_run
+from tests.fixtures.rich_run import export_to, rich_run
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.contract.__name__)
 
@@ -101,3 +105,21 @@ def test_a_float_of_many_digits_is_sound() -> None:
     for record, column in with_a_float():
         long = {**record, column: 0.020999999999999998}
         assert is_sound(long, canonical_bytes(long))
+
+
+@pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.JSON])
+@pytest.mark.parametrize("block", [1, 1000, 1 << 20])
+def test_the_epoch_is_found_however_much_of_a_compressed_file_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: ExportFormat, block: int
+) -> None:
+    export = export_to(tmp_path / "export", form)
+    monkeypatch.setattr(_text_form, "_BLOCK", block)
+    monkeypatch.setattr(_text_form, "_TAIL", 2000)
+    for is_compressed in (True, False):
+        assert find_stated_epoch(export, is_compressed=is_compressed) == EPOCH
+
+
+def test_only_a_manifest_states_an_epoch(tmp_path: Path) -> None:
+    for last in (b'{"epoch":5,"record_type":"run"}', b'{"epoch":5}', b"[5]", b"5", b"", b"{"):
+        (tmp_path / "export").write_bytes(b'{"record_type":"run"}\n' + last + b"\n")
+        assert find_stated_epoch(tmp_path / "export", is_compressed=False) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyoxigraph import BlankNode, Literal, NamedNode, RdfFormat, Triple, parse
 from rdflib import RDF, RDFS, Graph, Namespace, URIRef
@@ -71,6 +71,7 @@ def test_every_key_has_an_iri_of_its_own(key: str) -> None:
 
 @law(30)
 @given(text=TEXT)
+@example(text='\\ "\n\r\t\v\x7f\x85\u2028')
 def test_every_text_is_a_literal(text: str) -> None:
     (value,) = values_of("label", {"record_type": "edge", "edge_id": "e", "label": text})
     assert value == Literal(text)
