@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
@@ -13,16 +16,22 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
-from sqlalchemy import insert
+from sqlalchemy import insert, make_url
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
-from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
+from elspeth.core.landscape.exporting.bag_form import (
+    read_bag_epoch,
+    read_recorded_epoch,
+    read_statement,
+    write_bag_of_run,
+)
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
+from elspeth.core.landscape.exporting.found.export import export_found
 from elspeth.core.landscape.exporting.importer import import_export
 from elspeth.core.landscape.exporting.reader import read_export
 from elspeth.core.landscape.migration.adoption import adopt
@@ -31,11 +40,13 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing.check import AlteredRunError
 from elspeth.core.landscape.sealing.seal import read_seals, seal_run
+from elspeth.evidence.format.bag import NO_RUN
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
 from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier.procedure import Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.outputs.policy import OutputRefusedError
+from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table
@@ -96,6 +107,47 @@ def test_a_bag_without_its_records_is_read_as_a_damaged_bag(landscape: Landscape
     with pytest.raises(ExportError) as refused:
         list(read_export(path))
     assert str(refused.value) == f"{path}, data/records.jsonl: expected this file, got none"
+
+
+def test_a_statement_that_names_other_withheld_columns_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
+    write_bag_of_run(landscape, recorded(landscape, failed_run()), tmp_path / "bag", signer=None)
+    statement = json.loads((tmp_path / "bag" / "statement.json").read_bytes())
+    withheld = canonical_bytes(statement["predicate"]["withheld"]).decode()
+    statement["predicate"]["withheld"] = []
+    (tmp_path / "bag" / "statement.json").write_bytes(canonical_bytes(statement))
+    with pytest.raises(ExportError) as refused:
+        list(read_export(tmp_path / "bag"))
+    problem = f"manifest: withheld: expected {withheld}, derived from what comes before, got []"
+    assert str(refused.value) == f"{tmp_path / 'bag'}, statement: {problem}"
+
+
+@pytest.mark.parametrize("read", [read_statement, read_bag_epoch, read_recorded_epoch])
+def test_a_bag_without_a_statement_says_nothing(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with in_memory() as db:
+        write_bag_of_run(db, recorded(db, failed_run()), tmp_path / "bag", signer=None)
+    (tmp_path / "bag" / "statement.json").unlink()
+    with pytest.raises(ExportError) as refused:
+        read(tmp_path / "bag")
+    assert str(refused.value) == f"{tmp_path / 'bag'}, statement.json: expected this file, got none"
+
+
+@pytest.mark.parametrize("read", [read_bag_epoch, read_recorded_epoch])
+def test_a_bag_of_a_database_as_found_has_no_epoch(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with closing(sqlite3.connect(tmp_path / "any.db")) as connection:
+        connection.execute("CREATE TABLE any (id INTEGER)")
+    export_found(make_url(f"sqlite:///{tmp_path / 'any.db'}"), tmp_path / "bag", format=ExportFormat.BAG)
+    assert read_statement(tmp_path / "bag").record_count > 1
+    with pytest.raises(ExportError) as refused:
+        read(tmp_path / "bag")
+    assert str(refused.value) == f"{tmp_path / 'bag'}, statement: {NO_RUN}"
+
+
+def test_only_bags_of_runs_with_a_secret_say_when_the_run_was_recorded(landscape: LandscapeDB, tmp_path: Path) -> None:
+    """Without a secret, the seal was made later."""
+    for name, record, epoch in (("with", record_with_secret, EPOCH), ("without", recorded, None)):
+        run = [replace(each, run_id=name) for each in failed_run()]
+        write_bag_of_run(landscape, record(landscape, run), tmp_path / name, signer=None)
+        assert (read_bag_epoch(tmp_path / name), read_recorded_epoch(tmp_path / name)) == (EPOCH, epoch)
 
 
 def record_with_secret(landscape: LandscapeDB, run: list[AuditRecord]) -> str:
