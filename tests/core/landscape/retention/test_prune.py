@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -283,14 +284,27 @@ def older_bag(database: LandscapeDB, path: Path) -> None:
     set_run_grade(database, "b", ReproducibilityGrade.ATTRIBUTABLE_ONLY)
 
 
-@pytest.mark.parametrize("make", [no_bag, another_bag, damaged_bag, older_bag], ids=lambda make: make.__name__)
+PROBLEMS: Mapping[Callable[[LandscapeDB, Path], None], str] = {
+    no_bag: r".*b\.zip: expected a bag, a directory or zip archive, got another file",
+    another_bag: "expected run b, got a",
+    damaged_bag: r"bag/.*: expected .* bytes with the CRC-32 \w+, got .* with \w+: the archive is damaged",
+    older_bag: "its records are not those of the database: the run was changed since, or the bag is older",
+}
+
+
+@pytest.mark.parametrize("make", PROBLEMS, ids=lambda make: make.__name__)
 def test_nothing_is_deleted_for_a_bag_that_does_not_hold_the_run(
     finished: LandscapeDB, tmp_path: Path, make: Callable[[LandscapeDB, Path], None]
 ) -> None:
-    make(finished, tmp_path / "b.zip")
+    path = tmp_path / "b.zip"
+    make(finished, path)
     before = lines_of(finished, "b")
-    with pytest.raises(BagRefusedError, match=r"^run b was not pruned: .*b\.zip: .*Nothing was deleted"):
+    with pytest.raises(BagRefusedError) as refused:
         prune(finished, tmp_path, "b")
+    expected = (
+        f"run b was not pruned: {path}: {PROBLEMS[make]}. Nothing was deleted. Move the bag away, and prune again"
+    )
+    assert re.fullmatch(expected, str(refused.value))
     assert lines_of(finished, "b") == before
     assert faults_of(finished) == []
 
