@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,7 @@ from elspeth.evidence.format.canonical import Json
 from elspeth.evidence.format.crate import MOST_LISTED, CrateRecords, crate_metadata
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
-from elspeth_schema.contracts import RunStatus
+from elspeth_schema.contracts import Artifact, RunStatus
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.resealing import resealed
 from tests.fixtures.rich_run import recorded, rich_run
@@ -78,6 +79,18 @@ def links(entity: dict[str, Any]) -> list[str]:
 
 def listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def test_a_bag_of_a_run_with_many_outputs_lists_the_first_and_is_sound(tmp_path: Path) -> None:
+    run = rich_run(status=RunStatus.FAILED)
+    (artifact,) = (each for each in run if isinstance(each, Artifact))
+    run += [replace(artifact, artifact_id=f"artifact-2{number:03}") for number in range(MOST_LISTED)]
+    with in_memory() as db:
+        write_bag_of_run(db, recorded(db, run), tmp_path / "bag", signer=None)
+    assert verify_bag(tmp_path / "bag").verdict is Verdict.UNSIGNED
+    results = entities((tmp_path / "bag" / bag.CRATE).read_bytes())[ACTION]["result"]
+    listed = [f"artifact-2{number:03}" for number in range(MOST_LISTED - 1)]
+    assert [each["@id"].rpartition("/")[2] for each in results] == ["records.jsonl", "artifact-1", *listed]
 
 
 def test_the_same_run_has_the_same_metadata(written: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from frictionless import system, validate
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting._data_package import data_package
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
 from elspeth.core.landscape.exporting.reader import read_export
 from elspeth.core.landscape.queries.runs import resolve_run
@@ -88,6 +89,18 @@ def test_each_key_and_reference_is_declared(tmp_path: Path) -> None:
         stated = {tuple(each["fields"]) for each in schema["foreignKeys"]}
         expected = {tuple(name for name in each.columns if name != "run_id") for each in record_type.references}
         assert stated == {each or ("run_id",) for each in expected}
+
+
+def test_references_to_files_that_the_export_lacks_are_not_declared() -> None:
+    headers = {name: [column.name for column in RECORD_TYPES[name].columns] for name in ("token", "token_outcome")}
+    headers["token_outcome"].remove("batch_id")
+    package = json.loads(data_package("run-1", headers, None))
+    found = {
+        each["name"]: [key["reference"]["resource"] for key in each["schema"]["foreignKeys"]]
+        for each in package["resources"]
+    }
+    assert found == {"token": [], "token_outcome": ["token"]}
+    assert (package["id"], package["title"]) == ("run-1", "Audit trail of run run-1")
 
 
 def test_the_package_is_ignored_when_reading(tmp_path: Path) -> None:

@@ -167,6 +167,19 @@ def test_a_bag_contains_the_newest_checkpoint(landscape: LandscapeDB, tmp_path: 
     )
 
 
+def test_a_checkpoint_that_the_log_contradicts_is_not_in_a_bag(told: LandscapeDB, tmp_path: Path) -> None:
+    finish(told, "a")
+    leave(told, tmp_path / "kept")
+    with told.connection() as connection:
+        assert set(log_documents(connection, "a")) == {"run-log.json", "run-log-leaves.bin", "run-log.tlog-proof"}
+    with told.write_transaction() as connection:
+        drop_guards(connection)
+        entries = [text for _, text in read_log(connection)]
+        test_log_check.write_log(connection, [each.replace('"time":"2', '"time":"3') for each in entries])
+    with told.connection() as connection:
+        assert set(log_documents(connection, "a")) == {"run-log.json", "run-log-leaves.bin"}
+
+
 def test_a_run_that_is_not_in_the_log_has_no_place_in_it(landscape: LandscapeDB, tmp_path: Path) -> None:
     found = bag(landscape, recorded(landscape, rich_run()), tmp_path / "a")
     assert (log_step(found).status, found.log) == (Status.NOT_PART, None)

@@ -113,6 +113,19 @@ def test_contents_do_not_depend_on_the_number_of_rows_written_at_once(
     assert found == [(entry.where, entry.record) for entry in read_export(at_once)]
 
 
+@pytest.mark.parametrize(
+    ("rows", "size", "groups"),
+    [(3, 1 << 20, [3, 3, 1]), (7, 1 << 20, [7]), (100, 10, [5, 2]), (100, 1, [1] * 7)],
+    ids=["by rows", "all", "by bytes", "one by one"],
+)
+def test_a_row_group_ends_when_it_is_large(
+    monkeypatch: pytest.MonkeyPatch, rows: int, size: int, groups: list[int]
+) -> None:
+    monkeypatch.setattr(parquet_form, "_GROUP_ROWS", rows)
+    monkeypatch.setattr(parquet_form, "_GROUP_BYTES", size)
+    assert list(parquet_form._joined([("row", 1, b"x\n")] * 7)) == [(number, b"x\n" * number) for number in groups]
+
+
 def test_several_processes_write_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "_PART", 1)
     executor = InlineExecutor()
