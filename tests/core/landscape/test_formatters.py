@@ -21,3 +21,7 @@ def test_nan_cannot_be_formatted_as_json() -> None:
 def test_csv_is_flat() -> None:
     formatter: ExportFormatter = CSVFormatter()
     assert formatter.format(RECORD) == {"b": 1, "a.y": '[2,{"z":null}]', "a.x.deep": 1.0, "none": None}
+
+
+def test_a_list_is_text_in_a_record_without_objects_too() -> None:
+    assert CSVFormatter().format({"a": [1, None], "b": "x"}) == {"a": "[1,null]", "b": "x"}

@@ -33,7 +33,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.found.export import export_found
 from elspeth.core.landscape.exporting.importer import import_export
-from elspeth.core.landscape.exporting.reader import read_export
+from elspeth.core.landscape.exporting.reader import find_place, read_export
 from elspeth.core.landscape.migration.adoption import adopt
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -98,6 +98,23 @@ def test_a_bag_holds_the_documents_that_explain_its_records(landscape: Landscape
     named = re.findall(r"`([^`]+\.[a-z]+)`", (data / "README.md").read_text())
     assert len(named) > 4
     assert [name for name in named if not any((each / name).is_file() for each in (data, data.parent))] == []
+
+
+def test_a_bag_is_watched_by_its_records_and_by_what_was_signed(tmp_path: Path, signer: Signer) -> None:
+    with in_memory() as db:
+        run_id = recorded(db, failed_run())
+        for name, by in (("signed", signer), ("unsigned", None)):
+            write_bag_of_run(db, run_id, tmp_path / name, signer=by)
+        write_bag_of_run(db, run_id, tmp_path / "bag.zip", signer=signer, archive=True)
+    names = {
+        name: [str(file.relative_to(tmp_path / name)) for file in find_place(tmp_path / name).files()]
+        for name in ("signed", "unsigned")
+    }
+    assert names == {
+        "signed": ["data/records.jsonl", "statement.dsse.json"],
+        "unsigned": ["data/records.jsonl", "statement.json"],
+    }
+    assert find_place(tmp_path / "bag.zip").files() == [tmp_path / "bag.zip"]
 
 
 def test_a_bag_without_its_records_is_read_as_a_damaged_bag(landscape: LandscapeDB, tmp_path: Path) -> None:

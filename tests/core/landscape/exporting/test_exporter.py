@@ -173,6 +173,15 @@ def test_an_unknown_run_is_refused(
     assert str(caught.value) == f"run 'nowhere' is not in the audit database {landscape.url}"
 
 
+def test_the_message_about_an_unknown_run_names_the_original_of_a_copy(sqlite_url: str) -> None:
+    LandscapeDB(sqlite_url).close()
+    with LandscapeDB(sqlite_url, create_tables=False, known_as="original.db") as copy:
+        for export in (LandscapeExporter(copy).export_run, LandscapeExporter(copy).export_lines):
+            with pytest.raises(RunNotFoundError) as caught:
+                list(export("nowhere"))
+            assert str(caught.value) == "run 'nowhere' is not in the audit database original.db"
+
+
 def test_an_empty_run_is_its_own_record(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     run_id = recorder.begin_run({}, "v1").run_id
     (record,) = LandscapeExporter(landscape).export_run(run_id)
@@ -284,6 +293,15 @@ def test_lines_are_the_canonical_json_of_the_complete_export(
         assert list(exporter.export_lines("run", sign=True)) == signed
     *lines, _ = exporter.export_lines("run")
     assert lines == [rfc8785.dumps(record) for record in exporter.export_run("run")]
+
+
+def test_an_exporter_with_a_key_signs_only_on_request(landscape: LandscapeDB) -> None:
+    run_id = recorded(landscape, rich_run())
+    plain, keyed = LandscapeExporter(landscape), LandscapeExporter(landscape, KEY)
+    assert list(keyed.export_run(run_id)) == list(plain.export_run(run_id))
+    assert list(keyed.export_lines(run_id)) == list(plain.export_lines(run_id))
+    grouped = [[(name, list(records)) for name, records in each.export_run_by_type(run_id)] for each in (keyed, plain)]
+    assert grouped[0] == grouped[1]
 
 
 @pytest.mark.parametrize("key", [None, b""])

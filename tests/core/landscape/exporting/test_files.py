@@ -19,7 +19,7 @@ from elspeth.core.landscape.exporting.files import export_policy, write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.outputs.compression import Compression
-from elspeth.outputs.policy import problem_with
+from elspeth.outputs.policy import OutputRefusedError, Protected, problem_with
 from elspeth.schema.checks import AuditIntegrityError
 from tests.fixtures.corruption import plant
 from tests.fixtures.records import record_everything
@@ -119,6 +119,19 @@ def test_progress_counts_records_up_to_the_last(
     assert counts == sorted(counts)
     assert len(set(counts)) > total // 1000 > 1
     assert counts[-1] == total
+
+
+@EVERY_FORM
+def test_an_export_spares_protected_files_even_by_force(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
+) -> None:
+    record_everything(recorder)
+    path = tmp_path / "trail"
+    protected = [Protected(path=path, what="the settings")]
+    with pytest.raises(OutputRefusedError) as refused:
+        write_export(landscape, "run", path, format=form, protected=protected, force=True)
+    assert str(refused.value) == f"{path}: is the settings, which no output may touch: name another path"
+    assert list(tmp_path.iterdir()) == []
 
 
 FILES = (ExportFormat.JSON, ExportFormat.JSONL)

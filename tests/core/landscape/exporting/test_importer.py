@@ -11,16 +11,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, func, inspect, select
+from sqlalchemy import create_engine, func, inspect, make_url, select
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
+from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting import importer
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, ManifestBuilder
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
-from elspeth.core.landscape.exporting.importer import import_export, import_into
+from elspeth.core.landscape.exporting.importer import import_export, import_into, open_migrated
+from elspeth.core.landscape.exporting.reader import read_export
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.core.landscape.sealing.seal import read_secret
@@ -33,6 +35,8 @@ from tests.fixtures.effort import some_of
 from tests.fixtures.kept import exports_of
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.rich_run import export_to, recorded, rich_run
+
+FIRST_RELEASE = Path(__file__).parents[3] / "data" / "first_release"
 
 LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET, ExportFormat.CSV]
 RUNS = {
@@ -165,6 +169,31 @@ def test_an_older_export_is_imported_whole_however_few_rows_are_inserted_at_once
     assert after["counts"] == before["counts"]
 
 
+@pytest.mark.parametrize(
+    ("path", "has_secret"),
+    [
+        (exports_of(5) / "trail.jsonl", True),
+        (exports_of(5) / "parquet", True),
+        (exports_of(5) / "bag", False),
+        (FIRST_RELEASE / "recorded-in-epoch1.zip", False),
+    ],
+    ids=["lines", "parquet", "bag", "bag of the first release"],
+)
+def test_only_runs_recorded_before_seals_get_no_secret(landscape: LandscapeDB, path: Path, has_secret: bool) -> None:
+    run_id = import_export(landscape, path).run_id
+    with landscape.snapshot() as connection:
+        assert (read_secret(connection, run_id) is not None) is has_secret
+
+
+def test_a_migrated_copy_is_known_by_the_path_of_the_export() -> None:
+    older = exports_of(5) / "trail.jsonl"
+    with open_migrated(read_export(older)) as database:
+        assert (database.url, database.is_copy) == (str(older), True)
+        with pytest.raises(RunNotFoundError) as refused:
+            list(LandscapeExporter(database).export_run("nowhere"))
+    assert str(refused.value) == f"run 'nowhere' is not in the audit database {older}"
+
+
 def test_withheld_columns_stay_empty(landscape: LandscapeDB, tmp_path: Path) -> None:
     import_export(landscape, export_to(tmp_path / "export", ExportFormat.JSONL))
     table = metadata.tables["validation_errors"]
@@ -226,6 +255,16 @@ def test_progress_counts_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_the_message_about_a_database_with_runs_hides_its_password(postgresql_url: str, tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export", ExportFormat.JSONL)
+    url = make_url(postgresql_url).set(password="hidden")
+    import_into(url.render_as_string(hide_password=False), path)
+    with pytest.raises(LandscapeError) as refused:
+        import_into(url.render_as_string(hide_password=False), path)
+    assert str(refused.value).startswith(f"audit database {url.render_as_string()} already holds runs: ")
 
 
 def test_a_database_with_runs_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:

@@ -387,6 +387,17 @@ def test_each_fault_has_its_message(lines: list[bytes], line: int, problem: str)
     assert refusal(lines) == f"line {line}: {problem}"
 
 
+def test_a_line_in_another_order_is_not_canonical() -> None:
+    number = NUMBERS["token_parent"]
+    first, *others = json.loads(LINES[number]).items()
+    swapped = json.dumps(dict([*others, first]), separators=(",", ":")).encode()
+    assert len(swapped) == len(LINES[number])
+    expected, got = LINES[number][2:32].decode(), swapped[2:32].decode()
+    assert refusal(replaced(LINES, number, swapped)) == (
+        f"line {number + 1}: is not canonical JSON: expected {expected!r}... at byte 3, got {got!r}..."
+    )
+
+
 # -- the array form ----------------------------------------------------------------------------------------------------
 
 
