@@ -216,7 +216,7 @@ def test_bags_of_the_same_records_have_the_same_salts(landscape: LandscapeDB, tm
 
 
 def test_bags_of_other_records_share_no_salts(new_landscape: NewLandscape, tmp_path: Path) -> None:
-    """A run that failed is sealed again when it was resumed."""
+    """A failed run that is resumed is sealed again."""
     found = []
     for number, run in enumerate((failed_run(), failed_run()[:-1])):
         with new_landscape() as db:

@@ -1,4 +1,4 @@
-"""The forms of exports, and what their names must agree with."""
+"""The forms of exports, and the names of their files."""
 
 from __future__ import annotations
 
