@@ -110,6 +110,8 @@ def test_a_failed_batch_is_retried_with_the_same_members(
     assert (again.attempt, again.status, again.aggregation_node_id) == (1, BatchStatus.DRAFT, "aggregation")
     members = recorder.get_batch_members(again.batch_id)
     assert [(member.token_id, member.ordinal) for member in members] == [(tokens[0], 0), (tokens[1], 1)]
+    recorder.complete_batch(again.batch_id, "failed")
+    assert recorder.retry_batch(again.batch_id).attempt == 2
 
 
 def test_batches_are_listed_in_order_of_creation(recorder: LandscapeRecorder) -> None:

@@ -52,10 +52,10 @@ def test_an_operation_can_complete(recorder: LandscapeRecorder, run_id: str | No
 def test_an_operation_can_wait_and_then_fail(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     operation_id = recorder.begin_operation("run", "sink", "sink_write").operation_id
-    recorder.complete_operation(operation_id, "pending")
+    recorder.complete_operation(operation_id, "pending", error="busy")
     pending = recorder.get_operation(operation_id)
     assert pending is not None
-    assert pending.status is OperationStatus.PENDING
+    assert (pending.status, pending.error_message) == (OperationStatus.PENDING, "busy")
     recorder.complete_operation(operation_id, "failed", error="no \x00 answer", object_version="1\x00")
     failed = recorder.get_operation(operation_id)
     assert failed is not None
@@ -200,3 +200,9 @@ def test_checkpoints_are_listed_in_order(recorder: LandscapeRecorder, token_id: 
     assert last is not None
     assert last.sequence_number == 3
     assert recorder.get_last_checkpoint("nowhere") is None
+    record_graph(recorder, "other")
+    recorder.create_row("other", "source", 0, {}, row_id="row")
+    token = recorder.create_token("row", run_id="other").token_id
+    earlier = recorder.create_checkpoint("other", token, "sink", 1)
+    assert recorder.get_last_checkpoint("other") == earlier
+    assert recorder.get_last_checkpoint("run") == last

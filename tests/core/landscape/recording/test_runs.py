@@ -233,6 +233,12 @@ def test_runs_are_listed_newest_first(recorder: LandscapeRecorder) -> None:
     assert recorder.list_runs(status=RunStatus.COMPLETED) == []
 
 
+def test_runs_with_any_ids_are_listed_newest_first(recorder: LandscapeRecorder) -> None:
+    for day, run_id in enumerate(["b", "a", "c"], start=1):
+        recorder.begin_run({}, "v1", run_id=run_id, started_at=datetime(2026, 1, day, tzinfo=UTC))
+    assert [run.run_id for run in recorder.list_runs()] == ["c", "a", "b"]
+
+
 def test_an_unknown_run_gives_none(recorder: LandscapeRecorder) -> None:
     assert recorder.get_run("nowhere") is None
 
@@ -354,9 +360,9 @@ def test_nodes_are_listed_in_pipeline_order(recorder: LandscapeRecorder) -> None
 @pytest.mark.parametrize("mode", [RoutingMode.DIVERT, "divert"], ids=repr)
 def test_an_edge_is_recorded(recorder: LandscapeRecorder, mode: RoutingMode | str) -> None:
     record_graph(recorder)
-    edge = recorder.register_edge("run", "transform", "sink", "on error", mode, edge_id="errors")
+    edge = recorder.register_edge("run", "transform", "sink", "On error", mode, edge_id="errors")
     assert recorder.get_edge("errors") == recorder.get_edge("errors", run_id="run") == edge
-    assert (edge.from_node_id, edge.to_node_id, edge.label) == ("transform", "sink", "on error")
+    assert (edge.from_node_id, edge.to_node_id, edge.label) == ("transform", "sink", "On error")
     assert edge.default_mode is RoutingMode.DIVERT
     assert re.fullmatch(ID, recorder.register_edge("run", "transform", "sink", "continue", "move").edge_id)
 

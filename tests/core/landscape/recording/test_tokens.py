@@ -288,4 +288,9 @@ def test_the_outcomes_of_a_row_are_those_of_all_its_tokens(recorder: LandscapeRe
     ]
     assert recorder.get_token_outcomes_for_row("run", "nowhere") == []
     assert recorder.get_token_outcomes_for_row("nowhere", "row") == []
+    record_graph(recorder, "copy")
+    recorder.create_row("copy", "source", 0, {}, row_id="row")
+    recorder.create_token("row", run_id="copy", token_id=left.token_id)
+    recorder.record_token_outcome("copy", left.token_id, RowOutcome.COMPLETED)
+    assert recorder.get_token_outcomes_for_row("run", "row") == found
     assert recorder.get_token_outcome("nowhere") is None

@@ -6,11 +6,13 @@ import hashlib
 import json
 import math
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from elspeth.contracts.routing import RoutingSpec
+from elspeth.core.canonical import CanonicalText
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording import _predecessor_writes
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -157,6 +159,7 @@ def test_a_quarantined_visit_may_hold_what_json_cannot_express(recorder: Landsca
 
 
 def test_a_whole_visit_can_be_recorded_at_once(recorder: LandscapeRecorder, token: Token) -> None:
+    began = token.created_at - timedelta(minutes=2)
     visit = recorder.record_visit(
         token.token_id,
         "gate",
@@ -164,7 +167,7 @@ def test_a_whole_visit_can_be_recorded_at_once(recorder: LandscapeRecorder, toke
         "completed",
         run_id="run",
         input_hash=HASH,
-        started_at=token.created_at,
+        started_at=began,
         output_hash=HASH[::-1],
         success_reason={"action": "routed"},
         attempt=2,
@@ -173,7 +176,40 @@ def test_a_whole_visit_can_be_recorded_at_once(recorder: LandscapeRecorder, toke
     assert recorder.get_node_states_for_token(token.token_id) == [visit]
     assert (visit.node_id, visit.step_index, visit.attempt) == ("gate", 1, 2)
     assert (visit.input_hash, visit.output_hash) == (HASH, HASH[::-1])
-    assert visit.duration_ms == (visit.completed_at - token.created_at).total_seconds() * 1000
+    assert visit.success_reason_json == '{"action":"routed"}'
+    assert visit.duration_ms == (visit.completed_at - began).total_seconds() * 1000 > 120_000
+    failed = recorder.record_visit(
+        token.token_id, "sink", 2, "failed", run_id="run", input_hash=HASH, started_at=began, error={"reason": "late"}
+    )
+    assert type(failed) is NodeStateFailed
+    assert (failed.attempt, failed.error_json) == (0, '{"reason":"late"}')
+    assert recorder.get_node_states_for_token(token.token_id) == [visit, failed]
+
+
+@pytest.mark.parametrize("reason", [None, {"action": "kept"}, CanonicalText.of({"action": "kept"})], ids=repr)
+def test_a_completed_visit_has_the_reason_of_its_success(
+    recorder: LandscapeRecorder, token: Token, reason: dict[str, str] | CanonicalText | None
+) -> None:
+    began = token.created_at - timedelta(seconds=1)
+    visit = recorder.record_completed_visit(
+        token.token_id,
+        "gate",
+        1,
+        run_id="run",
+        input_hash=HASH,
+        output_hash=HASH[::-1],
+        started_at=began,
+        success_reason=reason,
+    )
+    assert recorder.get_node_states_for_token(token.token_id) == [visit]
+    assert (visit.node_id, visit.step_index, visit.attempt, visit.status) == ("gate", 1, 0, NodeStateStatus.COMPLETED)
+    assert (visit.input_hash, visit.output_hash, visit.started_at) == (HASH, HASH[::-1], began)
+    assert visit.duration_ms == (visit.completed_at - began).total_seconds() * 1000
+    assert visit.success_reason_json == (None if reason is None else '{"action":"kept"}')
+    opened = recorder.begin_node_state(token.token_id, "sink", 2, {})
+    ended = recorder.end_visit(opened, "completed", output_hash=HASH, success_reason=reason)
+    assert type(ended) is NodeStateCompleted
+    assert (ended.output_hash, ended.success_reason_json) == (HASH, visit.success_reason_json)
 
 
 def test_a_visit_can_be_ended_by_its_record(recorder: LandscapeRecorder, state: NodeStateOpen) -> None:
@@ -188,10 +224,10 @@ def test_a_visit_can_be_ended_by_its_record(recorder: LandscapeRecorder, state: 
 
 
 def test_the_visits_of_a_token_are_listed_by_step_and_attempt(recorder: LandscapeRecorder, token: Token) -> None:
-    for node_id, step, attempt in (("gate", 1, 1), ("source", 0, 0), ("gate", 1, 0)):
+    for node_id, step, attempt in (("gate", 1, 1), ("source", 0, 0), ("gate", 1, 0), ("sink", 2, 0)):
         recorder.begin_node_state(token.token_id, node_id, step, {}, attempt=attempt)
     found = recorder.get_node_states_for_token(token.token_id)
-    assert [(each.step_index, each.attempt) for each in found] == [(0, 0), (1, 0), (1, 1)]
+    assert [(each.step_index, each.attempt) for each in found] == [(0, 0), (1, 0), (1, 1), (2, 0)]
     assert recorder.get_node_states_for_token(token.token_id, run_id="run") == found
     assert recorder.get_node_states_for_token("nowhere") == []
     assert recorder.get_node_state("nowhere") is None
@@ -241,6 +277,12 @@ def test_routes_of_one_decision_share_a_group(
     assert len({(event.routing_group_id, event.reason_hash) for event in events}) == 1
     assert recorder.get_routing_events("nowhere") == []
     assert recorder.record_routing_events(state.state_id, []) == []
+
+
+def test_the_routes_of_a_visit_are_listed_in_their_order(recorder: LandscapeRecorder, state: NodeStateOpen) -> None:
+    for ordinal, event_id in ((1, "a"), (0, "b"), (2, "0")):
+        recorder.record_routing_event(state.state_id, "copy", "copy", event_id=event_id, ordinal=ordinal)
+    assert [each.event_id for each in recorder.get_routing_events(state.state_id)] == ["b", "a", "0"]
 
 
 def test_a_visit_has_only_the_fields_of_its_status(recorder: LandscapeRecorder, token: Token) -> None:
@@ -386,6 +428,7 @@ def test_the_response_of_a_call_can_be_read_while_it_is_kept(
     assert recorder.get_call_response_data(answered.call_id, run_id=run_id) == {"a": 2}
     assert recorder.get_call_response_data(silent.call_id, run_id=run_id) is None
     assert recorder.get_call_response_data("nowhere", run_id=run_id) is None
+    assert recorder.get_call_response_data(answered.call_id, run_id="nowhere") is None
     assert LandscapeRecorder(landscape).get_call_response_data(answered.call_id) is None
     payloads.delete(str(answered.response_ref))
     assert recorder.get_call_response_data(answered.call_id) is None
