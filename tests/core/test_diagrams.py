@@ -75,6 +75,35 @@ def test_numbers_and_failures_are_shown_by_text_and_shape() -> None:
     assert badges == {"badge failed": f"{SVG}path", "badge waiting": f"{SVG}rect"}
 
 
+def test_every_text_is_escaped_wherever_it_stands() -> None:
+    text = "<b> & \"c\" 'd'"
+    nodes = [DiagramNode(key=text, name=text, kind="source", detail=text), DiagramNode(key="t", name="t", kind=text)]
+    edges = [DiagramEdge(origin=text, target="t", label=text, count=0)]
+    root = ET.fromstring(draw_svg(nodes, edges, title=text, has_style=False))  # noqa: S314  our own output
+    source, target = (each for each in root.iter(f"{SVG}g") if "data-node" in each.attrib)
+    assert (source.attrib["data-node"], target.attrib["class"]) == (text, f"node {text}")
+    assert (root.findtext(f"{SVG}title"), source.findtext(f"{SVG}title")) == (text, f"{text} · {text}")
+    shown = [each.text for each in root.iter(f"{SVG}text")]
+    assert shown == [f"{text} · 0", text, text, "t"]
+    arrow, label = (each for each in root.iter(f"{SVG}g") if "data-from" in each.attrib)
+    for each in (arrow, label):
+        data = {name.removeprefix("data-"): value for name, value in each.attrib.items() if name != "class"}
+        assert (data, each.attrib["class"]) == ({"from": text, "to": "t", "label": text}, "edge unused")
+
+
+@pytest.mark.parametrize(("count", "classes"), [(None, "edge"), (0, "edge unused"), (1, "edge")])
+def test_an_edge_is_unused_only_if_nothing_was_counted(count: int | None, classes: str) -> None:
+    """Before a run, nothing was counted."""
+    nodes = [DiagramNode(key=key, name=key, kind="gate") for key in "ab"]
+    drawing = ET.fromstring(draw_svg(nodes, [DiagramEdge(origin="a", target="b", count=count)], title="t"))  # noqa: S314  ours
+    arrow = next(each for each in drawing.iter(f"{SVG}g") if each.attrib["class"].startswith("edge"))
+    width = next(each for each in arrow if each.attrib["class"] == "arrow").attrib["stroke-width"]
+    assert (arrow.attrib["class"], float(width) > 1) == (classes, bool(count))
+    assert [each.text for each in drawing.iter(f"{SVG}text") if each.attrib["class"] == "label"] == (
+        [] if count is None else [str(count)]
+    )
+
+
 def test_a_drawing_needs_no_style_attribute_or_other_file() -> None:
     """A page that allows neither can show it."""
     text = draw_svg([DiagramNode(key="a", name='<b style="x">', kind="gate")], [], title="t", has_style=False)

@@ -22,7 +22,10 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"key": "log.pem", "after_run": [{"file": "a"}, WITNESS]}, None),
         ({"key": "log.pem", "after_run": [{"file": "a/"}], "timestamp": "http://tsa.example"}, None),
-        ({"after_run": [{"file": "a"}]}, "key: is required where checkpoints are left: the Ed25519 key that signs them"),
+        (
+            {"after_run": [{"file": "a"}]},
+            "key: is required where checkpoints are left: the Ed25519 key that signs them",
+        ),
         ({"key": "log.pem", "after_run": [{}]}, "after_run[0]: expected either a file or a witness"),
         (
             {"key": "log.pem", "after_run": [{"file": "a"}, {"file": "b", **WITNESS}]},

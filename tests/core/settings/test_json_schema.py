@@ -13,7 +13,7 @@ from jsonschema import Draft7Validator
 
 from codegen.reference.pages import EXAMPLES
 from elspeth.core.settings._yaml_file import read_settings_file
-from elspeth.core.settings.json_schema import PLUGIN_PLACES, VARIABLE, settings_schema
+from elspeth.core.settings.json_schema import PLUGIN_PLACES, VARIABLE, options_schema, settings_schema
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -135,6 +135,15 @@ def test_options_are_checked_wherever_a_plugin_stands(place: str, form: dict[str
 
     assert problems(options) == []
     assert "'pth'" in " ".join(problems({**options, "pth": "b"}))
+
+
+def test_the_schema_of_options_has_the_keys_that_settings_have() -> None:
+    for plugin in PluginManager((), BUILTIN).all():
+        schema = options_schema(plugin.options_model)
+        fields = plugin.options_model.model_fields
+        assert list(schema.get("properties", {})) == [field.alias or name for name, field in fields.items()]
+        assert "title" not in schema
+        assert not any("title" in part for part in schema.get("properties", {}).values())
 
 
 def test_every_place_of_plugins_has_a_test() -> None:

@@ -638,7 +638,7 @@ def test_settings_may_be_as_large_as_the_limits(tmp_path: Path, monkeypatch: pyt
     for _ in range(49):
         deepest = [deepest]
     assert read_settings_mapping({"a": deepest, "b": [-MAX_INTEGER, MAX_INTEGER]})["b"] == [-MAX_INTEGER, MAX_INTEGER]
-    for more in ([deepest], MAX_INTEGER + 1):
+    for more in ([deepest], MAX_INTEGER + 1, -MAX_INTEGER - 1):
         with pytest.raises(SettingsError):
             read_settings_mapping({"a": more})
     path = tmp_path / "settings.yaml"

@@ -198,6 +198,25 @@ def test_a_record_of_a_type_that_is_newer_than_the_seal_is_found(landscape: Land
     assert faults_of(landscape) == [f"run a is not what was sealed: {problem}"]
 
 
+def test_a_run_with_an_older_seal_is_checked_before_its_lines_are_used(landscape: LandscapeDB) -> None:
+    finish(landscape, "a", None)
+    newer = RECORD_TYPES["adopted_value"].table
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        (seal,) = read_seals(connection)
+        scope = [each for each in json.loads(seal.scope_json) if each["table"] != newer.name]
+        connection.execute(update(seals_table).values(scope_json=json.dumps(scope)))
+    with landscape.snapshot() as connection:
+        assert list(sealed_lines_of_run(connection, "a", landscape.url, no_lines())) == []
+    with landscape.write_transaction() as connection:
+        connection.execute(update(runs_table).values(config_hash="0" * 64))
+    with (
+        landscape.snapshot() as connection,
+        pytest.raises(AlteredRunError, match="run a is not what was sealed: runs "),
+    ):
+        list(sealed_lines_of_run(connection, "a", landscape.url, no_lines()))
+
+
 def test_a_seal_that_was_removed_is_found_without_a_key(landscape: LandscapeDB) -> None:
     finish(landscape, "a", None)
     finish(landscape, "b", None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -31,6 +31,7 @@ from elspeth.core.landscape.sealing.log_places import (
 from elspeth.evidence.format.checkpoints import Checkpoint
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSigner, VerifierKey
+from elspeth.objects.address import ObjectPath
 from elspeth.outputs.locks import lock_output
 from elspeth.outputs.policy import real_path
 from elspeth_schema.contracts import RunStatus
@@ -38,6 +39,7 @@ from elspeth_schema.tables import run_log_table
 from tests.core.landscape.sealing.test_log_check import checkpoint_of, finish
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.evidence.format.test_notes import signer_of
+from tests.fixtures.object_store import Bucket
 
 WITNESS = signer_of(Ed25519PrivateKey.from_private_bytes(b"\4" * 32), "witness.example")
 URL = "https://witness.example"
@@ -136,6 +138,79 @@ def test_a_run_killed_before_its_checkpoint_is_overdue(landscape: LandscapeDB) -
     assert overdue(landscape) == []
     finish(landscape, "b")  # by settings that do not name the place
     assert overdue(landscape) == []
+
+
+def test_the_next_entry_after_a_checkpoint_may_be_the_end_that_left_none(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    recorder.begin_run({}, "v1", run_id="b")
+    end(landscape, "a", plan("a.checkpoint"))
+    name_places(landscape, ["a.checkpoint"], "b")
+    assert overdue(landscape) == []
+    recorder.complete_run("b", RunStatus.FAILED)
+    problem = "run b has ended since, and its process left none"
+    assert overdue(landscape) == [f"a.checkpoint: the last one covers 4 entries: {problem}"]
+
+
+def test_a_run_names_only_its_own_places(landscape: LandscapeDB) -> None:
+    LandscapeRecorder(landscape).begin_run({}, "v1", run_id="b")
+    name_places(landscape, ["a.checkpoint", "b.checkpoint"], "a")
+    name_places(landscape, ["b.checkpoint"], "b")
+    finish(landscape, "a")
+    problem = "run a has ended since, and its process left none"
+    assert overdue(landscape) == [f"a.checkpoint: no checkpoint was left there: {problem}"]
+
+
+@pytest.mark.parametrize("entry", ["[]", '"x"', "7", "{", '{"time":"x"}', '{"entry":[],"run_id":"a"}'])
+def test_an_altered_entry_hides_no_overdue_checkpoint(landscape: LandscapeDB, entry: str) -> None:
+    where = plan("a.checkpoint")
+    recorder = LandscapeRecorder(landscape)
+    recorder.begin_run({}, "v1", run_id="a")
+    name_places(landscape, where.names, "a")
+    recorder.complete_run("a", RunStatus.FAILED)
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        connection.execute(update(run_log_table).where(run_log_table.c.position == 1).values(entry_json=entry))
+    assert [each.partition(": ")[2] for each in overdue(landscape)] == [
+        "no checkpoint was left there: run a has ended since, and its process left none"
+    ]
+
+
+def test_a_file_that_is_still_empty_gets_a_checkpoint(landscape: LandscapeDB) -> None:
+    Path("a.checkpoint").touch()
+    assert end(landscape, "a", plan("a.checkpoint")) == []
+    assert kept("a.checkpoint") == checkpoint_of(landscape)
+
+
+def test_a_checkpoint_of_the_same_entries_gets_a_later_cosignature(
+    landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert end(landscape, "a", plan("a.checkpoint")) == []
+    witness(monkeypatch, cosigned)
+    assert leave_checkpoint(landscape, plan("a.checkpoint", witness=True)) == []
+    note = Note.parse(Path("a.checkpoint").read_bytes(), "note")
+    assert [each.name for each in note.signatures] == [checkpoint_of(landscape).origin, "witness.example"]
+
+
+def test_an_object_has_the_newest_checkpoint_and_its_time_stamp(
+    landscape: LandscapeDB, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = b"\x30\x02\x30\x00"
+    monkeypatch.setattr(log_delivery, "request_timestamp", lambda _data, _url: stamp)
+    where = CheckpointPlan(
+        signer=plan().signer,
+        files=[FilePlace(name="object", path=ObjectPath(bucket.url("log.checkpoint")))],
+        witnesses=[],
+        authority="https://tsa.example",
+    )
+    for run_id, authority in (("a", where.authority), ("b", where.authority), ("c", None)):
+        assert end(landscape, run_id, replace(where, authority=authority)) == []
+        content = bucket.get("log.checkpoint") or b""
+        assert Checkpoint.parse(Note.parse(content, "note").text, "note") == checkpoint_of(landscape)
+        assert bucket.get("log.checkpoint.tsr") == (stamp if authority else None)
+    bucket.put("log.checkpoint.tsr", "mine")
+    (missed,) = end(landscape, "d", where)
+    assert missed.endswith("log.checkpoint.tsr: is no time-stamp: move it away")
+    assert bucket.get("log.checkpoint.tsr") == b"mine"
 
 
 def test_a_checkpoint_of_a_longer_log_is_never_overwritten(landscape: LandscapeDB) -> None:

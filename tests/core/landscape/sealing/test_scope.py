@@ -9,6 +9,7 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.comparison import _format_key
 from elspeth.core.landscape.sealing.scope import (
     LocatedType,
     SealedType,
@@ -39,6 +40,14 @@ def test_records_are_sealed_by_the_names_and_in_the_order_of_their_epoch(
     with landscape.snapshot() as connection:
         lines = list(chain.from_iterable(sealed_chunks(connection, located, "run")))
     assert lines == [b'{"number":%d,"record_type":"line","run":"run"}' % number for number in range(3)]
+
+
+def test_a_fault_names_its_record_by_the_columns_of_today() -> None:
+    names = {"run": "run_id", "line": "row_id", "number": "row_index"}
+    old = SealedType(record_type="line", table="lines", order=("run", "number"), columns=("number", "run", "line"))
+    located = LocatedType(sealed=old, record_type=ROW, names=names)
+    line = b'{"line":"x","number":3,"record_type":"line","run":"a"}'
+    assert _format_key(located, line) == "run_id='a' row_id='x'"
 
 
 def test_a_scope_is_kept_as_it_was() -> None:

@@ -97,6 +97,8 @@ def test_a_seal_that_workers_cannot_complete_is_refused(stored: LandscapeDB, mon
         "UPDATE node_states SET output_hash = 'ff' WHERE state_id = (SELECT max(state_id) FROM node_states)",
         "DELETE FROM token_outcomes WHERE outcome_id = (SELECT max(outcome_id) FROM token_outcomes)",
         "UPDATE seals SET scope_json = 'x'",
+        "UPDATE seals SET record_count = 1",
+        "UPDATE validation_errors SET row_data_json = '{}'",
         "UPDATE seal_leaves SET leaves = 'no prefixes' WHERE record_type = 'edge'",
     ],
 )

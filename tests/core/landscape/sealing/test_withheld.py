@@ -76,6 +76,14 @@ def test_altered_content_is_a_fault_and_is_not_exported(recorded: LandscapeDB, t
     assert list(LandscapeExporter(recorded).export_lines("run")) != []
 
 
+def test_altered_content_is_the_fault_of_its_own_run(recorded: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(recorded)
+    recorder.begin_run({}, "v1", run_id="other")
+    recorder.complete_run("other", RunStatus.COMPLETED)
+    change(recorded, "validation_errors", "'{}'")
+    assert [fault.run_id for fault in report_of(recorded).faults] == ["run"]
+
+
 def test_content_in_another_spelling_counts_as_equal(recorded: LandscapeDB) -> None:
     change(recorded, "transform_errors", """'{ "name" : "Ada" }'""")
     assert report_of(recorded).faults == ()
