@@ -70,10 +70,8 @@ def test_a_time_stamp_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("elspeth.contracts.environment.find_spec", lambda _: None)
     tree = settings()
     tree["landscape"]["log"] = {"key": "k", "after_run": [{"file": "a"}], "timestamp": "http://tsa.example"}
-    assert problems(tree) == [
-        "landscape.log.timestamp: needs rfc3161_client, which is not installed: in a checkout of elspeth,"
-        " pip install '.[timestamp]'"
-    ]
+    needed = "needs rfc3161_client, which is not installed: in a checkout of elspeth, pip install '.[timestamp]'"
+    assert problems(tree) == [f"landscape.log.timestamp: {needed}"]
 
 
 @pytest.mark.parametrize("enabled", [True, False])

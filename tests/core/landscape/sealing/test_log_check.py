@@ -471,7 +471,10 @@ def test_a_gap_is_named(told: Told) -> None:
         faults = faults_in(connection)
     assert faults == [
         "log of runs: entry 4: expected it before entry 5, got none: it was removed",
-        "log of runs: run b: has the status 'failed', but did not end by the log: its end was added, or the log was cut",
+        (
+            "log of runs: run b: has the status 'failed', but did not end by the log: its end was added,"
+            " or the log was cut"
+        ),
     ]
 
 
