@@ -56,7 +56,7 @@ rate_limit: {persistence_path: limits.db}
 """)
 
 
-def parts(**landscape: object) -> Parts:
+def parts(**landscape: Any) -> Parts:  # noqa: ANN401  as in YAML
     return Parts.from_tree({**TREE, "landscape": {**TREE["landscape"], **landscape}})
 
 
