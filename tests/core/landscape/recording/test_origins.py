@@ -1,4 +1,4 @@
-"""Processes of runs and inputs of sources, told apart by run."""
+"""Processes of runs, and inputs of sources."""
 
 from __future__ import annotations
 
