@@ -8,20 +8,25 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from elspeth import __version__
+from elspeth.core.diagrams import STYLE
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.report import blocks
-from elspeth.report.blocks import packed_element
+from elspeth.report.blocks import packed_element, packed_text
 from elspeth.report.evidence import PageEvidence
-from elspeth.report.page import page_objection
-from elspeth.report.scripts import script_of
+from elspeth.report.page import PageText, page_objection, page_parts
+from elspeth.report.scripts import read_asset, script_of
+from elspeth.report.sections import section_styles
 from elspeth_schema.contracts import Row, ValidationErrorRecord
+from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.browser import Tab
 from tests.fixtures.example_runs import ExampleRun
 from tests.fixtures.landscapes import in_memory
@@ -90,6 +95,77 @@ def test_the_policy_allows_only_the_scripts_and_styles_of_the_page(page: Path) -
         " img-src data:; base-uri 'none'; form-action 'none'"
     )
     assert not [name for name, _ in found.attributes if name == "style" or name.startswith("on")]
+
+
+TEXT = PageText(
+    title="Run <1>",
+    heading="<h1>Heading</h1>",
+    sections="<p>Sections</p>",
+    embedding="This page holds 1 < 2.",
+    certificate="<p>Certificate</p>",
+    made=datetime(2026, 2, 13, 4, 5, 6, tzinfo=UTC),
+    facts={"runId": "</script><!--", "total": 3},
+    files={},
+    contents=[("0" * 64, b"content")],
+)
+
+
+def test_a_page_has_each_part_at_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(b"".join(page_parts(TEXT, [packed_element(b"line")])))
+    text = path.read_text(encoding="utf-8")
+    assert "<title>Run &lt;1&gt;</title>" in text
+    assert f'<meta name="generator" content="elspeth {__version__}' in text
+    for part in (TEXT.heading, TEXT.sections, TEXT.certificate, "This page holds 1 &lt; 2.", "2026-02-13 04:05:06 UTC"):
+        assert text.count(part) == 1, part
+    found = Elements(path)
+    styles = "".join(map(read_asset, ("page.css", "check.css"))) + section_styles()
+    assert "".join(found.of("style")).strip() == styles.strip()
+    assert styles.endswith(STYLE)
+    (facts,) = found.of("script", id="facts")
+    assert "<" not in facts
+    given = json.loads(facts)
+    assert {name: given[name] for name in TEXT.facts} == TEXT.facts
+    assert given["types"].keys() == RECORD_TYPES.keys()
+
+
+def test_contents_of_a_bag_are_among_its_files_and_others_are_not(tmp_path: Path) -> None:
+    """The page checks the files of a bag, and must not check what is not among them."""
+    path = tmp_path / "page.html"
+    name = f"data/contents/{'0' * 64}"
+    for files, kind in (({}, "content"), ({"bagit.txt": b"bag"}, "file")):
+        path.write_bytes(b"".join(page_parts(replace(TEXT, files=files), [])))
+        kept = Elements(path).of("script", **{"class": kind, "data-name": name})
+        assert [zlib.decompress(base64.b64decode(each)) for each in kept] == [b"content"]
+        assert len(Elements(path).of("script", **{"data-name": name})) == 1
+
+
+def test_the_script_knows_how_records_are_found_and_what_says_why_something_failed(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(b"".join(page_parts(TEXT, [])))
+    types = json.loads(Elements(path).of("script", id="facts")[0])["types"]
+    assert {name: (each["table"], each["key"]) for name, each in types.items()} == {
+        name: (each.table.name, list(each.key)) for name, each in RECORD_TYPES.items()
+    }
+    assert {name: each["errors"] for name, each in types.items() if each["errors"]} == {
+        "run": ["export_error"],
+        "operation": ["error_message"],
+        "node_state": ["error_json"],
+        "call": ["error_json"],
+        "token_outcome": ["error_hash"],
+        **{
+            name: [column.name for column in RECORD_TYPES[name].columns if column.name != "run_id"]
+            for name in ("validation_error", "transform_error")
+        },
+    }
+
+
+@pytest.mark.parametrize("content", [b"\xfb\xff\xfe" * 99, b"", "ä€".encode()])
+def test_packed_content_is_in_standard_base64(content: bytes) -> None:
+    """The browser reads no other."""
+    assert zlib.decompress(base64.b64decode(packed_text(content), validate=True)) == content
+    alphabet = re.compile(r"[A-Za-z0-9+/=]*")
+    assert all(alphabet.fullmatch(packed_text(bytes([number]) * number)) for number in range(256))
 
 
 def test_a_page_holds_the_lines_of_the_run_in_blocks(

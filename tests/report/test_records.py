@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +17,11 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import READABLE, ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
+from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.core.landscape.sealing.check import AlteredRunError
 from elspeth.report.records import RunRecords, open_database_records, open_export_records
+from elspeth.report.writing import check_target, write_report
+from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import tokens_table
 from tests.core.landscape.sealing.test_seal import drop_guards
@@ -76,6 +82,19 @@ def test_an_older_export_keeps_its_lines_and_gets_todays_tables() -> None:
     with open_export_records(path) as records:
         assert lines_of(records) == path.read_bytes().splitlines()[:-1]
         assert counts_of(records.connection)["run"] == 1
+
+
+@pytest.mark.parametrize("epoch", [5, EPOCH])
+def test_a_report_of_an_older_export_holds_lines_of_todays_epoch(epoch: int, tmp_path: Path) -> None:
+    with open_export_records(LEGACY / f"epoch{epoch}-exports" / "trail.jsonl") as records:
+        assert records.epoch == epoch
+        written = write_report(records, tmp_path / "report.html", check_target(tmp_path / "report.html"))
+        batches = read_lines(records.connection, records.run_id, split)
+        expected = [line for _, _, lines in batches for line in lines]
+    packed = re.findall(r'class="block">([^<]*)<', (tmp_path / "report.html").read_text(encoding="utf-8"))
+    blocks = (zlib.decompress(base64.b64decode(each)).split(b"\n") for each in packed)
+    assert [line for block in blocks for line in block] == expected
+    assert written.records == written.embedded == len(expected)
 
 
 def test_a_run_that_cannot_be_shown_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from elspeth.core.landscape.queries.problems import FailedRows, FailureReason
+from elspeth.core.landscape.queries.problems import OTHER_REASONS, FailedRows, FailureReason
 from elspeth.report import ran, slow
 from elspeth.report.markup import command, duration, shown, size
 from elspeth.report.overview import Overview, read_overview
@@ -276,7 +276,43 @@ TABLES = {
 }
 
 
-def test_the_tables_have_the_values_of_the_records(rich: Overview) -> None:
+TABLES_OF_TOLD = {
+    "Tokens at each node": [
+        ["source", "source", "source 1.0.0", "9", "2", "7", "2 quarantined, 1 consumed in batch", "1", "2"],
+        ["gate", "gate", "gate 1.0.0", "2", "2", "3", "1 forked", "0", "0"],
+        ["enrich", "transform", "enrich 1.0.0", "4", "3", "4", "1 failed, 1 expanded", "1", "1"],
+        ["join", "coalesce", "join 1.0.0", "3", "1", "1", "2 coalesced", "1", "0"],
+        ["sums", "aggregation", "sums 1.0.0", "1", "1", "1", "1 consumed in batch", "0", "0"],
+        ["output", "sink", "output 1.0.0", "5", "0", "0", "5 completed", "0", "0"],
+        ["high", "sink", "high 1.0.0", "1", "0", "0", "1 routed", "0", "0"],
+    ],
+    "Tokens by outcome and sink": [
+        ["• completed written by the output sink", "output", "5", "4", ""],
+        ["• routed sent to a sink by a gate, and written", "high", "1", "1", ""],
+        ["✕ failed could not be processed", "", "1", "1", ""],
+        ["✕ quarantined rejected by validation and set aside", "", "2", "2", ""],
+        ["• forked split into one token per branch", "", "1", "1", ""],
+        ["• expanded turned into several tokens", "", "1", "1", ""],
+        ["• coalesced merged with the tokens of other branches", "", "2", "1", ""],
+        ["• consumed in batch absorbed by a batch, whose outputs go on", "", "2", "2", ""],
+    ],
+    "Failed visits by reason, the most frequent first": [
+        ["2", "source", "✕ ", "5", "elspeth rows --run told --step sourceelspeth explain --run told --row 5"],
+        [
+            "1",
+            "enrich",
+            "✕ TimeoutError: timed out",
+            "7",
+            "elspeth rows --run told --step enrich --reason 'timed out'elspeth explain --run told --row 7",
+        ],
+    ],
+    "3 tokens without an end, by last node": [["source", "1"], ["enrich", "1"], ["join", "1"]],
+}
+
+
+def test_the_tables_have_the_values_of_the_records(told: Overview, rich: Overview) -> None:
+    found = Tables(render_sections(told)).rows
+    assert {caption: found[caption][1:] for caption in TABLES_OF_TOLD} == TABLES_OF_TOLD
     found = Tables(render_sections(rich)).rows
     assert {caption: found[caption][1:] for caption in TABLES} == TABLES
     ran = dict(found[""])
@@ -290,6 +326,228 @@ def test_the_tables_have_the_values_of_the_records(rich: Overview) -> None:
     text = parse(replace(rich, failures=several)).text
     assert "2 rows failed or were quarantined; 3 visits to nodes failed" in text
     assert "Not shown: 1 further reason. elspeth rows lists all of them." in text
+
+
+SENTENCES = {
+    "ran": [
+        "Who ran it, where and with what",
+        "Secrets are shown by their fingerprints, which a holder of the secret and of the key can check.",
+    ],
+    "graph": [
+        (
+            "A number on an edge is that of the tokens that went along it. Dashed red arrows with an open head "
+            "are the ways of rows that fail; red badges with cut corners count failed visits; dotted yellow ones "
+            "count tokens that have not ended. The tables below say the same."
+        ),
+        "By these records 2 steps of tokens went along no edge of the graph.",
+        "Nodes and edges as tables",
+    ],
+    "ended": [
+        (
+            "A row begins with one token. Forks, expansions, merges and batches end tokens and make others, so "
+            "that there may be more tokens than rows."
+        ),
+    ],
+    "failures": [
+        (
+            "1 row failed or was quarantined; 1 visit to nodes failed, some of which may have been repeated with "
+            "success. N stands for numbers that differ from row to row."
+        ),
+        "Tell the commands where the run is: -d DATABASE, or --from with the bag or export.",
+    ],
+    "slow": [
+        (
+            "A pale bar reaches from the first beginning to the last end; the dark one in it is as long as the "
+            "single durations together. An open bar has not ended."
+        ),
+        "The longest visits of single rows",
+    ],
+    "artifacts": [
+        "Compare a file with its hash by sha256sum FILE, or all of them by elspeth outputs run-1 --check.",
+    ],
+    "withheld": [
+        (
+            "Of rows, requests and answers the records hold hashes only, and where the contents were kept. "
+            "Secrets are nowhere in the records, only their fingerprints."
+        ),
+    ],
+    "open": [
+        "All of it up to row 1 was recorded at the last checkpoint, at 2026-02-01 00:00:07.999 UTC.",
+    ],
+    "settings": [
+        "The settings of the run, with all defaults, and secrets as fingerprints",
+        "The 37 records of the run, by type",
+    ],
+}
+
+
+def sentences_of(overview: Overview) -> dict[str, list[str]]:
+    """Return paragraphs, subheadings and summaries by section."""
+    sections = re.findall(r'<section id="(\w+)"[^>]*>(.*?)</section>', render_sections(overview), re.DOTALL)
+    texts = {key: re.findall(r"<(?:p|h3|summary)\b[^>]*>(.*?)</(?:p|h3|summary)>", body) for key, body in sections}
+    return {key: [Page(text).text for text in found] for key, found in texts.items()}
+
+
+def test_each_section_says_what_it_shows(told: Overview, rich: Overview) -> None:
+    assert sentences_of(rich) == SENTENCES
+    assert sentences_of(told)["open"] == [
+        "The run has the status running. elspeth resume told -s SETTINGS --execute goes on with it."
+    ]
+    first, second, *others = rich.flow.nodes
+    wrong = (replace(first, left=first.left + 1), replace(second, left=second.left + 1))
+    several = replace(rich.flow, nodes=(*wrong, *others))
+    assert sentences_of(replace(rich, flow=several))["graph"][1] == (
+        "By these records the tokens do not add up at node-1, node-2 and 2 steps of tokens went along no edge of the"
+        " graph."
+    )
+    assert sentences_of(replace(rich, flow=replace(rich.flow, strays=1)))["graph"][1] == (
+        "By these records 1 step of tokens went along no edge of the graph."
+    )
+    assert sentences_of(replace(rich, flow=replace(rich.flow, strays=0)))["graph"][1] == (
+        "At every node the tokens add up: those that came and those that were made here are those that went on, ended"
+        " or wait."
+    )
+    whole = [
+        "No column is left out of these records: they hold the contents of rejected rows.",
+        *SENTENCES["withheld"],
+    ]
+    assert sentences_of(replace(rich, withheld=()))["withheld"] == whole
+
+
+HEADING = """\
+<header class="heading"><p class="kind">Report of a run</p><h1><code>run-1</code></h1>\
+<p><span class="status completed"><span aria-hidden="true">✓</span> The run completed.</span> It began at \
+<time datetime="2026-01-31T23:59:59.999999Z">2026-01-31 23:59:59.999 UTC</time>.</p>
+<dl class="tiles"><div class=""><dt>rows read</dt><dd>2</dd></div>\
+<div class="bad"><dt>rows failed or quarantined</dt><dd>1</dd></div>\
+<div class="open"><dt>tokens that have not ended</dt><dd>2</dd></div>\
+<div class=""><dt>outputs</dt><dd>1</dd></div><div class=""><dt>took</dt><dd>9 s</dd></div></dl>
+<nav class="contents" aria-label="On this page"><ul>\
+<li><a href="#ran">What ran</a></li><li><a href="#graph">What went through the graph</a></li>\
+<li><a href="#ended">Where tokens ended</a></li><li><a href="#failures">Failures</a></li>\
+<li><a href="#slow">What took long</a></li><li><a href="#artifacts">Artifacts</a></li>\
+<li><a href="#withheld">What is withheld</a></li><li><a href="#open">What was left open</a></li>\
+<li><a href="#settings">Settings and records</a></li><li><a href="#story">The story of a row</a></li>\
+</ul></nav></header>"""
+
+
+def test_the_heading_says_how_the_run_ended(rich: Overview) -> None:
+    assert render_heading(rich) == HEADING
+    sound = replace(
+        rich,
+        run=replace(rich.run, status=RunStatus.FAILED),
+        failures=replace(rich.failures, count=0),
+        left_open=replace(rich.left_open, tokens=0),
+    )
+    page = render_heading(sound)
+    assert '<span class="status failed"><span aria-hidden="true">✕</span> The run failed.</span>' in page
+    assert re.findall(r'<div class="(\w*)"><dt>(.*?)</dt><dd>(.*?)</dd>', page) == [
+        ("", "rows read", "2"),
+        ("", "rows failed or quarantined", "0"),
+        ("", "outputs", "1"),
+        ("", "took", "9 s"),
+    ]
+    days = replace(rich.run, completed_at=rich.run.started_at + timedelta(days=2, milliseconds=5))
+    assert "<dt>took</dt><dd>48 h 00 min</dd>" in render_heading(replace(rich, run=days))
+    assert "<dt>took</dt><dd>not ended</dd>" in render_heading(replace(rich, run=replace(rich.run, completed_at=None)))
+
+
+def test_what_is_still_open_is_reported_for_itself(rich: Overview) -> None:
+    """Each thing that has not ended alone is enough."""
+    left = replace(rich.left_open, tokens=0, open_visits=0, visits=(), batches={}, checkpoint=None)
+    ended = tuple(replace(each, ended_at=each.started_at) for each in rich.timings.operations)
+    done = replace(rich, left_open=left, timings=replace(rich.timings, operations=ended))
+    nothing = "Nothing: every token, visit, batch and operation has ended."
+    assert nothing in parse(done).text
+    for still in (
+        replace(done, left_open=replace(left, tokens=1)),
+        replace(done, left_open=replace(left, open_visits=1)),
+        replace(done, left_open=replace(left, batches=rich.left_open.batches)),
+        replace(done, timings=rich.timings),
+        replace(done, run=replace(rich.run, status=RunStatus.INTERRUPTED)),
+    ):
+        assert nothing not in parse(still).text
+
+
+def test_outputs_and_inputs_state_what_is_known_of_them(rich: Overview) -> None:
+    (output,) = rich.outputs
+    asked = replace(output, content_hash=None, object_version="v<7>", size_bytes=1_234_567)
+    page = render_sections(replace(rich, outputs=(asked,)))
+    (row,) = Tables(page).rows["What the sinks published"][1:]
+    assert row[2:4] == ["out/ä.jsonno rows, so that no hash is recorded, version v<7>", "1.23 MB"]
+    assert '<span title="1,234,567 bytes">1.23 MB</span>' in page
+    (row,) = Tables(render_sections(replace(rich, outputs=(replace(asked, size_bytes=None),)))).rows[
+        "What the sinks published"
+    ][1:]
+    assert row[3] == ""
+    (source,) = rich.inputs
+    full = replace(source, query_text="SELECT 1", object_version="v7", size_bytes=9_876)
+    page = render_sections(replace(rich, inputs=(full,)))
+    (row,) = Tables(page).rows["What was read"][1:]
+    assert row[2:] == [f"in\\u0000 →.csvSELECT 1{source.content_hash}version v7", "9.88 kB", "2"]
+    assert '<span title="9,876 bytes">9.88 kB</span>' in page
+    (row,) = Tables(render_sections(replace(rich, inputs=(replace(full, size_bytes=None),)))).rows["What was read"][1:]
+    assert row[3] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown_as"),
+    [
+        ("{}", "none"),
+        ('{"a":"b","n":1.5,"is":true}', "a bn 1.5is True"),
+        ('{"a":{"b":1}}', '{"a":{"b":1}}'),
+        ('["a"]', '["a"]'),
+    ],
+)
+def test_a_json_column_is_shown_as_a_list_if_it_is_flat(rich: Overview, text: str, shown_as: str) -> None:
+    (process,) = rich.processes
+    found = Tables(render_sections(replace(rich, processes=(replace(process, labels_json=text),))))
+    assert dict(found.rows[""])["labels"].replace(", ", "") == shown_as
+
+
+FACTS = [
+    *("run id", "started at", "completed at", "config hash", "canonical version", "status", "export error"),
+    *("started at", "user name", "elspeth version", "python version", "operating system", "packages"),
+    *("repository commit", "repository is dirty", "labels"),
+]
+
+
+def test_all_columns_of_the_run_and_of_its_processes_are_shown(rich: Overview) -> None:
+    found = [name for name, _ in Tables("".join(ran.render_ran(rich))).rows[""]]
+    assert found == FACTS
+    dirty = replace(rich.processes[0], repository_is_dirty=True)
+    facts = dict(Tables("".join(ran.render_ran(replace(rich, processes=(dirty,))))).rows[""])
+    assert (facts["repository is dirty"], facts["status"], facts["user name"]) == ("yes", "completed", "jörg")
+
+
+def test_a_reason_is_searched_by_its_beginning(rich: Overview) -> None:
+    (reason,) = rich.failures.reasons
+    commands = {
+        "short": "--reason short",
+        "x" * 61: f"--reason {'x' * 60}",
+        "two\nlines": "",
+        OTHER_REASONS: "",
+        "": "",
+    }
+    for message, option in commands.items():
+        failures = replace(rich.failures, reasons=(replace(reason, message=message),))
+        (row,) = Tables(render_sections(replace(rich, failures=failures))).rows[
+            "Failed visits by reason, the most frequent first"
+        ][1:]
+        expected = f"elspeth rows {OF_NODE} {option}".rstrip()
+        assert row[4] == f"{expected}elspeth explain --run run-1 --row 1"
+
+
+def test_bars_of_outcomes_are_shares_of_the_largest(told: Overview) -> None:
+    page = render_sections(told)
+    drawn = re.findall(r'<svg class="(bar[ a-z]*)" [^>]*><rect width="([\d.]+)"', page)
+    assert drawn == [
+        *(("bar", "100.0"), ("bar", "20.0"), ("bar bad", "20.0"), ("bar bad", "40.0")),
+        *(("bar", "20.0"), ("bar", "20.0"), ("bar", "40.0"), ("bar", "40.0")),
+    ]
+    most, *others = told.endings
+    rare = replace(told, endings=(replace(most, tokens=10_000), *others))
+    assert '<rect width="0.5" height="8"/>' in render_sections(rare)
 
 
 def test_edges_calls_and_withheld_columns_have_their_numbers(told: Overview, rich: Overview) -> None:

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from elspeth import __version__
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.signatures import PublicKey, Signer
+from elspeth.outputs.policy import OutputRefusedError
+from elspeth.report.page import content_policy
+from elspeth.report.scripts import read_asset
 from elspeth.report.viewer import viewer_page, write_viewer
 from tests.evidence.bags import make_bag, records, run_facts, to_lines
 from tests.evidence.verifier.test_zip_archive import zipped
@@ -46,6 +50,27 @@ def test_the_page_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
     assert write_viewer(tmp_path / "viewer.html") == digest
     assert sha256((tmp_path / "viewer.html").read_bytes()).hexdigest() == digest
     assert b"$" not in viewer_page().partition(b"<script")[0]
+
+
+def test_the_page_has_its_version_and_all_of_its_styles_and_allows_nothing_else(tmp_path: Path) -> None:
+    write_viewer(tmp_path / "viewer.html")
+    found = Elements(tmp_path / "viewer.html")
+    (style,), (code,) = found.of("style"), found.of("script", id="code")
+    assert style.strip() == "".join(map(read_asset, ("page.css", "check.css", "viewer.css"))).strip()
+    assert content_policy(style, code) in [value for name, value in found.attributes if name == "content"]
+    assert __version__ in (tmp_path / "viewer.html").read_text(encoding="utf-8")
+
+
+def test_only_a_page_that_checks_bags_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "viewer.html"
+    for content in (b"precious", b"<!doctype html>\n<title>Another page</title>\n"):
+        path.write_bytes(content)
+        with pytest.raises(OutputRefusedError) as caught:
+            write_viewer(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert path.read_bytes() == content
+    digest = write_viewer(path, force=True)
+    assert sha256(path.read_bytes()).hexdigest() == digest
 
 
 def test_the_code_of_the_page_has_at_most_60_kilobytes(tmp_path: Path) -> None:

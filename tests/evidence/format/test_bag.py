@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.format.bag import Contact, Statement, manifest_text, parse_manifest, payload_name
+from elspeth.evidence.format.bag import NO_RUN, Contact, Statement, manifest_text, parse_manifest, payload_name
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.found import DatabaseFacts
 from tests.evidence.bags import run_facts
 from tests.evidence.documents import Change, change_copy, refusal
 
@@ -111,6 +113,21 @@ def test_malformed_statements_are_refused(case: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        *(f"urn:elspeth:audit-trail-export:v{version}" for version in (0, 4, 10, 31)),
+        "urn:elspeth:database-as-found:v2",
+        "urn:elspeth:database-as-found:v10",
+    ],
+)
+def test_a_version_that_this_release_does_not_know_is_refused(kind: str) -> None:
+    document = change_copy(json.loads(STATEMENT.to_bytes()), lambda statement: statement.update(predicateType=kind))
+    assert refusal(Statement.from_bytes, document) == (
+        f"document: predicateType: expected {KINDS}, got '{kind}': use a newer verifier"
+    )
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         STATEMENT,
@@ -120,6 +137,43 @@ def test_malformed_statements_are_refused(case: str) -> None:
     ],
 )
 def test_a_statement_is_read_as_it_was_written(statement: Statement) -> None:
+    assert Statement.from_bytes(statement.to_bytes(), "statement") == statement
+
+
+FOUND = replace(
+    STATEMENT, facts=DatabaseFacts(name="x", engine="sqlite", read_at="2026-01-01"), counts={"database": 1, "table": 2}
+)
+
+
+def test_a_statement_about_a_database_is_read_as_it_was_written_if_it_is_complete() -> None:
+    assert Statement.from_bytes(FOUND.to_bytes(), "statement") == FOUND
+    with pytest.raises(EvidenceError) as caught:
+        Statement.from_bytes(FOUND.to_bytes().replace(b'"complete":true', b'"complete":false'), "statement")
+    assert str(caught.value) == ("statement: complete: expected true, got false: the export says that it is incomplete")
+    with pytest.raises(EvidenceError) as caught:
+        _ = FOUND.run
+    assert str(caught.value) == f"statement: {NO_RUN}"
+    assert FOUND.record_count == 3
+
+
+def test_the_order_in_which_files_are_given_does_not_change_the_statement() -> None:
+    subjects = {"data/b": "0" * 64, "data/a": "1" * 64, "VERIFY.txt": "2" * 64}
+    statement = replace(STATEMENT, subjects=subjects)
+    names = [each["name"] for each in json.loads(statement.to_bytes())["subject"]]
+    assert names == ["VERIFY.txt", "data/a", "data/b"]
+    again = replace(statement, subjects=dict(sorted(subjects.items())))
+    assert (again.to_bytes(), again.sha256) == (statement.to_bytes(), statement.sha256)
+    assert statement.sha256 == hashlib.sha256(statement.to_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("recorded_epoch", [5, None])
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("contact", [None, Contact(email="ada@x.org"), Contact(name="Ada", email="ada@x.org")])
+def test_all_facts_of_a_run_are_in_its_statement(
+    recorded_epoch: int | None, complete: bool, contact: Contact | None
+) -> None:
+    facts = replace(run_facts(), recorded_epoch=recorded_epoch, complete=complete, withheld=("a.b", "a.a"))
+    statement = replace(STATEMENT, facts=facts, contact=contact, salted=complete)
     assert Statement.from_bytes(statement.to_bytes(), "statement") == statement
 
 
@@ -136,7 +190,7 @@ def test_a_contact_is_a_name_with_an_address() -> None:
     assert [str(Contact(name="Ada")), str(Contact(email="ada@x.org")), str(Contact())] == ["Ada", "<ada@x.org>", ""]
 
 
-@pytest.mark.parametrize("name", ["", ".a", "a/b", "ä", "a" * 101])
+@pytest.mark.parametrize("name", ["", ".a", "a/b", "ä", "a" * 101, "a b", "a\n", "a.json\u202e"])
 def test_a_document_has_a_name_that_every_system_reads_alike(name: str) -> None:
     assert payload_name("a" * 100) == f"data/{'a' * 100}"
     with pytest.raises(ValueError, match="expected a document name of ASCII letters, digits, dots and dashes"):
@@ -151,6 +205,18 @@ MANIFESTS = {
     "nothing": (b"", "m, line 1: expected a SHA-256 and a file name, got ''"),
     "binary mode": (b"0" * 64 + b" *a\n", f"m, line 1: expected a SHA-256 and a file name, got '{'0' * 64} *a'"),
     "file twice": ((b"0" * 64 + b"  a\n") * 2, "m, line 2: expected each file once, got 'a' again"),
+    "binary after a sound line": (
+        b"0" * 64 + b"  a\n\xff\n",
+        "m, line 2: expected a SHA-256 and a file name, got '\ufffd'",
+    ),
+    "empty line": (
+        b"0" * 64 + b"  a\n\n",
+        "m, line 2: expected a SHA-256 and a file name, got ''",
+    ),
+    "file twice with another hash": (
+        b"0" * 64 + b"  a\n" + b"1" * 64 + b"  a\n",
+        "m, line 2: expected each file once, got 'a' again",
+    ),
     "no end": (b"0" * 64 + b"  a", "m: expected its lines in the order of file names, each with a line feed"),
 }
 

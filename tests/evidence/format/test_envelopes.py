@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,8 +17,12 @@ from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.envelopes import Envelope, pae
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import (
+    PRIVATE_KEY,
+    KeyType,
     PublicKey,
     Signer,
+    generate_keys,
+    load_signer,
 )
 
 PAYLOAD_TYPE = "http://example.com/HelloWorld"
@@ -61,10 +66,30 @@ def test_an_envelope_is_read_as_it_was_written(any_signer: Signer) -> None:
     assert again == envelope
 
 
-def other_form(signature: bytes) -> bytes:
+ORDER_P384 = int("F" * 48 + "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16)
+"""Of P-384. FIPS 186-4, D.1.2.4."""
+
+
+def other_form(signature: bytes, order: int = ORDER) -> bytes:
     """Return an ECDSA signature with its other S."""
     r, s = decode_dss_signature(signature)
-    return encode_dss_signature(r, ORDER - s)
+    return encode_dss_signature(r, order - s)
+
+
+@pytest.mark.parametrize(("key_type", "order"), [(KeyType.ECDSA, ORDER), (KeyType.ECDSA_P384, ORDER_P384)])
+def test_of_two_forms_of_a_signature_on_either_curve_one_is_accepted(
+    tmp_path: Path, key_type: KeyType, order: int
+) -> None:
+    generate_keys(tmp_path, key_type)
+    signer = load_signer(str(tmp_path / PRIVATE_KEY))
+    envelope = Envelope.sign(b"hello world", PAYLOAD_TYPE, signer)
+    other = replace(envelope, signature=other_form(envelope.signature, order))
+    envelope.verify(signer.public_key, "envelope", low_s=True)
+    other.verify(signer.public_key, "envelope")
+    assert signer.public_key.low_s(other.signature) == envelope.signature
+    with pytest.raises(EvidenceError) as caught:
+        other.verify(signer.public_key, "envelope", low_s=True)
+    assert str(caught.value) == "envelope: expected the form of the signature with a low S: it was rewritten"
 
 
 def test_the_other_form_of_a_signature_is_valid_but_refused(envelope: Envelope, key: PublicKey) -> None:
@@ -112,6 +137,32 @@ MALFORMED = {
         {"more": 1},
         "envelope: expected the members payload, payloadType, signatures, got more, payload, payloadType, signatures",
     ),
+    "two signatures": (
+        {"signatures": [{"keyid": "", "sig": ""}] * 2},
+        "envelope: signatures: expected one signature, got [{'keyid': '', 'sig': ''}, {'keyid': '', 'sig': ''}]",
+    ),
+    "signatures that are not an array": (
+        {"signatures": {"keyid": "", "sig": ""}},
+        "envelope: signatures: expected one signature, got {'keyid': '', 'sig': ''}",
+    ),
+    "further member of the signature": (
+        {"signatures": [{"keyid": "", "sig": "", "more": 1}]},
+        "envelope: signatures[0]: expected the members keyid, sig, got keyid, more, sig",
+    ),
+    "key that is not a text": (
+        {"signatures": [{"keyid": 1, "sig": ""}]},
+        "envelope: signatures[0].keyid: expected text, got 1",
+    ),
+    "signature that is not a text": (
+        {"signatures": [{"keyid": "", "sig": 1234}]},
+        "envelope: signatures[0].sig: expected text, got 1234",
+    ),
+    "signature that is not base64": (
+        {"signatures": [{"keyid": "", "sig": "AB=="}]},
+        "envelope: signatures[0].sig: expected base64 without spare bits, got 'AB=='",
+    ),
+    "number as payload": ({"payload": 1234}, "envelope: payload: expected text, got 1234"),
+    "null as payload": ({"payload": None}, "envelope: payload: expected text, got None"),
     "type that is not a text": ({"payloadType": 1}, "envelope: payloadType: expected text, got 1"),
     "no base64": ({"payload": "?"}, "envelope: payload: expected base64, got '?'"),
     "spare bits": ({"payload": "aGk="[:2] + "l="}, "envelope: payload: expected base64 without spare bits, got 'aGl='"),
@@ -129,6 +180,18 @@ def test_malformed_envelopes_are_refused(case: str, envelope: Envelope) -> None:
     with pytest.raises(EvidenceError) as caught:
         Envelope.from_bytes(canonical({**envelope.to_json(), **change}), "envelope")  # type: ignore[dict-item]
     assert str(caught.value) == message
+
+
+def test_bytes_of_any_value_are_in_standard_base64() -> None:
+    envelope = Envelope(payload_type="x", payload=b"\xfb\xff\xfe", keyid="k", signature=b"\xff\xef\xbf")
+    assert envelope.to_bytes() == b'{"payload":"+//+","payloadType":"x","signatures":[{"keyid":"k","sig":"/++/"}]}'
+
+
+@pytest.mark.parametrize("keyid", ["", "\x1b[31m", "0" * 64])
+def test_the_key_that_an_envelope_names_must_be_the_one_given(envelope: Envelope, key: PublicKey, keyid: str) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        replace(envelope, keyid=keyid).verify(key, "envelope")
+    assert str(caught.value) == (f"envelope: expected a signature by the key {key.fingerprint}, got one by {keyid!r}")
 
 
 def test_another_spelling_of_an_envelope_is_refused(envelope: Envelope) -> None:

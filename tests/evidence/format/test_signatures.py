@@ -48,6 +48,16 @@ def test_a_generated_pair_signs_and_checks(tmp_path: Path, key_type: KeyType) ->
     assert not loaded.accepts(b"no signature", b"data")
 
 
+@pytest.mark.parametrize(
+    ("key_type", "bits"),
+    [(KeyType.RSA_PSS, 3072), (KeyType.ECDSA, 256), (KeyType.ECDSA_P384, 384)],
+)
+def test_a_generated_key_is_as_strong_as_documented(tmp_path: Path, key_type: KeyType, bits: int) -> None:
+    key = generate_keys(tmp_path, key_type).key
+    assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
+    assert key.key_size == bits
+
+
 def test_only_the_owner_may_read_the_private_key(tmp_path: Path) -> None:
     generate_keys(tmp_path)
     assert stat.S_IMODE((tmp_path / PRIVATE_KEY).stat().st_mode) == 0o600

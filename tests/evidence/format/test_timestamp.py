@@ -327,6 +327,17 @@ def test_an_authority_that_refuses_is_quoted() -> None:
         verify_timestamp(refusal, ENVELOPE, [], "stamp")
 
 
+@pytest.mark.parametrize("status", [1, 2, 3, 4, 5])
+def test_only_a_stamp_that_was_granted_as_asked_counts(authority: Authority, reply: bytes, status: int) -> None:
+    """RFC 3161, section 2.4.2: 1 is granted with changes."""
+    granted = bytes.fromhex("3003020100")
+    assert reply.count(granted) == 1
+    other = reply.replace(granted, granted[:-1] + bytes([status]))
+    with pytest.raises(EvidenceError) as caught:
+        verify_timestamp(other, ENVELOPE, load_authorities(authority.certificate), "stamp")
+    assert str(caught.value) == "stamp: the authority refused: ''"
+
+
 def der(tag: int, content: bytes) -> bytes:
     return bytes([tag, len(content)]) + content
 
