@@ -130,7 +130,7 @@ def test_a_page_has_each_part_at_its_place(tmp_path: Path) -> None:
 
 
 def test_contents_of_a_bag_are_among_its_files_and_others_are_not(tmp_path: Path) -> None:
-    """The page checks the files of a bag, and must not check what is not among them."""
+    """The page checks only the files of a bag."""
     path = tmp_path / "page.html"
     name = f"data/contents/{'0' * 64}"
     for files, kind in (({}, "content"), ({"bagit.txt": b"bag"}, "file")):

@@ -208,12 +208,11 @@ TAKEN: dict[str, tuple[str, list[Json]]] = {
     "members": ("an object", [{}, {"a": 1}, {"a": 0}, {"a": True}, {"a": 1, "b": "x"}]),
     "counts": ("an object of counts of at least one", [{}, {"a": 1}]),
 }
-"""What each method takes of these values, and what it expects of the others."""
+"""What each method expects, and takes of these values."""
 
 
 @pytest.mark.parametrize("method", TAKEN)
 def test_a_member_of_another_type_is_refused(method: str) -> None:
-    """A text is no array, true is no number, and one is not true."""
     _, taken = TAKEN[method]
     spelled = [json.dumps(value) for value in taken]
     for value in EVERY:

@@ -162,7 +162,7 @@ def test_a_name_in_a_problem_is_safe_to_print() -> None:
 
 
 def test_a_chain_that_no_verifier_would_accept_is_a_problem_of_the_key(tmp_path: Path) -> None:
-    """So the exit code says that the argument is at fault."""
+    """So the exit code says where the fault is."""
     signer = load_signer(str(write(tmp_path / "key.pem", LEAF.private_pem)))
     late = BELOW.issue("Audit", key=LEAF.key, ends=NOW - DAY / 2)
     other = make_root("Other")
