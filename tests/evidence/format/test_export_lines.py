@@ -1,4 +1,4 @@
-"""Lines of exports that are not bags: read with their places, or refused."""
+"""Lines of exports that are not bags, read or refused."""
 
 from __future__ import annotations
 
