@@ -293,6 +293,65 @@ def test_a_shape_that_requires_a_missing_value_is_refused() -> None:
     )
 
 
+def row_of_state(**changes: object) -> list[object]:
+    return list((mapper(record_type_of(OPEN)).to_row(OPEN) | changes).values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"output_hash": HASH}, f"output_hash: expected nothing while status is open, got {HASH!r}"),
+        ({"error_json": "{}", "duration_ms": 1}, "duration_ms: expected nothing while status is open, got 1.0"),
+        (
+            {"completed_at": "2026-03-01 12:30:00.000005"},
+            f"completed_at: expected nothing while status is open, got {MOMENT!r}",
+        ),
+        ({"status": "odd"}, "status: expected one of open, pending, completed, failed, got 'odd'"),
+        ({"status": None}, "status: expected one of open, pending, completed, failed, got None"),
+    ],
+)
+def test_a_row_that_fits_no_shape_is_refused_for_the_value_that_does_not_fit(
+    changes: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(AuditIntegrityError) as caught:
+        mapper(record_type_of(OPEN)).from_row(row_of_state(**changes))
+    assert str(caught.value) == f"node_states run_id='run' state_id='state': {problem}"
+
+
+def test_an_exported_record_that_fits_no_shape_is_refused_for_the_value_that_does_not_fit() -> None:
+    convert = mapper(record_type_of(OPEN))
+    record = convert.to_record(row_of_state(), withheld=True)
+    with pytest.raises(AuditIntegrityError) as caught:
+        convert.from_record({**record, "completed_at": "2026-03-01T12:30:00.000005Z"})
+    assert str(caught.value) == (
+        "node_states run_id='run' state_id='state': completed_at: expected nothing while status is open,"
+        f" got {MOMENT!r}"
+    )
+
+
+def test_a_change_may_empty_a_field_and_may_set_none_that_the_shape_lacks() -> None:
+    failed = reshape(
+        OPEN,
+        NodeStateFailed,
+        {"status": contracts.NodeStateStatus.FAILED, "duration_ms": 1.0, "completed_at": MOMENT, "error_json": "{}"},
+    )
+    assert reshape(failed, NodeStateFailed, {"error_json": None, "duration_ms": 0.0}) == dataclasses.replace(
+        failed, error_json=None, duration_ms=0.0
+    )
+    with pytest.raises(AuditIntegrityError) as caught:
+        reshape(OPEN, NodeStateOpen, {"status": contracts.NodeStateStatus.OPEN, "duration_ms": 1.0})
+    assert str(caught.value) == (
+        "node_states run_id='run' state_id='state': duration_ms: expected nothing while status is open, got 1.0"
+    )
+
+
+def test_a_stored_time_that_is_none_is_shown_as_it_is() -> None:
+    convert = mapper(TOKEN)
+    token = contracts.Token(run_id="run", token_id=CARRIER, row_id="row", created_at=MOMENT)
+    row = convert.to_row(token) | {"created_at": "yesterday"}
+    assert convert.to_record(list(row.values()))["created_at"] == "yesterday"
+
+
 def test_negative_zero_is_read_as_zero(without_references: Connection) -> None:
     """Read -0.0 as 0.0: exports have no sign of zero.
 

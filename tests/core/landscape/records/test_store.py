@@ -8,10 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import Connection, NullPool, create_engine, event, make_url, select
+from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recording.base import now
+from elspeth.core.landscape.records import store as module
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
@@ -29,6 +31,7 @@ from elspeth_schema.contracts import (
     Token,
 )
 from elspeth_schema.tables import runs_table
+from tests.fixtures.landscapes import wait_until_blocked
 from tests.fixtures.records import HASH
 
 
@@ -155,6 +158,103 @@ def add_and_fail(store: RecordStore) -> None:
     with store.unit():
         store.add(run("waiting"))
         raise KeyError
+
+
+def test_the_payloads_of_every_store_are_durable_before_the_records(landscape: LandscapeDB, store: RecordStore) -> None:
+    told: list[tuple[str, list[str]]] = []
+
+    class Payloads:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def sync(self) -> None:
+            told.append((self._name, committed(landscape)))
+
+        def forget(self) -> None:
+            told.append((f"forget {self._name}", committed(landscape)))
+
+    first, second = Payloads("first"), Payloads("second")
+    for payloads in (first, second, first):
+        store.commit_after(payloads)
+    store.add(run())
+    assert told == [("first", []), ("second", [])]
+    told.clear()
+    with pytest.raises(KeyError):
+        add_and_fail(store)
+    assert told == [("forget first", ["run"]), ("forget second", ["run"])]
+
+
+def test_a_server_that_fails_after_the_commit_does_not_fail_the_unit(
+    landscape: LandscapeDB, store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyzed: list[str] = []
+
+    def fail(connection: Connection, _: object) -> None:
+        analyzed.append(connection.dialect.name)
+        raise OperationalError("ANALYZE runs", None, Exception("the server is shutting down"))
+
+    monkeypatch.setattr(module, "GROWN", 2)
+    monkeypatch.setattr(module, "analyze_grown_tables", fail)
+    for names in (["a"], ["b", "c"], ["d"]):
+        with store.unit():
+            store.add(*(run(name) for name in names))
+    assert committed(landscape) == ["a", "b", "c", "d"]
+    assert len(analyzed) == 1
+
+
+def test_a_unit_knows_the_record_types_that_it_sent(store: RecordStore) -> None:
+    begun = run()
+    store.add(begun)
+    with store.unit():
+        store.add(node())
+        store.change(begun, replace(begun, status=RunStatus.FAILED, completed_at=now()))
+        assert store.changed == set()
+        store.flushed_connection()
+        assert store.changed == {"node", "run"}
+    assert store.changed == set()
+    with store.unit():
+        store.add(run("other"))
+        store.flushed_connection()
+        assert store.changed == {"run"}
+
+
+def test_an_addition_that_failed_is_not_committed_in_part(landscape: LandscapeDB, store: RecordStore) -> None:
+    with pytest.raises(LandscapeError, match=r"^nothing of this unit was recorded: a call in it failed half-way"):
+        hide_a_repeated_key(store)
+    assert committed(landscape) == []
+
+
+def hide_a_repeated_key(store: RecordStore) -> None:
+    with store.unit(), suppress(AuditIntegrityError):
+        store.add(run("first"), run("twice"), run("twice"))
+
+
+def test_changes_of_a_discarded_unit_are_forgotten(store: RecordStore) -> None:
+    begun = run()
+    store.add(begun)
+    with pytest.raises(KeyError):
+        change_and_fail(store, begun)
+    store.add(run("next"))
+    assert store.get(records.RUN, "run") == begun
+
+
+def change_and_fail(store: RecordStore, begun: Run) -> None:
+    with store.unit():
+        store.change(begun, replace(begun, status=RunStatus.FAILED, completed_at=now()))
+        raise KeyError
+
+
+@pytest.mark.postgres
+def test_times_do_not_depend_on_the_zone_of_the_server(postgresql_url: str) -> None:
+    url = make_url(postgresql_url)
+    with create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {url.database} SET timezone TO 'Asia/Kathmandu'")
+    begun = run()
+    ended = replace(begun, status=RunStatus.FAILED, completed_at=now())
+    with LandscapeDB(postgresql_url) as landscape:
+        RecordStore(landscape).add(begun, run("another"))
+        RecordStore(landscape).change(begun, ended)
+        assert RecordStore(landscape).get(records.RUN, "run") == ended
 
 
 def test_the_outermost_unit_decides(landscape: LandscapeDB, store: RecordStore) -> None:
@@ -312,6 +412,20 @@ def test_a_key_that_several_runs_use_needs_the_run(store: RecordStore) -> None:
         "nodes node_id='node': node_id: expected a key that one run uses; pass run_id, got 'runs a, b'"
     )
     assert store.require(records.NODE, "node", run_id="a").run_id == "a"
+
+
+def test_a_part_of_a_key_names_no_record(store: RecordStore) -> None:
+    store.add(run(), node())
+    assert store.get_by_key(records.NODE, "run", "node") is not None
+    for key in (("run",), ("run", "node", "more")):
+        with pytest.raises(ValueError, match=r"^zip\(\) argument 2 is (shorter|longer) than argument 1$"):
+            store.get_by_key(records.NODE, *key)
+
+
+def test_records_are_selected_in_the_order_of_exports(store: RecordStore) -> None:
+    store.add(run("b"), run("a"), *(node(name, run_id) for run_id in "ba" for name in ("second", "first")))
+    found = [(each.run_id, each.node_id) for each in store.select(records.NODE)]
+    assert found == [("a", "first"), ("a", "second"), ("b", "first"), ("b", "second")]
 
 
 def test_a_record_that_is_required_and_missing_is_named(store: RecordStore) -> None:
@@ -487,6 +601,54 @@ def test_a_run_that_ended_after_a_failed_unit_accepts_no_records(landscape: Land
         "nodes run_id='run': run_id: expected a run that has not ended, got 'failed'"
     )
     assert store.select(records.NODE) == []
+
+
+def test_a_run_that_ended_after_a_committed_unit_accepts_no_records(landscape: LandscapeDB, store: RecordStore) -> None:
+    begun = run()
+    store.add(begun, run("open"))
+    store.add(node("early"))
+    RecordStore(landscape).change(begun, replace(begun, status=RunStatus.FAILED, completed_at=now()))
+    said = "nodes run_id='run': run_id: expected a run that has not ended, got 'failed'"
+    assert refused(store, node("late")) == said
+    assert refused(store, node("one", "open"), node("late")) == said
+    assert refused(store, node("late"), node("one", "open")) == said
+    assert [each.node_id for each in store.select(records.NODE)] == ["early"]
+
+
+def test_no_record_of_an_ended_run_changes(landscape: LandscapeDB, store: RecordStore) -> None:
+    begun = run()
+    draft = Batch(
+        run_id="run",
+        batch_id="batch",
+        aggregation_node_id="node",
+        attempt=0,
+        status=BatchStatus.DRAFT,
+        created_at=now(),
+    )
+    store.add(begun, node(), draft)
+    RecordStore(landscape).change(begun, replace(begun, status=RunStatus.FAILED, completed_at=now()))
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.change(draft, replace(draft, status=BatchStatus.EXECUTING))
+    assert str(caught.value) == "batches run_id='run': run_id: expected a run that has not ended, got 'failed'"
+    assert store.get(records.BATCH, "batch") == draft
+
+
+@pytest.mark.postgres
+def test_a_run_cannot_end_while_its_records_are_committed(postgresql_url: str) -> None:
+    begun = run()
+    ended = replace(begun, status=RunStatus.FAILED, completed_at=now())
+    with LandscapeDB(postgresql_url) as landscape, LandscapeDB(postgresql_url) as other:
+        store = RecordStore(landscape)
+        store.add(begun)
+        thread = threading.Thread(target=lambda: RecordStore(other).change(begun, ended))
+        with store.unit():
+            store.add(node())
+            store.flushed_connection()
+            thread.start()
+            wait_until_blocked(landscape, thread)
+            assert thread.is_alive()
+        thread.join()
+        assert store.get(records.RUN, "run") == ended
 
 
 def send_and_fail(store: RecordStore) -> None:

@@ -132,7 +132,7 @@ class RecordStore:
     def _analyze(self) -> None:
         """Analyze tables that have grown since the last analysis."""
         # The records are committed already. If the server fails now, the next statement reports it.
-        with suppress(DBAPIError), self._db.connection() as connection:
+        with suppress(DBAPIError, LandscapeError), self._db.connection() as connection:
             analyze_grown_tables(connection, (record_type.table for record_type in RECORD_TYPES.values()))
 
     def _discard(self, error: BaseException) -> None:
