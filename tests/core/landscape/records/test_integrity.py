@@ -1,4 +1,4 @@
-"""Rules among records, and the messages about those that break them."""
+"""Rules among records, and messages about broken ones."""
 
 from __future__ import annotations
 
