@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import NullPool, StaticPool, create_engine, make_url
+from sqlalchemy import URL, NullPool, StaticPool, create_engine, make_url
 
 from elspeth.contracts.enums import NodeType
 from elspeth.contracts.schema import SchemaConfig
@@ -273,3 +273,147 @@ def test_simultaneous_queries_are_not_taken_for_recorders(
     monkeypatch.setattr(fcntl, "flock", lock_and_ask_again)
     ask()
     assert answers == [frozenset(), frozenset()]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "high", "low"),
+    [
+        ("run", 0xACBA2551, 0x2100F80B),
+        ("run-2026-01-01-a", 0xA3D807BB, 0xEB96DF1A),
+        ("run-2026-01-01-b", 0x505159FF, 0xC26F9553),
+    ],
+)
+def test_the_number_of_a_lock_is_the_beginning_of_the_hash_of_the_id(run_id: str, high: int, low: int) -> None:
+    """Compare with `sha256sum`: every version of elspeth must take the same lock."""
+    assert claim_module._halves(claim_module._key(run_id)) == (high, low)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("run_id", ["run", "run-2026-01-01-a"])
+def test_a_lock_of_the_server_is_taken_under_that_number(postgresql_url: str, run_id: str) -> None:
+    held = "SELECT classid::bigint, objid::bigint, objsubid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    with LandscapeDB(postgresql_url) as db, claim_run(db, run_id) as claim, claim.write_transaction() as connection:
+        expected = (*claim_module._halves(claim_module._key(run_id)), 1)
+        assert expected in connection.exec_driver_sql(held).all()
+
+
+@pytest.mark.postgres
+def test_other_locks_of_the_same_number_are_no_claims(postgresql_url: str, postgresql_server: URL) -> None:
+    high, low = (each - 2**32 * (each >= 2**31) for each in claim_module._halves(claim_module._key("run")))
+    url = make_url(postgresql_url)
+    with LandscapeDB(postgresql_url) as db, ExitStack() as others:
+        for place, statement in (
+            (url, f"SELECT pg_advisory_lock({high}, {low})"),
+            (postgresql_server, f"SELECT pg_advisory_lock({claim_module._key('run')})"),
+        ):
+            engine = create_engine(place, poolclass=NullPool)
+            others.enter_context(engine.connect()).exec_driver_sql(statement)
+        with read_only_connection(url) as connection:
+            assert claimed_runs(connection, ["run"]) == frozenset()
+        with claim_run(db, "run") as claim, claim.write_transaction():
+            pass
+
+
+@pytest.mark.postgres
+def test_the_claim_of_another_process_is_not_taken_for_ones_own(postgresql_url: str) -> None:
+    with LandscapeDB(postgresql_url) as db, LandscapeDB(postgresql_url) as other, claim_run(db, "run") as claim:
+        lose_claims(postgresql_url)
+        with claim_run(other, "run"):
+            with pytest.raises(LandscapeError), claim.write_transaction():
+                pass
+            with pytest.raises(ClaimLostError) as caught, claim.write_transaction():
+                pass
+    assert str(caught.value) == (
+        "this process no longer has the claim on run run, and records nothing more of it: the server ended the session"
+        " that held it, or a pooler changed the session; another process may be recording the run now"
+    )
+
+
+def test_the_loss_of_a_file_is_named(sqlite_url: str, tmp_path: Path) -> None:
+    with LandscapeDB(sqlite_url) as db, claim_run(db, "run") as claim:
+        lose_claims(sqlite_url)
+        with pytest.raises(ClaimLostError) as caught, claim.write_transaction():
+            pass
+    assert str(caught.value) == (
+        "this process no longer has the claim on run run, and records nothing more of it: the file"
+        f" {tmp_path}/landscape.db.run.lock was removed; another process may be recording the run now"
+    )
+
+
+@pytest.mark.postgres
+def test_a_released_claim_records_nothing(postgresql_url: str) -> None:
+    with LandscapeDB(postgresql_url) as db:
+        with claim_run(db, "run") as claim:
+            pass
+        with pytest.raises(ClaimLostError) as caught, claim.write_transaction():
+            pass
+    assert str(caught.value) == (
+        "this process no longer has the claim on run run, and records nothing more of it: it was released;"
+        " another process may be recording the run now"
+    )
+
+
+def test_a_claim_does_not_depend_on_the_spelling_of_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "an audit.db"
+    spellings = [f"sqlite:///{path}", "sqlite:///an audit.db", f"sqlite:///file:{tmp_path}/an%20audit.db?uri=true"]
+    LandscapeDB(spellings[0]).close()
+    for one in spellings:
+        with LandscapeDB(one) as db, claim_run(db, "run"):
+            assert (tmp_path / "an audit.db.run.lock").exists()
+            for other in spellings:
+                with LandscapeDB(other) as again, pytest.raises(RunClaimedError), claim_run(again, "run"):
+                    pass
+
+
+def test_databases_of_one_directory_have_claims_of_their_own(tmp_path: Path) -> None:
+    with LandscapeDB(f"sqlite:///{tmp_path}/a.db") as one, LandscapeDB(f"sqlite:///{tmp_path}/a.sqlite") as other:
+        with claim_run(one, "run"), claim_run(other, "run"):
+            pass
+
+
+def test_a_lock_that_another_process_holds_for_a_moment_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim_module, "_PATIENCE_S", 60)
+    monkeypatch.setattr(claim_module, "_RETRY_S", 0)
+    answers = [False, False, True]
+    claim_module._retry(lambda: answers.pop(0), "run")
+    assert answers == []
+
+
+def test_a_file_that_its_owner_removes_meanwhile_is_not_taken_for_a_claim(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, path = fcntl.flock, tmp_path / "landscape.db.run.lock"
+
+    def lock_after_the_removal(file: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        path.unlink()
+        lock(file, operation)
+
+    monkeypatch.setattr(claim_module, "_PATIENCE_S", 60)
+    with LandscapeDB(sqlite_url) as db, LandscapeDB(sqlite_url) as other:
+        monkeypatch.setattr(fcntl, "flock", lock_after_the_removal)
+        with claim_run(db, "run") as claim:
+            assert path.exists()
+            with claim.write_transaction():
+                pass
+            monkeypatch.setattr(claim_module, "_PATIENCE_S", 0)
+            with pytest.raises(RunClaimedError), claim_run(other, "run"):
+                pass
+
+
+def test_a_claim_ends_with_its_block_whatever_ends_it(db: LandscapeDB, database_url: str) -> None:
+    with LandscapeDB(database_url) as other:
+        for error in (KeyError, KeyboardInterrupt):
+            with pytest.raises(error), claim_run(db, "run"):
+                raise error
+            with claim_run(other, "run"):
+                pass
+
+
+def test_a_recorder_records_again_without_a_claim_after_an_error(db: LandscapeDB, database_url: str) -> None:
+    recorder = LandscapeRecorder(db)
+    with pytest.raises(KeyError), recorder.claimed("run"):
+        raise KeyError
+    register(recorder, "afterwards")
+    assert nodes(database_url) == ["afterwards"]
