@@ -367,9 +367,9 @@ def test_a_claim_does_not_depend_on_the_spelling_of_the_path(tmp_path: Path, mon
 
 
 def test_databases_of_one_directory_have_claims_of_their_own(tmp_path: Path) -> None:
-    with LandscapeDB(f"sqlite:///{tmp_path}/a.db") as one, LandscapeDB(f"sqlite:///{tmp_path}/a.sqlite") as other:
-        with claim_run(one, "run"), claim_run(other, "run"):
-            pass
+    one, other = (LandscapeDB(f"sqlite:///{tmp_path}/a.{suffix}") for suffix in ("db", "sqlite"))
+    with one, other, claim_run(one, "run"), claim_run(other, "run"):
+        pass
 
 
 def test_a_lock_that_another_process_holds_for_a_moment_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
