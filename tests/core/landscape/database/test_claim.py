@@ -284,7 +284,7 @@ def test_simultaneous_queries_are_not_taken_for_recorders(
     ],
 )
 def test_the_number_of_a_lock_is_the_beginning_of_the_hash_of_the_id(run_id: str, high: int, low: int) -> None:
-    """Compare with `sha256sum`: every version of elspeth must take the same lock."""
+    """Compare with `sha256sum`: all versions take the same lock."""
     assert claim_module._halves(claim_module._key(run_id)) == (high, low)
 
 
