@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.verifier import _record_types
 from elspeth.evidence.verifier._record_schema import read_shapes
-from elspeth.evidence.verifier._record_types import read_rules
+from elspeth.evidence.verifier._record_types import build_readers, read_rules
+from elspeth.evidence.verifier._shapes import PatternBudget, Shape, ValueRule
 from elspeth.evidence.verifier._trail import TrailChecker
+from elspeth.evidence.verifier.accounting.accountant import LEDGERS
 from tests.evidence.bags import REFERENCES, SCHEMA
-from tests.evidence.documents import Change, change_copy, refusal
+from tests.evidence.documents import Change, Document, change_copy, refusal
+
+RIGHT = read_rules(json.dumps(REFERENCES).encode(), "rules")
+SHAPES = read_shapes(canonical(SCHEMA), "schema")  # type: ignore[arg-type]
 
 RULES: dict[str, tuple[Change, str]] = {
     "no types": (
@@ -30,6 +37,38 @@ RULES: dict[str, tuple[Change, str]] = {
     "further member": (
         lambda rules: rules["types"]["thing"].update(more=1),
         "document: types: thing: expected no further member, got 'more'",
+    ),
+    "further member of the document": (
+        lambda rules: rules.update(more=1),
+        "document: expected no further member, got 'more'",
+    ),
+    "further member of a reference": (
+        lambda rules: rules["types"]["link"]["references"][1].update(more=1),
+        "document: types: link: references[1]: expected no further member, got 'more'",
+    ),
+    "further member of a lifecycle": (
+        lambda rules: rules["types"]["link"]["lifecycle"].update(more=1),
+        "document: types: link: lifecycle: expected no further member, got 'more'",
+    ),
+    "type twice": (
+        lambda rules: rules.update(order=["run", "thing", "run"]),
+        "document: order: expected record types, each once, got ('run', 'thing', 'run')",
+    ),
+    "order without the run": (
+        lambda rules: rules["types"]["thing"].update(order=["row_index"]),
+        "document: types: thing: expected key and order to begin with run_id, the key of the run",
+    ),
+    "reference without the run": (
+        lambda rules: rules["types"]["link"]["references"].append(
+            {"columns": ["row", "step_id"], "record_type": "step"}
+        ),
+        "document: types: link: expected references to keys of earlier types, got row, step_id to 'step'",
+    ),
+    "reference to its own type": (
+        lambda rules: rules["types"]["thing"]["references"].append(
+            {"columns": ["run_id", "row_id"], "record_type": "thing"}
+        ),
+        "document: types: thing: expected references to keys of earlier types, got run_id, row_id to 'thing'",
     ),
     "key without the run": (
         lambda rules: rules["types"]["thing"].update(key=["row_id"]),
@@ -107,11 +146,86 @@ def test_rules_that_the_schema_contradicts_are_refused(case: str) -> None:
     assert str(caught.value) == message
 
 
-def test_a_schema_of_negative_steps_is_refused() -> None:
-    """Steps are counted from 0, and kept in unsigned bits."""
-    rules, schema = read_rules(json.dumps(REFERENCES).encode(), "rules"), json.loads(json.dumps(SCHEMA))
-    schema["$defs"]["node_state"]["properties"]["step_index"] = {"type": "integer"}
+NUMBER, TEXT, FLAG = ValueRule(type="integer"), ValueRule(type="string"), ValueRule(type="boolean")
+CONTENTS = {
+    "text": [NUMBER, FLAG, ValueRule(type="number"), ValueRule(choices=("a", 1))],
+    "whole number from 0": [NUMBER, replace(NUMBER, minimum=-1), ValueRule(type="number", minimum=0), TEXT],
+    "true or false": [TEXT, NUMBER, ValueRule(choices=(True, False))],
+    "time": [TEXT, replace(TEXT, regex_length=26), NUMBER, ValueRule(choices=("2026-01-31T23:59:59.999999Z",))],
+}
+"""By what the laws ask of a column, rules that do not give it.
+
+Steps are kept in unsigned bits, and times are compared as texts.
+"""
+
+COLUMNS = [(name, column) for name, ledger in LEDGERS.items() for column in ledger.columns]
+
+
+@pytest.mark.parametrize(("record_type", "column"), COLUMNS)
+def test_a_schema_without_a_column_of_the_laws_is_refused(record_type: str, column: str) -> None:
+    content = LEDGERS[record_type].columns[column]
+    [shape] = SHAPES[record_type]
+
+    def refusal_of(changed: Shape) -> str:
+        with pytest.raises(EvidenceError) as caught:
+            build_readers(RIGHT, {**SHAPES, record_type: [shape, changed]})
+        return str(caught.value)
+
+    def replaced(rule: ValueRule) -> Shape:
+        return replace(shape, rules={**shape.rules, column: rule})
+
+    others = [*CONTENTS[content.removesuffix(" or null")]]
+    if not content.endswith(" or null"):
+        others += [replace(shape.rules[column], nullable=True), ValueRule(type="null")]
+    optional = replace(shape, required=shape.required - {column})
+    absent = replace(optional, rules={name: rule for name, rule in shape.rules.items() if name != column})
+    problem = f"expected {record_type} records with '{column}', {content}, which the laws are about"
+    found = {refusal_of(each) for each in (optional, absent, *map(replaced, others))}
+    assert found == {f"data/export.schema.json: {problem}: use a newer verifier"}
+
+
+LINKS = [(name, column) for name, ledger in LEDGERS.items() for column in ledger.links]
+
+
+@pytest.mark.parametrize(("record_type", "column"), LINKS)
+def test_rules_without_a_reference_of_the_laws_are_refused(record_type: str, column: str) -> None:
+    def change(rules: Document) -> None:
+        rule = rules["types"][record_type]
+        rule["references"] = [each for each in rule["references"] if each["columns"] != ["run_id", column]]
+
     with pytest.raises(EvidenceError) as caught:
-        TrailChecker(rules, read_shapes(json.dumps(schema).encode(), "schema"), None)
-    problem = "expected node_state records with 'step_index', whole number from 0, which the laws are about"
-    assert str(caught.value) == f"data/export.schema.json: {problem}: use a newer verifier"
+        build_readers(read_rules(canonical(change_copy(REFERENCES, change)), "rules"), SHAPES)
+    problem = f"expected '{column}' to name another record, as the laws ask"
+    assert str(caught.value) == f"data/references.json: types: {record_type}: {problem}"
+
+
+@pytest.mark.parametrize("record_type", [name for name in LEDGERS if name not in {"run", "node_state", "batch"}])
+def test_rules_without_a_type_of_the_laws_are_refused(record_type: str) -> None:
+    def change(rules: Document) -> None:
+        rules["order"].remove(record_type)
+        del rules["types"][record_type]
+        for rule in rules["types"].values():
+            rule["references"] = [each for each in rule["references"] if each["record_type"] != record_type]
+
+    with pytest.raises(EvidenceError) as caught:
+        build_readers(read_rules(canonical(change_copy(REFERENCES, change)), "rules"), SHAPES)
+    problem = f"expected {record_type} records, which the laws are about, got none"
+    assert str(caught.value) == f"data/references.json: types: {problem}"
+
+
+def test_the_budget_of_patterns_is_that_of_all_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    take = PatternBudget.take
+
+    def counted(self: PatternBudget, characters: int) -> None:
+        taken.append(characters)
+        take(self, characters)
+
+    monkeypatch.setattr(PatternBudget, "take", counted)
+    build_readers(RIGHT, SHAPES)
+    limit = sum(taken) - 1
+    monkeypatch.setattr(_record_types, "PatternBudget", lambda place: PatternBudget(place, limit))
+    with pytest.raises(EvidenceError) as caught:
+        build_readers(RIGHT, SHAPES)
+    problem = f"expected shapes with patterns of at most {limit:,} characters, got more"
+    assert str(caught.value) == f"data/export.schema.json: {problem}"

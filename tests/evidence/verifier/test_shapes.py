@@ -163,6 +163,8 @@ def test_a_choice_must_have_its_type() -> None:
     [
         (ValueRule(type="string", choices=("a", "bc")), ["a", "bc"]),
         (ValueRule(type="string", choices=("a", "bc"), nullable=True), ["a", "bc", None]),
+        (ValueRule(type="string", choices=("b.?c", "."), nullable=True), [None]),
+        (ValueRule(type="string", choices=("b", "bc")), ["b", "bc"]),
         (ValueRule(type="string", choices=("a",), max_length=2), ["a"]),
         (ValueRule(type="string", choices=("a", "bc"), max_length=1), None),
         (ValueRule(type="integer", choices=(0, 1), minimum=0), None),
@@ -204,3 +206,72 @@ def test_ordinary_lines_are_recognised() -> None:
     ]
     # The lines with the quoted id, and with the seconds that need an exponent, get the general check.
     assert [number for number, each in enumerate(recognised) if not each] == [2, 5, 6, 10]
+
+
+BOUNDS = (None, -(10**15) + 1, -5, -1, 0, 1, 5, 10**15 - 1, 2**53 - 1)
+AT_BOUNDS = [-(10**15), -6, -5, -2, -1, 0, 1, 2, 5, 6, 10**15 - 1, 10**15, 2**53 - 1, 0.5, -0.5, 5.5, 999999999999999.5]
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize("nullable", [False, True])
+def test_a_pattern_accepts_no_number_beyond_the_bounds(kind: str, *, nullable: bool) -> None:
+    some = [canonical({"x": value}).decode() for value in [*AT_BOUNDS, None]]
+    some += ['{"x":-0}', '{"x":00}', '{"x":1.0}', '{"x":1.50}', '{"x":0.10}']
+    for minimum, maximum, columns, required in product(BOUNDS, BOUNDS, ([], ["x"]), ("", "x")):
+        rule = ValueRule(type=kind, minimum=minimum, maximum=maximum, nullable=nullable)
+        shape = Shape(rules={"x": rule, "y": rule}, required=frozenset(required + "y"), exactly_one=())
+        lines_of = [f'{line[:-1]},"y":0}}' for line in some]
+        for pattern in shape.line_patterns(columns, PatternBudget("schema")):
+            accepted = [
+                line for line, found in zip(lines_of, pattern.read_lines(lines_of), strict=True) if found is not None
+            ]
+            for line in accepted:
+                record = parse_canonical(line.encode(), "line")
+                assert shape.problem(record) is None
+                assert pattern.read_block(TextBlock.of_texts([line, line])) is not None
+            for line in set(lines_of) - set(accepted):
+                assert pattern.read_block(TextBlock.of_texts([line, line])) is None
+
+
+@pytest.mark.parametrize("name", ["x", "y", "z"])
+def test_each_of_several_numbers_must_be_canonical(name: str) -> None:
+    rule = ValueRule(type="number", minimum=0, maximum=2**53 - 1)
+    shape = Shape(rules=dict.fromkeys("xyz", rule), required=frozenset("xy"), exactly_one=())
+    [pattern] = shape.line_patterns([], PatternBudget("schema"))
+    right = '{"x":0.5,"y":0.5,"z":0.5}'
+    wrong = right.replace(f'"{name}":0.5', f'"{name}":0.50')
+    assert [found is not None for found in pattern.read_lines([right, wrong])] == [True, False]
+    assert pattern.read_block(TextBlock.of_texts([right, right])) is not None
+    assert pattern.read_block(TextBlock.of_texts([right, wrong, right])) is None
+
+
+def test_a_pattern_must_match_the_whole_text() -> None:
+    rule = ValueRule(type="string", regex=re.compile("[a-z]{3}"), regex_length=3)
+    assert [each for each in ("abc", "ab", "abcd", "abc\n", " abc") if rule.problem(each) is None] == ["abc"]
+
+
+def test_constants_are_compared_with_their_types() -> None:
+    shape = Shape(
+        rules={"n": ValueRule(choices=(1,)), "m": ValueRule(choices=(None,))},
+        required=frozenset("nm"),
+        exactly_one=(),
+    )
+    some = [{"n": 1, "m": None}, {"n": True, "m": None}, {"n": 1.0, "m": None}, {"n": 1}, {"m": None}]
+    assert [each for each in some if shape.fits_constants(each)] == [some[0]]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+def test_texts_with_escapes_are_read_as_they_are_meant(*, nullable: bool) -> None:
+    shape = Shape(
+        rules={"a": ValueRule(type="string", nullable=nullable), "b": ValueRule(type="string")},
+        required=frozenset("ab"),
+        exactly_one=(),
+    )
+    [pattern] = shape.line_patterns(["b", "a"], PatternBudget("schema"))
+    some = [{"a": "x\n", "b": "y"}, {"a": "x", "b": 'y"'}, {"a": "\\", "b": "\u0001"}, {"a": "", "b": ""}]
+    lines_of = [canonical(each).decode() for each in some]
+    expected = [(each["b"], each["a"]) for each in some]
+    assert [tuple(each or ()) for each in pattern.read_lines(lines_of)] == expected
+    columns = pattern.read_block(TextBlock.of_texts(lines_of))
+    assert columns is not None
+    assert list(zip(*columns, strict=True)) == expected

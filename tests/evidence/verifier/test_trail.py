@@ -14,8 +14,8 @@ from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import build_readers, read_rules
 from elspeth.evidence.verifier._trail import TrailChecker
-from elspeth.evidence.verifier.procedure import StepError
-from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, records, to_lines
+from elspeth.evidence.verifier.procedure import Step, StepError
+from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, Record, records, to_lines
 
 RULES = read_rules(json.dumps(REFERENCES).encode(), "rules")
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
@@ -104,3 +104,138 @@ def test_a_second_reference_of_a_column_does_not_hide_that_of_the_laws() -> None
     document["types"]["token"]["references"].append({"columns": ["run_id", "row_id"], "record_type": "thing"})
     reader = build_readers(read_rules(json.dumps(document).encode(), "rules"), SHAPES)["token"]
     assert [reader.references[index][1].record_type for index in reader.links] == ["row"]
+
+
+def problem_of(some: Sequence[Record], batches: Sequence[int], *, salts: bool = True) -> tuple[object, ...]:
+    """Return what is found, the same with and without segments."""
+    lines = to_lines(some, salts=salts)
+    found = findings(lines, iter([*batches, *[1] * len(lines)]))
+    assert shared_findings(lines, iter([*batches, *[1] * len(lines)])) == found
+    return found
+
+
+def changed(*changes: tuple[int, Record]) -> list[Record]:
+    """Return the records with some of them changed."""
+    some = records()
+    for at, values in changes:
+        some[at] = {**some[at], **values}
+    return some
+
+
+UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
+RULES_OF_LINES: dict[str, tuple[list[Record], Step, str]] = {
+    "another run": (
+        changed((4, {"run_id": "run-2"})),
+        Step.LINES,
+        "line 5: run_id: expected 'run-1' as in the records before, got 'run-2'",
+    ),
+    "a key again, of neighbours": (
+        changed((2, {"row_id": UUID})),
+        Step.LINES,
+        f"line 3: row_id: expected each key once, got '{UUID}' again",
+    ),
+    "a key again, far away": (
+        [*changed()[:3], {**changed()[1], "row_index": 11}, *changed()[3:]],
+        Step.LINES,
+        f"line 4: row_id: expected each key once, got '{UUID}' again",
+    ),
+    "the same place again": (
+        changed((2, {"row_index": 2})),
+        Step.LINES,
+        "line 3: row_index: expected a value after '2', got '2': repeated, or out of order",
+    ),
+    "a first reference to nothing": (
+        changed((10, {"step_id": "gone"})),
+        Step.REFERENCES,
+        "line 11: step_id: expected the key of an earlier step record, got 'gone'",
+    ),
+    "a second reference to nothing": (
+        changed((10, {"row": "gone"})),
+        Step.REFERENCES,
+        "line 11: row: expected the key of an earlier thing record, got 'gone'",
+    ),
+    "unfinished among finished": (
+        changed((6, {"status": "open", "seconds": None})),
+        Step.LIFECYCLES,
+        "line 7: status: expected done, as the run is completed, got 'open'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RULES_OF_LINES)
+@pytest.mark.parametrize("batches", [[], [1, 20], [2, 2, 20], [3, 1, 3, 20], [1, 5, 5, 20]])
+def test_the_first_broken_rule_is_named_however_lines_arrive(case: str, batches: list[int]) -> None:
+    some, step, problem = RULES_OF_LINES[case]
+    assert problem_of(some, batches) == (step, f"data/records.jsonl, {problem}")
+
+
+@pytest.mark.parametrize("at", [1, 2, 4, 8, 12])
+@pytest.mark.parametrize("batches", [[], [1, 20], [2, 2, 20], [1, 5, 5, 20]])
+def test_each_record_must_have_its_own_salt(at: int, batches: list[int]) -> None:
+    lines = to_lines(records(), salts=True)
+    right, wrong = (json.loads(lines[number])["salt"] for number in (at, 0))
+    lines[at] = lines[at].replace(right.encode(), wrong.encode())
+    expected = (
+        Step.LINES,
+        f"data/records.jsonl, line {at + 1}: salt: expected {right}, derived from the key, got '{wrong}'",
+    )
+    for find in (findings, shared_findings):
+        assert find(lines, iter([*batches, *[1] * len(lines)])) == expected
+
+
+def test_an_abandoned_run_may_leave_records_unfinished_and_a_completed_one_none() -> None:
+    open_step: Record = {"status": "open", "seconds": None}
+    some = changed((0, {"status": "failed"}), (4, open_step), (6, open_step))
+    assert problem_of(some, [20])[:3] == problem_of(some, [])[:3] == ("run-1", "failed", 2)
+    found = findings(to_lines(some), iter([20]))
+    assert found[0] is Step.LINES  # they have no salts
+
+
+@pytest.mark.parametrize("name", [["run"], {"run": 1}, 5, None])
+def test_a_record_type_that_is_no_text_is_unknown(name: object) -> None:
+    lines = to_lines(records(), salts=True)
+    lines[3] = to_lines([{**records()[3], "record_type": name}])[0]
+    step, message = findings(lines, iter([20]))
+    problem = f"record_type: expected one of {', '.join(RULES.types)}, got {name!r}"
+    assert (step, message) == (Step.LINES, f"data/records.jsonl, line 4: {problem}")
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 12])
+@pytest.mark.parametrize("batches", [[], [1, 20], [20], [3, 20]])
+def test_a_line_that_is_no_text_is_named(at: int, batches: list[int]) -> None:
+    lines = to_lines(records(), salts=True)
+    lines[at] = lines[at][:-1] + b"\xff"
+    expected = (Step.LINES, f"data/records.jsonl, line {at + 1}: expected UTF-8, got other bytes")
+    assert findings(lines, iter([*batches, *[1] * len(lines)])) == expected
+
+
+@pytest.mark.parametrize("batches", [[], [20], [4, 20]])
+def test_the_first_record_must_be_the_run(batches: list[int]) -> None:
+    for at, name in ((1, "thing"), (3, "step")):
+        expected = f"data/records.jsonl, line 1: expected the run record first, got a {name} record"
+        assert problem_of(records()[at:], batches) == (Step.LINES, expected)
+
+
+def test_a_reference_that_is_partly_null_is_none() -> None:
+    """As in SQL, it refers to nothing."""
+    rules, schema = json.loads(json.dumps(REFERENCES)), json.loads(json.dumps(SCHEMA))
+    rules["types"]["checkpoint"]["references"].append(
+        {"columns": ["run_id", "token_id", "other"], "record_type": "batch_member"}
+    )
+    properties = schema["$defs"]["checkpoint"]["properties"]
+    for name in ("token_id", "other"):
+        properties[name] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+        schema["$defs"]["checkpoint"]["required"].append(name)
+    read = read_rules(json.dumps(rules).encode(), "rules"), read_shapes(json.dumps(schema).encode(), "schema")
+    point = {"record_type": "checkpoint", "run_id": "run-1", "created_at": "2026-02-01T00:00:00.000000Z"}
+    for token, other, is_missing in ((None, None, False), ("a", None, False), (None, "a", False), ("a", "b", True)):
+        trail = TrailChecker(*read, None)
+        trail.check(1, to_lines(records()))
+        lines = to_lines([{**point, "checkpoint_id": key, "token_id": token, "other": other} for key in "12"])
+        if is_missing:
+            expected = "line 14: token_id, other: expected the key of an earlier batch_member record, got 'a, b'"
+            with pytest.raises(StepError, match=expected):
+                trail.check(14, lines)
+        else:
+            trail.check(14, lines)
+            assert trail.counts["checkpoint"] == 2
