@@ -26,6 +26,7 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.queries.story.model import story_json
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.example_runs import ExampleRun
@@ -250,3 +251,16 @@ def test_runs_are_listed_by_when_they_began_whatever_their_ids(tmp_path: Path) -
         assert [run.run_id for run in trail.runs()] == ["b", "a"]
         assert trail.run_records() == [run.record for run in trail.runs()]
         assert trail.run_records(newest=1) == [trail.run("a").record]
+
+
+def test_runs_that_began_at_once_keep_one_order(tmp_path: Path) -> None:
+    with LandscapeDB(f"sqlite:///{tmp_path}/audit.db") as database:
+        for run_id in "cab":
+            RecordStore(database).add(rich_run(run_id)[0])
+    with elspeth.open(tmp_path / "audit.db") as trail:
+        assert [run.run_id for run in trail.runs()] == ["a", "b", "c"]
+        assert [each.run_id for each in trail.run_records()] == ["a", "b", "c"]
+        assert [each.run_id for each in trail.run_records(newest=2)] == ["b", "c"]
+        assert trail.run_records(newest=0) == []
+        for run in trail.runs():
+            assert (run.record.run_id, len([*run.records("run")])) == (run.run_id, 1)

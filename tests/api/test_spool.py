@@ -106,3 +106,61 @@ def test_errors_and_exits_of_workers_are_passed_on() -> None:
         second.result()
     assert third.cancel()
     assert dropped.cancelled()
+
+
+class Pieces:
+    """Pickles to many small pieces."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return list, (), None, iter(bytes([number % 256]) * 200 for number in range(self.count))
+
+
+@pytest.mark.parametrize(("count", "files"), [(10, 0), (1000, 1)])
+def test_a_value_of_many_small_pieces_is_large_too(tmp_path: Path, count: int, files: int) -> None:
+    process = OtherProcess()
+    received = Spool(directory=str(tmp_path)).send(process, len, Pieces(count))  # type: ignore[arg-type]
+    assert len(list(tmp_path.iterdir())) == files
+    process.work()
+    assert received.result() == count
+
+
+def _told(*args: int, **names: int) -> tuple[tuple[int, ...], dict[str, int]]:
+    return args, names
+
+
+@pytest.mark.parametrize("directory", [None, "spool"])
+def test_arguments_have_their_places_and_names(tmp_path: Path, directory: str | None) -> None:
+    process = OtherProcess()
+    (tmp_path / "spool").mkdir()
+    spool = Spool(directory=None if directory is None else str(tmp_path / directory))
+    received = spool.send(process, _told, 1, 2, a=3, b=4)
+    process.work()
+    assert received.result() == ((1, 2), {"a": 3, "b": 4})
+
+
+def test_a_directory_that_is_gone_or_cannot_be_made_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(directory=str(tmp_path / "gone"))
+    spool.remove()
+    spool.remove()
+    Spool().remove()
+    for place in (tmp_path / "nowhere", tmp_path / "file" / "x"):
+        (tmp_path / "file").touch()
+        monkeypatch.setattr("tempfile.tempdir", str(place))
+        assert Spool.new() == Spool(directory=None)
+
+
+def test_who_waits_for_cancelled_work_is_told() -> None:
+    for begun in (False, True):
+        sent = Future[Any]()
+        waiting = SpooledFuture[int](sent)
+        assert sent.cancel()
+        if begun:
+            sent.set_running_or_notify_cancel()
+        assert waiting.cancelled()
+        with pytest.raises(CancelledError):
+            waiting.result(0)

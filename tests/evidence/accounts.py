@@ -202,7 +202,7 @@ class _Trail:
 
 
 def record_of(trail: Trail, record_type: str, key: str) -> Record:
-    """Return the record with this key, its columns joined by spaces."""
+    """Return the record with this key, joined by spaces."""
     columns = TYPES[record_type]["key"][1:]
     return next(each for each in trail[record_type] if " ".join(each[column] for column in columns) == key)
 
@@ -217,7 +217,7 @@ def in_order(trail: Trail) -> list[Record]:
 
 
 def checked(trail: Trail, size: int = 1000) -> TrailChecker:
-    """Check the lines of a trail, `size` at once, without the laws."""
+    """Check the lines of a trail, `size` at once."""
     checker = TrailChecker(RULES, SHAPES, None)
     lines = list(map(rfc8785.dumps, in_order(trail)))
     for start in range(0, len(lines), size):
@@ -243,7 +243,7 @@ LINE = "data/records.jsonl, line "
 
 
 def named(trail: Trail, part: str) -> str:
-    """Replace the number of a line by the key of its record."""
+    """Name a record instead of its line."""
     number, _, rest = part.partition(": ")
     record = in_order(trail)[int(number) - 1]
     key = TYPES[record["record_type"]]["key"][1:]

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.certificates import CertificateChain, certify
+from elspeth.evidence.format.certificates import CertificateChain, CertificateFacts, certify
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import Signer, load_signer
 from elspeth.evidence.verifier.certificates import CertifiedBy
 from elspeth.evidence.verifier.procedure import Step, Verdict, Verification
-from elspeth.evidence.verifier.proof import prove, verify_proof
+from elspeth.evidence.verifier.proof import Proof, prove, verify_proof
 from elspeth.evidence.verifier.verify import verify_files
 from elspeth.evidence.writer.bag import write_bag
 from tests.evidence.bags import (
@@ -339,6 +339,34 @@ def test_a_certificate_of_a_person_or_service_may_sign(purpose: x509.ObjectIdent
     assert verify(bag_of(tmp_path, leaf, MIDDLE), ROOT).verdict is Verdict.VERIFIED
 
 
+def test_the_subject_is_checked_whatever_states_the_time(certified: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**certified, bag.TIMESTAMP: b"response"}
+    monkeypatch.setattr("elspeth.evidence.verifier.signer.verify_timestamp", lambda *_: NOW)
+    authorities = [make_root("Stamps").certificate]
+    assert verify(files, ROOT, subject="CN=Audit,O=Example", authorities=authorities).verdict is Verdict.VERIFIED
+    result = verify(files, ROOT, subject="CN=Ann,O=Example", authorities=authorities)
+    problem = "expected the certificate of 'CN=Ann,O=Example', got that of 'CN=Audit,O=Example'"
+    assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(2, f"certificates.pem: {problem}")])
+
+
+@pytest.mark.parametrize("line", ["Bagging-Date: 1999-01-01", "Bagging-Date: {today}"])
+def test_a_bag_that_states_two_days_needs_a_time_stamp(certified: Files, tmp_path: Path, line: str) -> None:
+    info = certified[bag.BAG_INFO] + line.format(today=TODAY).encode() + b"\n"
+    signer = replace(signer_of(LEAF, tmp_path), certificates=pem(LEAF, MIDDLE))
+    result = verify(reseal({**certified, bag.BAG_INFO: info}, signer), ROOT)
+    assert result.verdict is Verdict.NOT_VERIFIED
+    assert faults(result)[0][1].startswith("bag-info.txt: expected a Bagging-Date, the day for which certificates")
+
+
+def test_a_time_stamp_is_asked_for_if_authorities_are_given(certified: Files) -> None:
+    result = verify(certified, ROOT, authorities=[make_root("Stamps").certificate])
+    assert faults(result) == [(2, f"{bag.TIMESTAMP}: expected this file, got none")]
+
+
+def proof_certificate(proof: Proof) -> CertificateFacts:
+    return CertificateChain.from_pem(proof.files[bag.CERTIFICATES], "chain").facts
+
+
 def test_a_proof_carries_the_certificates(certified: Files, tmp_path: Path) -> None:
     for name, content in certified.items():
         (tmp_path / "bag" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -350,6 +378,7 @@ def test_a_proof_carries_the_certificates(certified: Files, tmp_path: Path) -> N
     result = verify_proof(path, certified_by=by_root)
     assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
     assert f"which led to a root given on {TODAY}" in said(result)
+    assert result.certificate == proof_certificate(proof)
     assert verify_proof(path).verdict is Verdict.SIGNATURE_UNCHECKED
     again = MIDDLE.issue("Boss", key=LEAF.key)
     for changed in (

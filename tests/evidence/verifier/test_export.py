@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.export_lines import looks_like_export, read_lines
 from elspeth.evidence.verifier.export import ExportRules, verify_export
@@ -182,6 +184,105 @@ def test_a_missing_record_is_found_by_the_manifest(tmp_path: Path) -> None:
     path.write_bytes(b"".join(lines[:-2] + lines[-1:]))
     problem = "expected 36, derived from what comes before, got 37"
     assert faults(verified(path, KEY)) == [(5, f"line 37: manifest: record_count: {problem}")]
+
+
+def lines_of(tmp_path: Path, key: bytes | None = None) -> list[bytes]:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, signing_key=key)
+    return path.read_bytes().splitlines()
+
+
+def verified_lines(lines: Sequence[bytes], key: bytes | None = None) -> Verification:
+    return verify_export(((f"line {at}", line) for at, line in enumerate(lines, start=1)), RULES, signing_key=key)
+
+
+def test_no_lines_are_an_incomplete_export() -> None:
+    result = verified_lines([])
+    problem = "expected the manifest, got the end: the export is incomplete"
+    assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(1, f"end: {problem}")])
+
+
+@pytest.mark.parametrize("at", [0, 5, -1])
+@pytest.mark.parametrize("key", [None, KEY])
+def test_nothing_may_follow_the_manifest(tmp_path: Path, key: bytes | None, at: int) -> None:
+    lines = lines_of(tmp_path, key)
+    for given in (None, key):
+        result = verified_lines([*lines, lines[at]], given)
+        problem = "expected nothing after the manifest, got a record"
+        assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(1, f"line 39: {problem}")])
+
+
+def test_only_a_run_comes_first(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path)
+    problem = f"expected the run record first, got a {json.loads(lines[1])['record_type']} record"
+    assert faults(verified_lines(lines[1:])) == [(4, f"line 1: {problem}")]
+    problem = "expected the run record first, got a manifest"
+    assert faults(verified_lines(lines[-1:])) == [(4, f"line 1: {problem}")]
+
+
+@pytest.mark.parametrize(("run_id", "shown"), [(None, "null"), ("run-2", '"run-2"'), (1, "1")])
+def test_every_record_is_of_the_run(tmp_path: Path, run_id: object, shown: str) -> None:
+    lines = lines_of(tmp_path)
+    for at in (1, 36):
+        record = json.loads(lines[at]) | {"run_id": run_id}
+        changed = [*lines[:at], canonical(record), *lines[at + 1 :]]
+        problem = f'run_id: expected "run-1" as in the records before, got {shown}'
+        assert faults(verified_lines(changed)) == [(4, f"line {at + 1}: {problem}")]
+        del record["run_id"]
+        changed[at] = canonical(record)
+        problem = 'run_id: expected "run-1" as in the records before, got null'
+        assert faults(verified_lines(changed)) == [(4, f"line {at + 1}: {problem}")]
+
+
+def test_the_run_has_an_id_and_every_record_a_type(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path)
+    first = json.loads(lines[0])
+    nameless = canonical(first | {"run_id": None})
+    assert faults(verified_lines([nameless, *lines[1:]])) == [(4, "line 1: run_id: expected text, got null")]
+    kindless = canonical(first | {"record_type": ["run"]})
+    found = faults(verified_lines([lines[0], kindless, *lines[1:]]))
+    assert found == [(4, 'line 2: record_type: expected text, got ["run"]')]
+
+
+@pytest.mark.parametrize("at", [1, 20, 37])
+def test_all_records_and_the_manifest_are_signed_or_none(tmp_path: Path, at: int) -> None:
+    signed, bare = lines_of(tmp_path, KEY), lines_of(tmp_path)
+    without = {name: value for name, value in json.loads(signed[at]).items() if name != "signature"}
+    mixed = [*signed[:at], canonical(without), *signed[at + 1 :]]
+    problem = "signature: expected a signature as in the records before, got none"
+    assert faults(verified_lines(mixed)) == faults(verified_lines(mixed, KEY)) == [(2, f"line {at + 1}: {problem}")]
+    beside = json.loads(bare[at]) | {"signature": "0" * 64}
+    mixed = [*bare[:at], canonical(beside), *bare[at + 1 :]]
+    problem = "signature: expected none as in the records before, got a signature"
+    assert faults(verified_lines(mixed)) == [(2, f"line {at + 1}: {problem}")]
+
+
+@pytest.mark.parametrize("at", [0, 1, 36, 37])
+def test_each_signature_is_checked(tmp_path: Path, at: int) -> None:
+    lines = lines_of(tmp_path, KEY)
+    forged = json.loads(lines[at]) | {"signature": "0" * 64}
+    changed = [*lines[:at], canonical(forged), *lines[at + 1 :]]
+    got = f"{'0' * 64}: the record was altered, or signed with another key"
+    assert faults(verified_lines(changed, KEY))[0] == (
+        2,
+        f"line {at + 1}: signature: expected one by the key given, got {got}",
+    )
+
+
+def test_what_was_not_reached_is_not_said_to_have_passed(tmp_path: Path) -> None:
+    for key in (None, KEY):
+        lines = lines_of(tmp_path, key)
+        for changed in (lines[:-1], lines[1:], []):
+            result = verified_lines(changed, key)
+            statuses = {step.status for step in result.steps}
+            assert statuses == {Status.FAILED, Status.NOT_REACHED, Status.NOT_PART}
+
+
+@pytest.mark.parametrize("epoch", [None, "5", 5.5, True, [5]])
+def test_an_epoch_is_a_whole_number(tmp_path: Path, epoch: object) -> None:
+    *lines, manifest = lines_of(tmp_path)
+    changed = canonical(json.loads(manifest) | {"epoch": epoch})
+    expected = f"expected an epoch up to {EPOCH}, got {json.dumps(epoch)}: a later version of elspeth can verify it"
+    assert faults(verified_lines([*lines, changed])) == [(1, f"line 38: manifest: epoch: {expected}")]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

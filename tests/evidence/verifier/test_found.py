@@ -198,6 +198,25 @@ def test_records_that_break_a_rule_are_found_in_lines(case: str) -> None:
     assert any(message.partition(": ")[2] in fault.detail for fault in result.faults)
 
 
+MEMBERS = [(at, name) for at in range(3) for name in records()[at]]
+
+
+@pytest.mark.parametrize(("at", "name"), MEMBERS)
+def test_every_member_of_a_record_is_there_and_of_its_kind(at: int, name: str) -> None:
+    right = records()[at]
+    missing = {other: value for other, value in right.items() if other != name}
+    wrong = [missing, {**right, name: {"odd": []}}, {**right, "more": 1}]
+    if name not in {"definition", "order"}:
+        wrong.append({**right, name: None})
+    for each in wrong:
+        checker = FoundChecker()
+        checker.check(1, to_lines(records())[:at])
+        with pytest.raises(StepError) as caught:
+            checker.check(at + 1, [canonical(each)])
+        assert caught.value.step is Step.LINES
+        assert str(caught.value).startswith(f"data/records.jsonl, line {at + 1}")
+
+
 def test_a_line_at_fault_has_its_number_in_the_whole_bag() -> None:
     checker = FoundChecker()
     checker.check(1, to_lines(records())[:2])
@@ -337,6 +356,28 @@ def test_sound_lines_are_consistent_or_verified() -> None:
     assert "says nothing about what the database should have held" in result.scope
     assert verify_lines(closed(records(), b"x" * 32), KEY).verdict is Verdict.NOT_VERIFIED
     assert verify_lines(closed(records()), KEY).verdict is Verdict.NOT_VERIFIED
+
+
+@pytest.mark.parametrize("at", [0, 1, 4, 8, 9])
+@pytest.mark.parametrize("signing_key", [None, KEY])
+def test_all_records_are_signed_or_none(at: int, signing_key: bytes | None) -> None:
+    signed, bare = closed(records(), KEY), closed(records())
+    whole = [*closed(records(), KEY)]
+    # The manifest fits what comes before it, as whoever mixes them could make it.
+    for lines, other, expected, got in ((signed, bare, "a signature", "none"), (bare, signed, "none", "a signature")):
+        mixed = [other[number] if number == at else line for number, line in enumerate(lines[:-1])]
+        digest = hashlib.sha256(b"".join(line + b"\n" for line in mixed)).hexdigest()
+        last = json.loads(lines[-1]) | {"final_hash": digest}
+        key = KEY if lines is signed else None
+        last.pop("signature", None)
+        if at == len(mixed):
+            key = None if key else KEY
+        result = verify_lines([*mixed, signed_line(last, key)], signing_key)
+        assert result.verdict is Verdict.NOT_VERIFIED
+        problem = f"signature: expected {expected} as in the records before, got {got}"
+        if at and not (signing_key and lines is bare):
+            assert (Step.SIGNATURE, f"line {at + 1}: {problem}") in [(each.step, each.detail) for each in result.faults]
+    assert verify_lines(whole, signing_key).verdict in {Verdict.VERIFIED, Verdict.SIGNATURE_UNCHECKED}
 
 
 def test_progress_is_reported_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,3 +62,18 @@ def test_an_error_of_the_program_is_no_fault_of_the_evidence() -> None:
     with pytest.raises(KeyError), steps.of(Step.LINES):
         raise KeyError
     assert not steps.failed(*Step)
+
+
+def test_a_fault_is_kept_though_the_step_is_said_to_be_open_or_no_part() -> None:
+    for end in ("open", "not_part", "passed"):
+        steps = passed(Step.LINES)
+        with steps.of(Step.LINES):
+            raise EvidenceError("a", "first")
+        if end == "not_part":
+            steps.not_part(Step.COUNTS, Step.LINES, detail="other")
+        else:
+            getattr(steps, end)(Step.LINES, "other")
+        assert [(fault.step, fault.detail) for fault in result_of(steps).faults] == [(Step.LINES, "a: first")]
+        assert (steps.failed(Step.ROOT, Step.LINES), steps.failed(Step.ROOT, Step.COUNTS)) == (True, False)
+        assert not steps.failed()
+    assert result_of(steps).steps[Step.COUNTS - 1].status is Status.PASSED

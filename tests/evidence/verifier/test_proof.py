@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier import proof as proofs
 from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.procedure import Status, Verdict
-from elspeth.evidence.verifier.proof import Proof, prove, verify_proof, write_proof
-from elspeth.outputs.policy import OutputRefusedError
+from elspeth.evidence.verifier.proof import Proof, proof_policy, prove, verify_proof, write_proof
+from elspeth.outputs.policy import OutputRefusedError, Protected
 from tests.evidence.bags import SECRET, faults, make_bag, read_bag, records, salts_of, statement_identity, to_lines
 
 UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
@@ -201,6 +202,46 @@ def test_a_record_of_a_type_that_the_bag_does_not_have_is_refused(
     (tmp_path / "proof.json").write_bytes(canonical(proof | {"record": canonical(record).decode()}) + b"\n")
     found = faults(verify_proof(tmp_path / "proof.json", key=key))
     assert found[0] == (4, f"record: record_type: expected a type that the statement counts, got {kind!r}")
+
+
+@pytest.mark.parametrize(("secret", "expected"), [(SECRET, "a salt"), (None, "no salt")])
+def test_a_salt_is_beside_the_record_if_the_statement_says_so(
+    tmp_path: Path, secret: str | None, expected: str
+) -> None:
+    """Otherwise a line's beginning could be taken for a salt."""
+    make_bag(tmp_path, to_lines(records()), secret=secret)
+    proof = prove(tmp_path / "bag-0", "step", "b")
+    changed = replace(proof, salt=None if proof.salt else bytes(32))
+    problem = f"hashes: expected {expected} beside the record, as the statement says"
+    assert faults(verify_proof(saved(changed, tmp_path))) == [(6, problem)]
+    if proof.salt is None:
+        split = replace(proof, salt=proof.line[:32], line=proof.line[32:])
+        assert (6, problem) in faults(verify_proof(saved(split, tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"format":"other"}\n', b'{"format":null}\n', b'{"format":true}', b"{}", b"[]", b"\xff"]
+)
+def test_only_a_proof_is_replaced(directory: Path, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "written.json"
+    path.write_bytes(content)
+    with pytest.raises(OutputRefusedError):
+        write_proof(prove(directory, "step", "b"), path)
+    assert path.read_bytes() == content
+    for version in (1, 2, 3):
+        path.write_bytes(b'{"format":"urn:elspeth:record-proof:v%d"}\n' % version)
+        assert write_proof(prove(directory, "step", "b"), path) == path.stat().st_size
+
+
+def test_a_proof_does_not_replace_what_is_protected(directory: Path, tmp_path: Path) -> None:
+    path = tmp_path / "precious.json"
+    path.write_text("precious")
+    proof = prove(directory, "step", "b")
+    write_proof(proof, tmp_path / "other.json", proof_policy([Protected(path=path, what="the key")], force=True))
+    with pytest.raises(OutputRefusedError):
+        write_proof(proof, path, proof_policy([Protected(path=path, what="the key")], force=True))
+    assert path.read_text() == "precious"
+    assert write_proof(proof, path, proof_policy(force=True)) == path.stat().st_size
 
 
 @given(st.binary() | st.text().map(str.encode))

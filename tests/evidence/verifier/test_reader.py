@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import PublicKey
-from elspeth.evidence.verifier import reader
+from elspeth.evidence.verifier import _zip_archive, reader
 from elspeth.evidence.verifier.procedure import Verdict
-from elspeth.evidence.verifier.reader import batches_of_lines, open_bag
+from elspeth.evidence.verifier.reader import batches_of_lines, looks_like_bag, open_bag
 from elspeth.evidence.verifier.verify import verify_bag
 
 
@@ -181,6 +181,69 @@ def test_a_compressed_file_of_no_compression_is_refused(tmp_path: Path) -> None:
     assert (
         refusal(tmp_path / "bag.zip") == "file: cannot be read: Error -3 while decompressing data: invalid block type"
     )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_hash_of_a_file_is_that_of_all_its_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, packed: bool
+) -> None:
+    monkeypatch.setattr(reader, "_BLOCK", 10)
+    monkeypatch.setattr(_zip_archive, "_BLOCK", 10)
+    content = bytes(range(35))
+    if packed:
+        path = zipped(tmp_path / "bag.zip", {"file": content})
+    else:
+        path = tmp_path / "bag"
+        path.mkdir()
+        (path / "file").write_bytes(content)
+    with open_bag(path) as files:
+        assert (files.sizes, files.read("file")) == ({"file": 35}, content)
+        assert list(map(len, files.blocks("file"))) == [10, 10, 10, 5]
+        assert files.sha256("file") == hashlib.sha256(content).hexdigest()
+
+
+def test_more_directories_than_a_bag_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_FILES", 3)
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+    assert refusal(tmp_path) == f"{tmp_path}: expected at most 3 files, got more"
+    (tmp_path / "a").rmdir()
+    read_all(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_bag"),
+    [
+        ("bag.zip", b"damaged", True),
+        ("bag", b"PK\x03\x04", True),
+        ("bag", b"PK\x03", False),
+        ("export.json", b"[\n", False),
+        ("bag", b"", False),
+    ],
+)
+def test_an_archive_is_recognised_by_its_name_or_its_first_bytes(
+    tmp_path: Path, name: str, content: bytes, *, is_bag: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert looks_like_bag(tmp_path / name) is is_bag
+    assert looks_like_bag(tmp_path)
+    assert not looks_like_bag(tmp_path / "gone")
+
+
+def test_a_file_beside_the_directory_of_a_bag_is_part_of_the_archive(tmp_path: Path) -> None:
+    for more in ("other", "bags/x", "bag2/x", "a"):
+        path = zipped(tmp_path / "bag.zip", {"bag/bagit.txt": b"", "bag/data/x": b"", more: b""})
+        with open_bag(path) as files:
+            assert files.sizes.keys() == {"bag/bagit.txt", "bag/data/x", more}
+
+
+def test_an_archive_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    for path, problem in (
+        (tmp_path / "gone", "No such file or directory"),
+        (tmp_path / "file" / "x", "Not a directory"),
+    ):
+        (tmp_path / "file").touch()
+        assert refusal(path) == f"{path}: cannot be read: {problem}"
 
 
 def test_a_missing_bag_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,9 @@ from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import build_readers, read_rules
 from elspeth.evidence.verifier._trail import TrailChecker
+from elspeth.evidence.verifier.accounting.accountant import LEDGERS
 from elspeth.evidence.verifier.procedure import Step, StepError
+from tests.evidence.accounts import in_order, sound_trail
 from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, Record, records, to_lines
 
 RULES = read_rules(json.dumps(REFERENCES).encode(), "rules")
@@ -96,6 +99,22 @@ def test_a_line_at_fault_is_named_by_its_number(index: int) -> None:
         step, message = findings(lines, iter([first_batch]))
         assert (step, message) == findings(lines, iter([1] * len(lines)))
         assert f"records.jsonl, line {index + 2}: " in str(message)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_order_of_references_in_the_rules_does_not_matter(turn: int) -> None:
+    """The laws take the references that they name."""
+    document = json.loads(json.dumps(REFERENCES))
+    for rules in document["types"].values():
+        rules["references"] = rules["references"][::turn]
+    readers = build_readers(read_rules(json.dumps(document).encode(), "rules"), SHAPES)
+    for name, ledger in LEDGERS.items():
+        found = [readers[name].references[index][1] for index in readers[name].links]
+        assert [(each.columns[1], each.record_type) for each in found] == list(ledger.links.items())
+    trail = sound_trail()
+    checker = TrailChecker(read_rules(json.dumps(document).encode(), "rules"), SHAPES, None)
+    checker.check(1, [rfc8785.dumps(record) for record in in_order(trail)])
+    assert checker.accounting(5) == "all 13 laws hold"
 
 
 def test_a_second_reference_of_a_column_does_not_hide_that_of_the_laws() -> None:
@@ -239,3 +258,22 @@ def test_a_reference_that_is_partly_null_is_none() -> None:
         else:
             trail.check(14, lines)
             assert trail.counts["checkpoint"] == 2
+
+
+def test_a_key_is_repeated_though_the_order_has_more_columns() -> None:
+    document = json.loads(json.dumps(REFERENCES))
+    document["types"]["thing"]["order"] = ["run_id", "row_index", "row_id"]
+    rules = read_rules(json.dumps(document).encode(), "rules")
+    some = records()
+    some[2:2] = [{**some[1], "row_index": 5, "row_id": "other"}, {**some[1], "row_index": 6}]
+    expected = f"data/records.jsonl, line 4: row_id: expected each key once, got '{UUID}' again"
+
+    def check(size: int) -> None:
+        trail = TrailChecker(rules, SHAPES, None)
+        for start in range(0, len(some), size):
+            trail.check(start + 1, to_lines(some[start : start + size]))
+
+    for size in (1, 2, 3, 20):
+        with pytest.raises(StepError) as caught:
+            check(size)
+        assert str(caught.value) == expected

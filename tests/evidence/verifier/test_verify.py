@@ -14,6 +14,7 @@ from elspeth.evidence.format.bag import RunFacts
 from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import PublicKey, Signer
+from elspeth.evidence.verifier import verify as verify_module
 from elspeth.evidence.verifier._log import NO_LOG
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
@@ -372,6 +373,67 @@ def test_step_6_refuses_leaf_hashes_of_another_tree(signed: Files, signer: Signe
     assert found[0][1].startswith("data/leaf-hashes.bin: expected the root ")
 
 
+def test_the_other_steps_are_taken_though_the_leaf_hashes_are_those_of_another_tree(
+    signed: Files, signer: Signer, key: PublicKey
+) -> None:
+    """Without their root, leaf hashes say nothing about lines."""
+    result = verify(reseal({**signed, bag.LEAVES: bytes(32 * 13)}, signer), key)
+    statuses = {step.step: step.status for step in result.steps if step.status is not Status.PASSED}
+    assert statuses == {Step.ROOT: Status.FAILED, Step.LOG: Status.NOT_PART}
+
+
+@pytest.mark.parametrize("size", [0, 31, 32 * 12, 32 * 13 - 1, 32 * 13 + 1, 32 * 14])
+def test_step_6_refuses_another_number_of_leaf_hashes(size: int, signed: Files, signer: Signer, key: PublicKey) -> None:
+    leaves = (signed[bag.LEAVES] + bytes(32))[:size]
+    found = faults(verify(reseal({**signed, bag.LEAVES: leaves}, signer), key))
+    problem = f"expected 32 bytes for each of 13 records, got {size:,} bytes"
+    assert found == [(6, f"data/leaf-hashes.bin: {problem}")]
+
+
+@pytest.mark.parametrize("lines", [12, 14])
+def test_step_6_refuses_a_statement_of_another_number_of_lines(
+    lines: int, signed: Files, signer: Signer, key: PublicKey
+) -> None:
+    some = to_lines(records())
+    some = some[:12] if lines == 12 else [*some, b"{}"]
+    content = b"".join(line + b"\n" for line in some)
+    found = dict(faults(verify(reseal({**signed, bag.RECORDS: content}, signer), key)))
+    if lines == 12:
+        assert found == {6: "data/records.jsonl, line 13: expected 13 lines, as the statement counts, got the end"}
+    else:
+        expected = "data/records.jsonl, line 14: record_type: expected one of "
+        assert found[4].startswith(expected)
+    repeated = b"".join(line + b"\n" for line in [*to_lines(records()), to_lines(records())[-1]])
+    result = verify(reseal({**signed, bag.RECORDS: repeated}, signer), key)
+    assert result.verdict is Verdict.NOT_VERIFIED
+    assert [step for step, _ in faults(result)] == [4]
+
+
+@pytest.mark.parametrize("facts", [run_facts(), run_facts(recorded_epoch=None)])
+@pytest.mark.parametrize(("salts", "said"), [(True, "all 13 laws hold"), (False, "3 of 13 laws hold; 10 not asked")])
+def test_a_bag_of_the_first_release_with_salts_was_recorded_in_its_epoch(
+    facts: RunFacts, said: str, tmp_path: Path, *, salts: bool
+) -> None:
+    if salts:
+        files = make_older_bag(tmp_path, to_lines(records(), salts=True))
+    else:
+        files = make_bag(tmp_path, to_lines(records()), secret=None)
+    result = verify(reseal(files, version=1, facts=facts))
+    assert faults(result) == []
+    assert result.steps[8].detail.startswith(said)
+
+
+def test_each_option_reaches_the_procedure(signed: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in signed.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    given: dict[str, object] = {}
+    monkeypatch.setattr(verify_module, "verify_files", lambda _, **options: given.update(options))
+    options = {name: object() for name in ("key", "authorities", "certified_by", "policy", "progress", "executor")}
+    verify_bag(tmp_path, **options)  # type: ignore[arg-type]
+    assert given == options
+
+
 def test_step_7_refuses_a_dangling_reference(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(changed(5, row_id="gone")), signer)
     problem = "row_id: expected the key of an earlier thing record, got 'gone'"
@@ -462,3 +524,24 @@ def test_progress_is_reported_as_values(signed: Files, key: PublicKey, tmp_path:
 def test_every_step_has_a_number_in_the_documentation() -> None:
     text = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
     assert all(f"{step.value}. **{step.title[0].upper()}{step.title[1:]}**" in text for step in Step)
+
+
+@pytest.mark.parametrize("names", [(bag.LOG,), (bag.LOG_LEAVES,), (bag.LOG_PROOF,), (bag.LOG, bag.LOG_PROOF)])
+def test_step_10_refuses_a_part_of_a_place_in_the_log(
+    names: tuple[str, ...], signed: Files, signer: Signer, key: PublicKey
+) -> None:
+    result = verify(reseal({**signed, **dict.fromkeys(names, b"{}")}, signer), key)
+    missing = next(name for name in (bag.LOG, bag.LOG_LEAVES) if name not in names)
+    assert faults(result) == [(10, f"{missing}: expected this file, got none")]
+    assert result.verdict is Verdict.NOT_VERIFIED
+
+
+def test_several_faults_of_one_reading_are_all_reported(signed: Files, key: PublicKey) -> None:
+    """The file is read to its end despite a fault."""
+    altered = signed[bag.RECORDS].replace(b'"status":"completed"', b'"status":"complete!"', 1)
+    found = dict(faults(verify({**signed, bag.RECORDS: altered}, key)))
+    digest = hashlib.sha256(altered).hexdigest()
+    right = hashlib.sha256(signed[bag.RECORDS]).hexdigest()
+    assert found.keys() == {1, 3, 4}
+    for step, place in ((1, "manifest-sha256.txt"), (3, "statement.dsse.json")):
+        assert found[step] == f"data/records.jsonl: expected the SHA-256 {right} as in {place}, got {digest}"

@@ -155,6 +155,27 @@ def with_longer_data(files: Files) -> bytes:
     return rest[:start] + entry + rest[start:-22] + end
 
 
+def with_mode(files: Files, name: str, mode: int) -> bytes:
+    """Return an archive with an empty entry of this mode."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for other, data in files.items():
+            archive.writestr(zipfile.ZipInfo(f"bag/{other}"), data)
+        info = zipfile.ZipInfo(name)
+        info.external_attr = mode << 16
+        archive.writestr(info, b"")
+    return buffer.getvalue()
+
+
+def gap_before_the_directory(files: Files) -> bytes:
+    """Return an archive with bytes that nothing lists."""
+    data = zipped(files)
+    start = central(data)
+    end = bytearray(data[-22:])
+    struct.pack_into("<I", end, 16, start + 4)
+    return data[:start] + b"evil" + data[start:-22] + bytes(end)
+
+
 TWICE = "expected each file once in the archive, got it again"
 HEADERS = "expected both of its headers in the archive to say the same"
 
@@ -166,6 +187,21 @@ ATTACKS: dict[str, tuple[Callable[[Files], bytes], str]] = {
         "expected an entry at byte 0, got the next at 5",
     ),
     "another archive before": (lambda files: zipped({"a": b"b"}) + zipped(files), "expected"),
+    "bytes before the directory": (gap_before_the_directory, "expected the central directory at byte"),
+    "another mark before an entry": (
+        changed(lambda data: struct.pack_into("<I", data, data.index(b"PK\x03\x04", 4), 0x08074B50)),
+        HEADERS,
+    ),
+    "a file in capitals where a directory in capitals is": (
+        with_members(("bag/More", b""), ("bag/MORE/x", b"")),
+        "expected a directory above it",
+    ),
+    "a name with a dot": (with_members(("bag/./more", b"")), "expected a name inside the bag"),
+    "a name with two dots": (with_members(("bag/../more", b"")), "expected a name inside the bag"),
+    "the mode of a file on a directory": (
+        lambda files: with_mode(files, "bag/more/", stat.S_IFREG | 0o644),
+        "expected plain files and directories only",
+    ),
     "bytes behind": (lambda files: zipped(files) + b"more", "expected a zip archive that ends with its end record"),
     "a comment": (
         lambda files: zipped(files)[:-2] + struct.pack("<H", 4) + b"more",
@@ -251,21 +287,79 @@ def test_an_archive_made_by_the_usual_command_is_verified(signed: Files, key: Pu
     assert verify_bag(tmp_path / "bag.zip", key=key).verdict is Verdict.VERIFIED
 
 
-def test_zip64_archives_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Python's writer takes more than 100 bytes for large."""
+LARGE = {"bagit.txt": b"x" * 50, "data/large": b"0123456789" * 50, "small": b"y"}
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return an archive whose writer took its files for large."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
-    path = tmp_path / "bag.zip"
-    files = {"bagit.txt": b"x" * 50, "data/large": b"0123456789" * 50, "small": b"y"}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
+    with zipfile.ZipFile(tmp_path / "bag.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in LARGE.items():
             info = zipfile.ZipInfo(name)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.file_size = len(content)
             with archive.open(info, "w") as member:
                 member.write(content)
-    assert path.read_bytes().count(b"PK\x06\x06") == 1
-    with open_bag(path) as found:
-        assert {name: found.read(name) for name in found.sizes} == files
+    return tmp_path / "bag.zip"
+
+
+def test_zip64_archives_are_read(large: Path) -> None:
+    assert large.read_bytes().count(b"PK\x06\x06") == 1
+    with open_bag(large) as found:
+        assert {name: found.read(name) for name in found.sizes} == LARGE
+
+
+NOT_PRECEDED = "expected the end record for large archives before the other"
+END_FIELDS = {
+    0: NOT_PRECEDED,
+    4: NOT_PRECEDED,
+    16: NOT_PRECEDED,
+    20: NOT_PRECEDED,
+    24: "expected one archive, whose end records agree",
+    32: "expected one archive, whose end records agree",
+    40: "expected one archive, whose end records agree",
+    48: "expected one archive, whose end records agree",
+    60: NOT_PRECEDED,
+    64: NOT_PRECEDED,
+    72: NOT_PRECEDED,
+}
+"""The fields of the end record for large archives, and of its locator, by their offsets (APPNOTE, section 4.3.14)."""
+
+
+@pytest.mark.parametrize("offset", END_FIELDS)
+def test_every_field_of_the_end_of_a_large_archive_is_checked(large: Path, offset: int) -> None:
+    data = bytearray(large.read_bytes())
+    data[data.index(b"PK\x06\x06") + offset] ^= 1
+    large.write_bytes(data)
+    with pytest.raises(EvidenceError) as caught, open_bag(large):
+        pass
+    assert str(caught.value) == f"{large}: {END_FIELDS[offset]}"
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_the_sizes_of_a_large_file_are_there_once(large: Path, copies: int) -> None:
+    data = large.read_bytes()
+    at = data.index(b"data/large") + len(b"data/large")
+    extra = data[at : at + 20]
+    assert extra[:4] == b"\x01\x00\x10\x00"
+    changed_data = bytearray(data)
+    changed_data[at + 4 : at + 12] = (copies).to_bytes(8, "little")
+    large.write_bytes(changed_data)
+    with pytest.raises(EvidenceError) as caught, open_bag(large):
+        pass
+    assert str(caught.value) == "'data/large': expected the same sizes in both of its headers"
+
+
+@pytest.mark.parametrize("size", [0, 1, 21, 22, 41, 97])
+def test_a_file_that_is_too_short_for_an_archive_is_refused(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "bag.zip"
+    path.write_bytes((b"PK\x03\x04" + bytes(size))[: size + 4])
+    with pytest.raises(EvidenceError) as caught, open_bag(path):
+        pass
+    short = "expected a zip archive, got one that is truncated, or another file"
+    ends = "expected a zip archive that ends with its end record, without a comment"
+    assert str(caught.value) == f"{path}: {short if size + 4 < 22 else ends}"
 
 
 def test_the_central_directory_has_a_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
