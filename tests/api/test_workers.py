@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import Executor
 from pathlib import Path
@@ -111,6 +112,6 @@ def test_a_worker_has_the_environment_of_the_command_and_nothing_else(monkeypatc
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(signal, "pthread_sigmask", lambda *_: None)
     monkeypatch.setattr("multiprocessing.parent_process", lambda: type("Parent", (), {"sentinel": 1}))
-    monkeypatch.setattr(module.threading, "Thread", lambda **_: type("Thread", (), {"start": staticmethod(bool)}))
+    monkeypatch.setattr(threading, "Thread", lambda **_: type("Thread", (), {"start": staticmethod(bool)}))
     module._initialize(None, given, Spool())  # type: ignore[arg-type]
     assert os.environ == given
