@@ -1,4 +1,4 @@
-"""A run's place in the log, and the checkpoint of it in the bag."""
+"""A run's place in the log, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def place_of(index: int = 9) -> LogPlace:
 
 
 def proof_of(size: int = 11, index: int = 9, origin: str = "log", entries: list[bytes] = ENTRIES) -> LogProof:
-    """Return the proof of an entry by a checkpoint of a size."""
+    """Return the proof of an entry at a size."""
     leaves = leaf_hashes(entries[:size])
     text = Checkpoint(origin=origin, size=size, root=tree_root(leaves)).text
     hashes = tuple(inclusion_proof(leaves, index, size))
