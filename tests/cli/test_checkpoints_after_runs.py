@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.sealing.seal import read_seals
+from elspeth.engine.log_checkpoints import LogCheckpoints
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, KeyType, generate_keys, load_signer
 from tests.evidence.format.test_notes import signer_of
@@ -75,6 +76,42 @@ def test_every_run_leaves_a_checkpoint_that_is_checked_later(settings: Settings,
     public = f"keys/log/{PUBLIC_KEY}"
     assert main(["landscape", "log", "check", "-d", "audit.db", "--against", "kept", "--key", public]) == 0
     assert capsys.readouterr().err.startswith("2 of 2 kept checkpoints hold\n")
+
+
+def interrupt(*_: object, **__: object) -> list[str]:
+    raise KeyboardInterrupt
+
+
+def test_every_place_is_overdue_if_the_process_ends_before_the_checkpoint(
+    settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_of(settings)["after_run"] = [{"file": "kept/"}, {"file": "also/log.checkpoint"}]
+    monkeypatch.setattr(LogCheckpoints, "leave", interrupt)
+    run(settings)
+    assert [each["place"] for each in status(capsys)] == ["also/log.checkpoint", "kept/"]  # type: ignore[index]
+
+
+def test_an_abandoned_run_names_its_places_first(
+    settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("elspeth.engine.publishing.SinkSet.publish", interrupt)
+        run(settings)
+    log_of(settings)["after_run"] = [{"file": "also/"}]
+    Path("settings.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.setattr(LogCheckpoints, "leave", interrupt)
+    main(["resume", "latest", "-s", "settings.yaml", "--abandon"])
+    assert "also/" in [each["place"] for each in status(capsys)]  # type: ignore[index]
+
+
+def test_the_phases_of_a_run_are_logged_in_their_order(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings["landscape"]["export"] = {"enabled": True, "path": "trail.jsonl"}  # type: ignore[index]
+    with caplog.at_level(logging.INFO, "elspeth.events"):
+        assert run(settings) == 0
+    phases = ("rows", "proof", "publish", "seal", "checkpoint", "export")
+    assert [text for text in caplog.messages if text.endswith(" began") and " " not in text[:-6]] == [
+        f"{phase} began" for phase in phases
+    ]
 
 
 def test_a_run_that_fails_leaves_a_checkpoint_too(settings: Settings, capsys: Captured) -> None:

@@ -192,6 +192,37 @@ def test_a_batch_that_cannot_be_processed_is_an_error_of_its_rows(
     assert told == ["row 0 failed at f", "row 1 failed at f"]
 
 
+class SpoilingAggregation(Aggregation):
+    """An aggregation that changes its rows before it fails."""
+
+    name = "spoiling"
+    plugin_version = "1"
+
+    def process(self, rows: list[RowData]) -> list[RowData]:
+        """Spoil the rows."""
+        for row in rows:
+            row["items"].append("spoilt")  # type: ignore[attr-defined]
+            row["items"][0]["n"] = "spoilt"  # type: ignore[index]
+        raise ValueError
+
+
+def test_changes_that_a_plugin_makes_to_the_rows_of_a_batch_have_no_effect(tmp_path: Path) -> None:
+    rows: list[RowData] = [{"id": number, "items": [{"n": 1}]} for number in (1, 2)]
+    part = {"name": "spoil", "plugin": "spoiling", "options": {"on_error": "bad"}}
+    settings = graph_settings(tmp_path, rows, "bad", aggregations=[part])
+    settings["sinks"]["bad"]["error_fields"] = False
+    run_graph(tmp_path, settings, SpoilingAggregation)
+    assert written(tmp_path, "bad") == rows
+
+
+def test_every_aggregation_has_a_timeout_of_its_own(tmp_path: Path) -> None:
+    slow, fast = stats(name="slow", trigger={"timeout_seconds": 1000}), stats(name="fast")
+    fast |= {"trigger": {"timeout_seconds": 1.5}, "options": {"value_field": "sum", "compute_mean": False}}
+    slow["trigger"] = {"count": 1, "timeout_seconds": 1000}
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS, aggregations=[slow, fast]))
+    assert "timeout" in [trigger for _, trigger, _, _ in batches(records)]
+
+
 def test_a_row_that_does_not_fit_the_batch_fails_alone(tmp_path: Path) -> None:
     rows: list[RowData] = [{"id": 1, "v": "1"}, {"id": 2, "v": "x"}, {"id": 3, "v": "4"}, {"id": 4}]
     part = stats(trigger={"condition": "row['id'] > 9"})

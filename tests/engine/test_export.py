@@ -2,11 +2,13 @@
 
 import hmac
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from elspeth.contracts.events import event_of
 from elspeth.engine.reporting import ExportFailedError, Observer, Phase
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.outputs.compression import Compression, find_compression
@@ -117,3 +119,29 @@ def test_an_export_that_cannot_be_written_leaves_the_run_complete_and_says_so(tm
     assert (recorded["status"], recorded["export_status"]) == ("completed", "failed")
     assert recorded["export_error"] == f"OutputRefusedError: {reason}"
     assert (tmp_path / "out" / "x.csv").exists()
+
+
+def test_an_export_is_logged_with_its_place_and_its_records(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "out" / "trail.json"
+    with caplog.at_level(logging.INFO, "elspeth.events"):
+        execute(build(tmp_path, exporting(tmp_path)))
+    count = len(exported(tmp_path)) - 1
+    (event,) = [each for record in caplog.records if (each := event_of(record)) and each.name == "run_exported"]
+    assert f"{count:,} records were exported to {path}" in caplog.messages
+    assert {**event.facts, "run_id": None} == {"run_id": None, "path": str(path), "records": count}
+
+
+def test_values_in_the_error_of_an_export_are_withheld(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(28, "Zqxjkv")
+
+    monkeypatch.setattr("elspeth.engine.run_export.write_export", fail)
+    with pytest.raises(ExportFailedError) as caught:
+        execute(build(tmp_path, exporting(tmp_path)))
+    (recorded,) = trail(tmp_path)["run"]
+    place = f"raised at {__name__} line {fail.__code__.co_firstlineno + 1}"
+    assert recorded["export_error"] == f"OSError: No space left on device, {place}"
+    assert f"the export failed: {recorded['export_error']}" in caplog.messages
+    assert isinstance(caught.value.__cause__, OSError)

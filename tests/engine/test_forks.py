@@ -55,6 +55,16 @@ def test_a_fork_sends_a_copy_to_each_sink(tmp_path: Path) -> None:
     assert len({event["routing_group_id"] for event in copies}) == 1
 
 
+def test_a_fork_is_recorded_in_the_order_of_its_branches(tmp_path: Path) -> None:
+    settings = forked(tmp_path, [{"id": 1}], "a", "b", "c", fork_to=["b", "c", "a"])
+    _, records = run_graph(tmp_path, settings)
+    (forking,) = [each for each in records["token_outcome"] if each["outcome"] == "forked"]
+    assert json.loads(forking["expected_branches_json"]) == ["b", "c", "a"]
+    labels = {edge["edge_id"]: edge["label"] for edge in records["edge"]}
+    copies = sorted((each["ordinal"], labels[each["edge_id"]]) for each in records["routing_event"])
+    assert copies == [(0, "b"), (1, "c"), (2, "a")]
+
+
 def test_a_branch_has_transforms_of_its_own(tmp_path: Path) -> None:
     settings = forked(tmp_path, [{"id": 1}], "a", fork_to=["a", "out"], row_plugins=[mark("a")])
     run_graph(tmp_path, settings)

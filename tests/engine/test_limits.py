@@ -83,7 +83,10 @@ def test_a_run_beyond_its_limits_publishes_nothing_and_says_why(tmp_path: Path, 
         f"run {run_id} has too many failures: fail_if.failed allows 29.9%, got 3 of 10 failed;"
         " fail_if.steps.mark_0 allows 19%, got 2 of 10 failed; fail_if.steps.known allows 12%, got 1 of 8 failed"
     )
-    assert "2 at transform mark_0: RowError: refused (first in row 7)" in raised.value.__notes__
+    assert raised.value.__notes__[:2] == [
+        "2 at transform mark_0: RowError: refused (first in row 7)",
+        "1 at gate known: EvaluationError: the row has no field 'id' (first in row 9)",
+    ]
     kept, recorded = raised.value.__notes__[-2:]
     assert Path(kept.removeprefix("Rows that were recorded as written are kept in ").removesuffix(".")).exists()
     assert recorded == f"Run {run_id} is recorded as failed."
@@ -97,6 +100,39 @@ def test_a_number_ends_the_run_at_the_row_that_exceeds_it(tmp_path: Path) -> Non
     with pytest.raises(TooManyFailuresError, match="allows 4, got 5 failed"):
         run(tmp_path, given)
     assert len(trail(tmp_path)["row"]) == 14
+
+
+def test_a_limit_of_no_failures_ends_the_run_at_the_first(tmp_path: Path) -> None:
+    given = settings(tmp_path, rows=20, fail=10, failed=0, steps={"known": "99%"})
+    with pytest.raises(TooManyFailuresError, match="allows 0, got 1 failed"):
+        run(tmp_path, given)
+    assert len(trail(tmp_path)["row"]) == 10
+
+
+def test_a_percentage_is_exact(tmp_path: Path) -> None:
+    """As floats, 29 % of 100 rows are less than 29."""
+    assert run(tmp_path, settings(tmp_path, rows=100, fail=28, failed="29%")).failed == 29
+
+
+def test_rows_that_fail_in_a_batch_count_for_its_step(tmp_path: Path) -> None:
+    batch = {"name": "pairs", "plugin": "batch_stats", "trigger": {"count": 2}, "options": {"value_field": "gone"}}
+    given = graph_settings(tmp_path, [{"id": number} for number in range(8)], aggregations=[batch])
+    given["fail_if"] = {"steps": {"pairs": 3}}
+    with pytest.raises(TooManyFailuresError, match=r"fail_if\.steps\.pairs allows 3, got 4 failed"):
+        run(tmp_path, given)
+    assert len(trail(tmp_path)["row"]) == 4
+
+
+def test_a_resumed_run_compares_percentages_of_all_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups_of(monkeypatch, 6)
+    given = settings(tmp_path, failed="30%")
+    seen: list[Progress] = []
+    with pytest.raises(RunInterruptedError):
+        run(tmp_path, given, Observer(on_rows=seen.append, is_stopped=lambda: bool(seen)))
+    pipeline = build(tmp_path, given, *PLUGINS)
+    with LandscapeDB.from_url(given["landscape"]["url"]) as db:
+        work = Orchestrator(db, pipeline, load_run_keys(pipeline.settings, {}, source="settings.yaml"))
+        assert work.resume(trail(tmp_path)["run"][0]["run_id"]).failed == 3
 
 
 def wired(directory: Path, steps: dict[str, Any]) -> Settings:

@@ -28,6 +28,14 @@ def test_sources_and_sinks_are_recorded_with_their_datasets(tmp_path: Path) -> N
     }
 
 
+def test_every_file_of_a_source_is_recorded_in_the_order_of_reading(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("in.csv", "b.csv", "a.csv")]
+    for path in paths:
+        Path(path).write_text("id,kind\n")
+    recorded = _recorded(tmp_path, datasource={"plugin": "csv", "options": {"path": paths}})
+    assert recorded["source_csv"] == [{"namespace": "file", "name": path} for path in paths]
+
+
 def test_names_are_withheld_with_the_account_unless_events_are_sent(tmp_path: Path) -> None:
     hidden = {"url": f"sqlite:///{tmp_path / 'audit.db'}", "identity": False}
     assert _recorded(tmp_path, landscape=hidden) == {}

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from elspeth.contracts.enums import Determinism
 from elspeth.core.settings import SettingsError
 from elspeth.engine.keys import load_run_keys
-from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.pipeline import Pipeline, fill_sink_paths
 from elspeth.evidence.format.bag import Contact
 from tests.engine.pipelines import MarkTransform, Settings, build, csv_settings, run
+from tests.fixtures.python_modules import ModuleWriter
 
 
 def test_node_ids_are_readable_and_fit_the_audit_trail(tmp_path: Path) -> None:
@@ -38,6 +40,48 @@ def test_node_ids_do_not_depend_on_secrets(tmp_path: Path) -> None:
         settings["sinks"]["rest"] = {"plugin": "database", "options": options}
         ids.add(build(tmp_path, settings).sink_node("rest").node_id)
     assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "filled"),
+    [
+        ("{run_id}.csv", "r1.csv"),
+        ("{date}.csv", "2026-03-01.csv"),
+        ("{{1}}.csv", "{1}.csv"),
+        ("plain.csv", "plain.csv"),
+    ],
+)
+def test_every_placeholder_in_the_path_of_a_sink_is_filled(tmp_path: Path, name: str, filled: str) -> None:
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"]["options"]["path"] = str(tmp_path / name)
+    before = build(tmp_path, settings)
+    after = fill_sink_paths(before, {"run_id": "r1", "date": "2026-03-01"})
+    assert [each.options.path for each in after.sinks.values()] == [  # type: ignore[attr-defined]  of these sinks
+        str(tmp_path / "out" / "rest.csv"),
+        str(tmp_path / filled),
+    ]
+    assert before.sinks["x"].options.path == str(tmp_path / name)  # type: ignore[attr-defined]
+
+
+def test_a_sink_is_only_reserved_for_an_export_that_is_made(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["export"] = {"enabled": False, "sink": "x", "format": "csv"}
+    assert list(build(tmp_path, settings).sinks) == ["rest", "x"]
+
+
+def test_a_gate_that_calls_a_function_is_not_recorded_as_deterministic(
+    tmp_path: Path, write_module: ModuleWriter
+) -> None:
+    directory = write_module("def is_x(kind: str) -> bool:\n    return kind == 'x'\n")
+    settings = csv_settings(tmp_path)
+    gate = settings["gates"][0]
+    nodes = build(tmp_path, settings).nodes
+    assert nodes["gates", 0].determinism is Determinism.DETERMINISTIC
+    settings["gates"] = [
+        {"name": "split", "function": "rules:is_x", "directory": str(directory), "routes": gate["routes"]}
+    ]
+    nodes = build(tmp_path, settings).nodes
+    assert nodes["gates", 0].determinism is Determinism.NON_DETERMINISTIC
 
 
 @pytest.mark.parametrize("part", ["sink", "rates"])
@@ -93,6 +137,21 @@ def test_an_address_alone_names_who_makes_bags(tmp_path: Path) -> None:
     settings["landscape"]["export"] = export
     keys = load_run_keys(build(tmp_path, settings).settings, {}, source="s.yaml")
     assert keys.contact == Contact(email="a@example.org")
+
+
+def test_a_bag_that_is_to_be_signed_needs_a_key_and_a_possible_maker(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    export = {"enabled": True, "path": str(tmp_path / "bag"), "format": "bag", "sign": True}
+    settings["landscape"]["export"] = export | {"contact_email": "no address\n"}
+    with pytest.raises(SettingsError) as caught:
+        load_run_keys(build(tmp_path, settings).settings, {}, source="s.yaml")
+    assert [each.location for each in caught.value.problems] == [
+        ("landscape", "export", "sign"),
+        ("landscape", "export"),
+    ]
+    assert str(caught.value.problems[0]) == (
+        "landscape.export.sign: a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
+    )
 
 
 def test_keys_that_can_be_guessed_are_refused(tmp_path: Path) -> None:

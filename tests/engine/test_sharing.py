@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,6 +164,34 @@ class Refusing(InlineWorkers):
         return super().submit(*arguments)
 
 
+class Unreachable(InlineWorkers):
+    """Workers whose answers are lost on the way."""
+
+    error: Exception = TimeoutError(110, "10.0.0.7 does not answer")
+
+    def submit(self, *arguments: Any) -> Any:  # noqa: ANN401  passed on
+        super().submit(*arguments)
+        future: Future[bytes] = Future()
+        future.set_exception(self.error)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (TimeoutError(110, "10.0.0.7"), "TimeoutError: Connection timed out, raised at .+"),
+        (WorkerError("the cluster is gone"), "the cluster is gone"),
+    ],
+    ids=["system", "workers"],
+)
+def test_rows_whose_results_are_lost_are_named(tmp_path: Path, error: Exception, problem: str) -> None:
+    workers = Unreachable()
+    workers.error = error
+    with pytest.raises(WorkerError) as caught:
+        work(make(tmp_path), workers)
+    assert re.fullmatch(f"the workers did not process rows 0 to 9: {problem}", str(caught.value))
+
+
 def test_workers_that_are_dead_are_replaced(tmp_path: Path) -> None:
     workers = Refusing()
     assert work(make(tmp_path), workers).rows == 40
@@ -238,6 +267,21 @@ def test_plugins_that_no_other_process_can_import_need_a_run_without_workers(tmp
     assert work(pipeline, None).rows == 40
 
 
+def test_plugins_that_cannot_be_pickled_need_a_run_without_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> bytes:
+        raise TypeError("a lock")
+
+    monkeypatch.setattr("elspeth.engine.sharing.pickle.dumps", fail)
+    with pytest.raises(WorkerError) as caught:
+        work(make(tmp_path), InlineWorkers())
+    assert str(caught.value) == (
+        "the plugins of this pipeline cannot be sent to workers: TypeError: "
+        f"raised at {__name__} line {fail.__code__.co_firstlineno + 1}; run it without workers"
+    )
+
+
 # -- rows that cannot be sent ----------------------------------------------------------------------------------------
 
 
@@ -275,7 +319,10 @@ class Unpicklable(str):
 
 
 @pytest.mark.parametrize("where", ["source", "transform"])
-def test_rows_that_cannot_be_pickled_are_processed_by_the_first_process(tmp_path: Path, where: str) -> None:
+def test_rows_that_cannot_be_pickled_are_processed_by_the_first_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "elspeth.events")
     locked = {"plugin": "locked", "options": {"field": "m"}}
     pipeline = make(tmp_path, row_plugins=[locked if where == "transform" else MARK])
     if where == "source":
@@ -287,6 +334,8 @@ def test_rows_that_cannot_be_pickled_are_processed_by_the_first_process(tmp_path
         found.append((written(tmp_path, "out"), tell(trail(tmp_path))))
     assert found[0][0] == found[1][0]
     assert len(found[0][0]) > 30
+    kept = [text for text in caplog.messages if text.startswith("rows 0 to 9 cannot be sent to a worker and stay in")]
+    assert len(kept) == 1
 
 
 # -- stopping, and calls ---------------------------------------------------------------------------------------------

@@ -255,6 +255,11 @@ def test_a_run_of_several_sources_is_resumed_in_each_of_them(
     assert_sound(records, status="completed", resumed=True)
     assert [row["id"] for row in written(tmp_path, "out")] == [1, 2, 3]
     assert sources_of(records) == [(0, "source_orders"), (1, "source_orders"), (2, "source_refunds")]
+    checkpoints = sorted(records["checkpoint"], key=lambda each: each["sequence_number"])
+    assert [each["sequence_number"] for each in checkpoints] == list(range(1, len(checkpoints) + 1))
+    names = [each["node_id"].rpartition("_")[0] for each in checkpoints]
+    assert names == sorted(names)
+    assert names.count("source_refunds") == 2  # after its row, and at its end
     completed = [each for each in records["operation"] if each["status"] == "completed"]
     loads = [each for each in completed if each["node_id"].startswith("source_")]
     found = {each["node_id"].rpartition("_")[0]: each["output_data_hash"] for each in loads}

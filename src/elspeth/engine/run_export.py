@@ -26,6 +26,7 @@ from elspeth.engine.keys import RunKeys
 from elspeth.engine.reporting import ExportFailedError, Observer, Phase, RunResult
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.objects.address import place_of
+from elspeth.outputs.policy import OutputRefusedError
 from elspeth.outputs.uploads import Upload
 from elspeth.outputs.writing import Output
 
@@ -40,6 +41,9 @@ _FAILURES = (
     RunInterruptedError,
     KeyboardInterrupt,
 )
+
+_OWN_ERRORS = (EvidenceError, LandscapeError, OutputRefusedError)
+"""Errors of this program, whose messages repeat no values of rows."""
 
 
 def export_run(
@@ -59,12 +63,18 @@ def export_run(
     try:
         records = _write_export(db, result.run_id, output, settings=settings, keys=keys, observer=observer)
     except _FAILURES as error:
-        message = f"{type(error).__name__}: {recordable_message(error)}"
-        log_event(logging.ERROR, "export_failed", f"the export failed: {message}", path=str(output.path))
+        message = f"the export failed: {_describe(error)}"
+        log_event(logging.ERROR, "export_failed", message, path=str(output.path))
         raise ExportFailedError(result, error) from error
     message = f"{records:,} records were exported to {output.path}"
     log_event(logging.INFO, "run_exported", message, path=str(output.path), records=records)
     return replace(result, export_path=str(output.path), exported_records=records)
+
+
+def _describe(error: BaseException) -> str:
+    """Return an error to record, without values of rows."""
+    message = str(error) if isinstance(error, _OWN_ERRORS) else recordable_message(error)
+    return f"{type(error).__name__}: {message}"
 
 
 def _write_export(
@@ -97,7 +107,7 @@ def _write_export(
                 progress=lambda records: observer.tell_or_stop(records, total),
             )
     except BaseException as error:
-        recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
+        recorder.set_export_status(run_id, ExportStatus.FAILED, error=_describe(error))
         raise
     recorder.set_export_status(run_id, ExportStatus.COMPLETED)
     return records

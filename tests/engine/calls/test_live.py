@@ -15,7 +15,7 @@ from elspeth.contracts.plugins import CallError, JsonObject, PluginError
 from elspeth.core.canonical import CanonicalError
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls import live as live_module
-from elspeth.engine.calls.exchange import Exchange
+from elspeth.engine.calls.exchange import Exchange, describe_error
 from elspeth.engine.calls.live import LiveCaller
 from tests.engine.calls.oracle import FakeTime, Oracle, caller, unavailable
 
@@ -147,6 +147,17 @@ def test_an_exception_of_a_plugin_is_recorded_by_its_place_and_not_repeated() ->
     assert re.fullmatch(r"raised at (tests\.engine\.calls\.oracle line \d+(, )?)+", str(attempt.error["exception"]))
 
 
+def test_details_of_a_plugin_do_not_replace_the_error_of_a_call() -> None:
+    details: JsonObject = {"exception": "another", "type": "Another", "is_retryable": True, "status": 404}
+    error = CallError("answered 404", is_retryable=False, details=details)
+    assert describe_error(error) == {
+        "exception": "answered 404",
+        "type": "CallError",
+        "is_retryable": False,
+        "status": 404,
+    }
+
+
 def test_an_unusable_answer_is_kept_with_the_failure() -> None:
     refused = CallError("answered 400", is_retryable=False, answer={"body": "no"})
     unrecordable = CallError("answered 400", is_retryable=False, answer={"body": float("nan")})
@@ -229,6 +240,23 @@ def test_closing_cancels_calls_that_have_not_begun_and_waits_for_none() -> None:
     assert (first.done(), second.cancelled()) == (False, True)
     allowed.set()
     assert first.result(SECONDS).response == SAID
+    for thread in live._workers._threads:
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+def test_closing_ends_every_idle_thread() -> None:
+    together = threading.Barrier(3)
+
+    def send(_: JsonObject) -> JsonObject:
+        together.wait(SECONDS)
+        return SAID
+
+    live = LiveCaller(RetrySettings(), RateLimitSettings(), 3)
+    futures = [live.start(Oracle(send), {"asked": number}, row_index=number) for number in range(3)]
+    assert [future.result(SECONDS).response for future in futures] == [SAID] * 3
+    live.close()
+    assert len(live._workers._threads) == 3
     for thread in live._workers._threads:
         thread.join(SECONDS)
         assert not thread.is_alive()

@@ -76,6 +76,7 @@ def test_pages_are_recorded_as_calls_and_inputs_and_replayed_without_a_server(
     statuses = ["error", "error", "success", "error", "success", "success"]
     assert calls(records) == list(enumerate(statuses))
     assert (result.calls, result.retries) == (6, 3)
+    assert [each for each in records["call"] if each["latency_ms"] is None] == []
     inputs = sorted(records["source_input"], key=lambda each: each["ordinal"])
     assert [(each["input_type"], each["object_version"], each["row_count"]) for each in inputs] == [
         ("http", '"1"', 2),
@@ -114,11 +115,12 @@ def test_the_failed_call_that_ended_a_run_is_recorded(
     assert (written(tmp_path, "out"), len(server.received)) == (ROWS, asked)
 
 
-def test_a_single_attempt_is_not_counted(tmp_path: Path, server: LlmServer) -> None:
-    server.script = deque([answers(404)])
+@pytest.mark.parametrize(("before", "counted"), [([], ""), ([answers(500)], " (2 attempts)")], ids=["one", "two"])
+def test_a_single_attempt_is_not_counted(tmp_path: Path, server: LlmServer, before: list[Answer], counted: str) -> None:
+    server.script = deque([*before, answers(404)])
     with pytest.raises(PluginError) as raised:
         execute(build(tmp_path, settings(tmp_path, server)))
-    assert str(raised.value) == f"{server.url}/orders cannot be read: the server answered 404 Not Found"
+    assert str(raised.value) == f"{server.url}/orders cannot be read: the server answered 404 Not Found{counted}"
 
 
 def test_contents_of_recorded_calls_are_stored_even_if_the_store_failed(

@@ -3,12 +3,13 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyrate_limiter import RateItem
 
 from elspeth.contracts.plugins import PluginError
-from elspeth.core.settings.model import RateLimitSettings
+from elspeth.core.settings.model import RateLimitSettings, ServiceRateSettings
 from elspeth.engine.calls.rates import RateLimit, RateLimits
 from tests.engine.calls.oracle import FakeTime
 
@@ -39,6 +40,11 @@ def made_at(limit: RateLimit, time: FakeTime) -> float:
         ({"default_requests_per_second": 5, "default_requests_per_minute": 2}, [0, 0, 60, 60, 120]),
         ({"default_requests_per_second": 1, "default_requests_per_minute": 100}, [0, 1, 2, 3, 4]),
         ({"default_requests_per_second": 2, "default_requests_per_minute": 2}, [0, 0, 60, 60, 120]),
+        ({"default_requests_per_second": 1, "default_requests_per_minute": 60}, [0, 1, 2, 3, 4]),
+        (
+            {"default_requests_per_second": 9, "services": {"delphi": {"requests_per_minute": 2}}},
+            [0, 0, 60, 60, 120],
+        ),
         ({"default_requests_per_second": 1, "services": {"delphi": {"requests_per_second": 4}}}, [0, 0, 0, 0, 1]),
         ({"default_requests_per_second": 3, "services": {"dodona": {"requests_per_second": 1}}}, [0, 0, 0, 1, 1]),
     ],
@@ -130,3 +136,41 @@ def test_a_file_that_is_lost_during_the_run_ends_the_run(tmp_path: Path) -> None
     with pytest.raises(PluginError) as raised:
         limit.acquire(FakeTime().pause)
     assert str(raised.value) == "the file of the rate limits cannot be used: Cannot operate on a closed database."
+
+
+def test_a_file_whose_directory_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "rates.db"
+    with pytest.raises(PluginError) as raised:
+        RateLimits(RateLimitSettings(default_requests_per_second=1, persistence_path=str(path))).get("delphi")
+    assert str(raised.value).startswith(f"the file of the rate limits, {path}, cannot be used: [Errno ")
+
+
+def test_closing_closes_the_file_for_every_service(tmp_path: Path) -> None:
+    free = {"free": ServiceRateSettings()}
+    settings = RateLimitSettings(
+        default_requests_per_second=9, persistence_path=str(tmp_path / "rates.db"), services=free
+    )
+    limits = RateLimits(settings)
+    assert limits.get("free") is None
+    made = [limit for name in ("delphi", "dodona") if (limit := limits.get(name)) is not None]
+    limits.close()
+    assert len(made) == 2
+    for limit in made:
+        with pytest.raises(PluginError, match="Cannot operate on a closed database"):
+            limit.acquire(FakeTime().pause)
+
+
+def test_processes_that_share_a_file_count_by_the_time_of_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clocks of two machines begin at different times, except this."""
+    monkeypatch.setattr("elspeth.engine.calls.rates.time", SimpleNamespace(time=lambda: 7e5, monotonic=lambda: 1.0))
+    path = tmp_path / "rates.db"
+    limits = RateLimits(RateLimitSettings(default_requests_per_second=1, persistence_path=str(path)))
+    limit = limits.get("delphi")
+    assert limit is not None
+    limit.acquire(FakeTime().pause)
+    limits.close()
+    with closing(sqlite3.connect(path)) as connection:
+        (table,) = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchone()
+        found = connection.execute(f"SELECT item_timestamp FROM {table}").fetchall()  # noqa: S608  our own name
+    assert found == [(700_000_000,)]

@@ -254,10 +254,17 @@ def test_each_answer_is_compared_with_the_recorded_one() -> None:
     assert [each.response for each in exchanges] == [None if each is gone else each for each in received]
 
 
-def test_an_answer_that_the_plugin_cannot_read_is_compared_as_a_whole() -> None:
+def test_an_answer_that_the_plugin_cannot_read_is_compared_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = verified([{"murmured": 1}], [{"said": 1}])
     assert found.difference is not None
     assert found.difference.recorded_hash == stable_hash({"murmured": 1})
+
+    def fail(*_: object) -> JsonObject:
+        raise TypeError
+
+    monkeypatch.setattr(Oracle, "comparable", fail)
+    same, other = verified([{"said": 1}, {"said": 1}], [{"said": 1}, {"said": 2}])
+    assert (same.difference, other.difference) == (None, difference(1, 1, 2))
 
 
 def test_errors_that_are_not_the_fault_of_the_row_are_raised() -> None:
