@@ -1,12 +1,15 @@
 """Values become decimals, dates, times and durations, or are refused."""
 
 import datetime as dt
+import time
+from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 
 from elspeth.contracts.coercion import coercion_to, written
-from elspeth.contracts.values import MisfitError
+from elspeth.contracts.expressions import compile_expression
+from elspeth.contracts.values import MisfitError, timestamp_text
 
 UTC = dt.UTC
 AT = dt.datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -33,6 +36,7 @@ PLUS_ONE = dt.timezone(dt.timedelta(hours=1))
         ("datetime", AT.astimezone(PLUS_ONE), AT),
         ("duration", "PT1H30M", dt.timedelta(minutes=90)),
         ("duration", "-P2W", dt.timedelta(days=-14)),
+        ("duration", " PT5S ", dt.timedelta(seconds=5)),
         ("duration", "P1DT0.25S", dt.timedelta(days=1, milliseconds=250)),
         ("duration", 90, dt.timedelta(seconds=90)),
         ("duration", 0.000001, dt.timedelta(microseconds=1)),
@@ -49,6 +53,7 @@ def test_values_are_coerced_to_the_type(field_type: str, value: object, expected
     ("field_type", "value", "message"),
     [
         ("decimal(2)", "12.345", "expected a decimal of at most 2 decimal places, got more"),
+        ("decimal(0)", "7.5", "expected a decimal of at most 0 decimal places, got more"),
         ("decimal(2)", 0.1 + 0.2, "expected a number of at most 15 digits, got a float of more"),
         ("decimal(2)", "1" + "0" * 20, "expected a decimal of at most 20 digits before the point, got a larger one"),
         ("decimal(2)", "1e999", "expected a decimal of at most 20 digits before the point, got a larger one"),
@@ -105,8 +110,11 @@ def test_values_that_cannot_be_represented_exactly_are_refused(field_type: str, 
         (True, "true"),
         (7, "7"),
         (2.5, "2.5"),
+        (0.1 + 0.2, "0.30000000000000004"),
         (Decimal("1.10"), "1.10"),
         (dt.date(2026, 3, 1), "2026-03-01"),
+        (AT, "2026-03-01T12:30:00.000000Z"),
+        (dt.timedelta(minutes=90), "PT1H30M"),
     ],
 )
 def test_scalar_values_have_a_text(value: object, text: str) -> None:
@@ -117,3 +125,22 @@ def test_scalar_values_have_a_text(value: object, text: str) -> None:
 def test_other_values_have_no_text(value: object) -> None:
     with pytest.raises(MisfitError):
         written(value)
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the clock of the machine twelve hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "FAR-12")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_the_time_zone_of_the_machine_changes_no_value() -> None:
+    at = dt.datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
+    assert coercion_to("datetime")("2026-03-01T20:30:00Z") == at
+    assert timestamp_text(at) == timestamp_text(at.replace(tzinfo=None)) == "2026-03-01T20:30:00.000000Z"
+    assert compile_expression("date(row['at'])").evaluate({"at": at}) == dt.date(2026, 3, 1)
+    assert compile_expression("hour(row['at'])").evaluate({"at": at}) == 20

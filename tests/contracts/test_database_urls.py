@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -11,10 +13,14 @@ from sqlalchemy.exc import ArgumentError
 from elspeth.contracts.database_urls import (
     HARMLESS_PARAMETERS,
     database_server,
+    database_url,
     database_url_problem,
     find_url_secrets,
     hide_secrets_of,
+    is_database_url,
     mask_database_url,
+    mask_url,
+    sqlite_file,
     without_credentials,
 )
 
@@ -61,6 +67,11 @@ def test_only_possible_secrets_are_masked(text: str, shown: str) -> None:
     assert mask_database_url(text) == shown
 
 
+def test_a_url_of_sqlalchemy_is_masked_alike() -> None:
+    url = make_url(f"{URL}u:secret@h/db?sslpassword=other&sslmode=require")
+    assert mask_url(url) == f"{URL}u:***@h/db?sslmode=require&sslpassword=***"
+
+
 def test_a_mask_gets_the_secrets_without_percent_encoding() -> None:
     assert find_url_secrets(f"{URL}u:p%40+ss@h/db?sslpassword=a+b%26c&host=h") == ["p@+ss", "a b&c"]
 
@@ -86,6 +97,12 @@ def test_a_mask_gets_the_secrets_without_percent_encoding() -> None:
         (f"{URL}u:hunter2@h1:5432,h2:5433/db", PORT),
         (f"{URL}h:700000/db", PORT),
         (f"{URL}h/db?hunter2", "expected NAME=VALUE after '?', joined by '&'"),
+        (f"{URL}h/db?sslmode=require&hunter2", "expected NAME=VALUE after '?', joined by '&'"),
+        ("sqlite://h/x.db", "expected sqlite:///PATH: SQLite knows no users, passwords and hosts"),
+        (
+            f"{URL}u:hunt\0er2@h",
+            "expected no line breaks and NUL characters: write %0A for a line feed in a password",
+        ),
         ("sqlite://u:hunter2@h/x.db", "expected sqlite:///PATH: SQLite knows no users, passwords and hosts"),
         (
             f"{URL}u:hunt\ner2@h",
@@ -128,6 +145,7 @@ def test_a_file_is_not_a_server_database(text: str) -> None:
         f"{URL}somebody@h:5432/db?sslmode=require",
         f"{URL}u:hmac-sha256:1234@h:5432/db?sslmode=require&sslpassword=[redacted]",
         f"{URL}h:5432/db?password=x&user=u&sslmode=require",
+        f"{URL}h:5432/db?sslmode=require&user=u&password=x",
     ],
 )
 def test_credentials_do_not_tell_databases_apart(other: str) -> None:
@@ -137,6 +155,46 @@ def test_credentials_do_not_tell_databases_apart(other: str) -> None:
 @pytest.mark.parametrize("other", [f"{URL}u:secret@g/db", f"{URL}u:secret@h/dc", f"{URL}u:secret@h/db?sslmode=require"])
 def test_everything_else_tells_databases_apart(other: str) -> None:
     assert without_credentials(other) != without_credentials(f"{URL}u:secret@h/db")
+
+
+def test_the_order_of_parameters_does_not_tell_databases_apart() -> None:
+    assert without_credentials(f"{URL}h/db?sslmode=require&host=g") == f"{URL}h/db?host=g&sslmode=require"
+
+
+def test_a_text_that_only_resembles_a_url_keeps_its_secrets() -> None:
+    assert without_credentials("postgresql:/u:secret@h/db") == "postgresql:***"
+
+
+@pytest.mark.parametrize(
+    ("database", "url"),
+    [
+        ("runs/audit.db", "sqlite:///runs/audit.db"),
+        ("/data/50% done?.db", "sqlite:////data/50%25 done%3F.db"),
+        ("sqlite:///audit.db", "sqlite:///audit.db"),
+        ("postgresql:/u:secret@h", "postgresql:/u:secret@h"),
+        ("postgres:u", "postgres:u"),
+    ],
+)
+def test_a_path_becomes_the_url_of_its_file(database: str, url: str) -> None:
+    assert database_url(database) == url
+    assert is_database_url(database) is (database == url)
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:///runs/audit.db", "runs/audit.db"),
+        ("sqlite+pysqlite:////data/50%25.db?mode=ro", "/data/50%25.db"),
+        ("sqlite:///file:/data/50%25.db?uri=true", "/data/50%.db"),
+        ("sqlite://", None),
+        ("sqlite:///", None),
+        ("sqlite:///:memory:", None),
+        (f"{URL}h/db", None),
+        ("audit.db", None),
+    ],
+)
+def test_the_file_of_a_database_is_known(url: str, file: str | None) -> None:
+    assert sqlite_file(url) == (None if file is None else Path(file))
 
 
 MARK = "MARK"

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from elspeth.contracts.environment import install_command, missing_package
+from elspeth.contracts.environment import LEAST_KEY, install_command, key_bytes, key_problem, missing_package
 
 ROOT = Path(__file__).parent.parent.parent
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -23,6 +23,18 @@ def test_a_missing_package_is_to_be_installed_from_a_checkout() -> None:
     expected = "needs nosuch, which is not installed: in a checkout of elspeth, pip install '.[llm]'"
     assert missing_package("nosuch", "llm") == expected
     assert missing_package("json", "llm") is None
+
+
+def test_the_length_of_a_key_is_that_of_its_bytes() -> None:
+    advice = "make one with python -c 'import secrets; print(secrets.token_hex(32))'"
+    expected = f"expected at least {LEAST_KEY} bytes, got {LEAST_KEY - 1}; {advice}"
+    assert key_problem("A_KEY", "k" * (LEAST_KEY - 1)) == f"A_KEY is too short for a key: {expected}"
+    assert key_problem("A_KEY", "k" * LEAST_KEY) is None
+    assert key_problem("A_KEY", "ü" * (LEAST_KEY // 2)) is None
+
+
+def test_a_key_that_is_no_text_keeps_its_bytes() -> None:
+    assert key_bytes("k\udcff") == b"k\xff"
 
 
 def test_no_page_installs_by_a_name_that_others_could_register() -> None:

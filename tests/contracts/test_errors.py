@@ -1,10 +1,15 @@
 """Recorded messages of errors repeat no values of rows."""
 
+import datetime as dt
 import logging
+import math
 import re
 import sqlite3
+import traceback
 from collections.abc import Callable
 from contextlib import closing
+from decimal import Decimal
+from types import MappingProxyType
 
 import psycopg
 import pytest
@@ -42,7 +47,10 @@ def raise_deeply(depth: int) -> None:
 def test_other_errors_keep_the_last_places_in_foreign_code() -> None:
     place = r"tests\.contracts\.test_errors line \d+"
     assert re.fullmatch(rf"raised at {place}(, {place})+", recordable_message(raised_by(lambda: raise_deeply(1))))
-    assert recordable_message(raised_by(lambda: raise_deeply(50))).count(" line ") == 3
+    deep = raised_by(lambda: raise_deeply(50))
+    lines = [line for _, line in traceback.walk_tb(deep.__traceback__)]
+    places = ", ".join(f"tests.contracts.test_errors line {line}" for line in lines[-3:])
+    assert (recordable_message(deep), lines[0] == lines[-3]) == (f"raised at {places}", False)
     assert recordable_message(ValueError(VALUE)) == "raised at an unknown place"
     error = raised_by(lambda: relative_path(VALUE))
     for _ in range(2):  # without the frames of this module
@@ -132,6 +140,34 @@ ANY = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, "null"),
+        (True, "a boolean"),
+        (1, "an integer"),
+        (1.5, "a number"),
+        (math.inf, "a number that is not finite"),
+        (math.nan, "a number that is not finite"),
+        ("", "empty text"),
+        ("a", "text of 1 character"),
+        ("a" * 1000, "text of 1,000 characters"),
+        ({"a": 1}, "an object with 1 field"),
+        (MappingProxyType({}), "an object with 0 fields"),
+        ([1], "a list of 1 item"),
+        ((1, 2), "a list of 2 items"),
+        (Decimal("1.5"), "a decimal"),
+        (dt.datetime(2026, 3, 1, tzinfo=dt.UTC), "a date and time"),
+        (dt.date(2026, 3, 1), "a date"),
+        (dt.timedelta(), "a duration"),
+        (b"x", "a value of type bytes"),
+    ],
+    ids=str,
+)
+def test_each_kind_of_value_has_its_words(value: object, kind: str) -> None:
+    assert describe_kind(value) == kind
 
 
 KINDS = re.compile(

@@ -32,6 +32,14 @@ def test_only_fields_that_decide_are_read(condition: str, row: Row, asked: list[
     assert [*noted.asked] == asked
 
 
+def test_a_field_that_the_row_lacks_is_read_too() -> None:
+    noted = NotedRow({"a": 1})
+    with pytest.raises(KeyError):
+        noted["gone"]
+    assert "b" not in noted
+    assert [*noted.asked] == ["gone", "b"]
+
+
 def test_iterating_over_a_row_reads_all_fields() -> None:
     noted = NotedRow({"a": 1, "b": 2})
     assert (len(noted), [*noted.asked]) == (2, [])

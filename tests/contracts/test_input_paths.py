@@ -1,10 +1,12 @@
 """Paths of sources: patterns, their order, and files named twice."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from elspeth.contracts.input_paths import find_all_files, find_files, is_pattern, matches_pattern
+from elspeth.contracts.input_paths import find_all_files, find_files, is_pattern, matches_pattern, path_texts
+from elspeth.objects.address import place_of
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +36,50 @@ def test_the_files_of_a_pattern_are_sorted_by_code_point(pattern: str, found: st
     for path in find_files(pattern):
         assert matches_pattern(path, pattern)
         assert matches_pattern(Path(str(path)).absolute(), f"./{pattern}")
+
+
+def test_a_pattern_finds_everything_that_can_be_read_like_a_file() -> None:
+    os.mkfifo("in/pipe.csv")
+    assert find_files("in/p*.csv") == [Path("in/pipe.csv")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("in/*.csv", True),
+        ("in/a?.csv", True),
+        ("in/[a].csv", True),
+        ("s3://bucket/*.csv", True),
+        ("s3://b/a.csv", False),
+    ],
+)
+def test_a_path_with_wildcards_is_a_pattern(text: str, expected: bool) -> None:
+    assert is_pattern(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "matches"),
+    [
+        ("s3://bucket/in/a.csv", "s3://bucket/in/*.csv", True),
+        ("s3://bucket/in/sub/a.csv", "s3://bucket/in/**/*.csv", True),
+        ("s3://bucket/in/sub/a.csv", "s3://bucket/in/*.csv", False),
+        ("s3://other/in/a.csv", "s3://bucket/in/*.csv", False),
+        ("gs://bucket/in/a.csv", "s3://bucket/in/*.csv", False),
+        ("s3://bucket/in/.a.csv", "s3://bucket/in/*.csv", False),
+        ("in/a.csv", "s3://bucket/in/*.csv", False),
+        ("s3://bucket/in/a.csv", "in/*.csv", False),
+    ],
+)
+def test_an_object_matches_a_pattern_of_its_own_bucket(path: str, pattern: str, matches: bool) -> None:
+    assert matches_pattern(place_of(path), pattern) is matches
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [("a", ["a"]), (["a", "b"], ["a", "b"]), (("a", "b"), ["a", "b"]), (["a", 1], ["a"]), (None, [])],
+)
+def test_an_option_names_one_path_or_several(value: object, paths: list[str]) -> None:
+    assert path_texts(value) == paths
 
 
 @pytest.mark.parametrize(

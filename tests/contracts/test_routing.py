@@ -14,6 +14,19 @@ def test_a_decision_has_as_many_destinations_as_its_kind_allows() -> None:
     )
 
 
+def test_every_decision_keeps_its_reason() -> None:
+    reason = {"rule": "x"}
+    assert RoutingAction.continue_(reason=reason).reason == reason
+    assert RoutingAction.route("a", reason=reason).reason == reason
+    assert RoutingAction.fork_to_paths(["a"], reason=reason).reason == reason
+    assert (RoutingAction.continue_().reason, RoutingAction.route("a").reason) == ({}, {})
+
+
+def test_a_route_may_divert() -> None:
+    assert RoutingAction.route("a", mode=RoutingMode.DIVERT).mode is RoutingMode.DIVERT
+    assert RoutingAction.route("a").mode is RoutingMode.MOVE
+
+
 def test_the_reason_is_immutable() -> None:
     reason = {"rule": "x"}
     action = RoutingAction.route("true", reason=reason)
@@ -34,6 +47,18 @@ def test_the_reason_is_immutable() -> None:
             ("a", "a"),
             RoutingMode.COPY,
             "a fork needs at least one path and no path twice, got ('a', 'a')",
+        ),
+        (
+            RoutingKind.CONTINUE,
+            (),
+            RoutingMode.COPY,
+            "mode 'copy' belongs to forks: a token that takes 'continue' moves",
+        ),
+        (
+            RoutingKind.ROUTE,
+            ("a", "b"),
+            RoutingMode.MOVE,
+            "a routed token has exactly one destination, got ('a', 'b')",
         ),
         (RoutingKind.ROUTE, ("a",), RoutingMode.COPY, "mode 'copy' belongs to forks: a token that takes 'route' moves"),
     ],

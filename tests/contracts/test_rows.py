@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,9 @@ def test_a_dynamic_schema_leaves_the_row_unchanged() -> None:
         ("decimal(2)", "42", Decimal("42.00")),
         ("decimal(2)?", "", None),
         ("date", "2026-03-01", dt.date(2026, 3, 1)),
+        ("date?", "", None),
+        ("datetime?", "", None),
+        ("duration?", "", None),
         ("int", "42", 42),
         ("int", " -7 ", -7),
         ("int", "+7", 7),
@@ -55,6 +59,7 @@ def test_a_dynamic_schema_leaves_the_row_unchanged() -> None:
         ("bool", 1, True),
         ("bool?", "", None),
         ("str", "", ""),
+        ("str", " as it is ", " as it is "),
         ("str?", "", ""),
         ("str?", None, None),
         ("any", [1], [1]),
@@ -77,6 +82,7 @@ def test_values_are_coerced_to_the_declared_type(field: str, value: object, coer
         ("int", "٣", "an integer, got text of 1 character"),
         ("int", "", "an integer, got empty text"),
         ("int", True, "an integer, got a boolean"),
+        ("int", False, "an integer, got a boolean"),
         ("int", MAX_INTEGER + 1, f"an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond"),
         ("int", "-9007199254740992", f"an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond"),
         ("int", "9" * 5_000, "an integer, got text of 5,000 characters"),
@@ -88,6 +94,7 @@ def test_values_are_coerced_to_the_declared_type(field: str, value: object, coer
         ("float", 10**400, f"a number {FLOATS}, got one beyond"),
         ("float", "1e-400", "zero or a number that a float can tell from zero, got a smaller one"),
         ("float", "-.5e-99999", "zero or a number that a float can tell from zero, got a smaller one"),
+        ("float", f"0.{'0' * 400}1", "zero or a number that a float can tell from zero, got a smaller one"),
         ("float", "1_000.5", "a number, got text of 7 characters"),
         ("float", "١٢", "a number, got text of 2 characters"),
         ("float", "\uff11\uff12", "a number, got text of 2 characters"),
@@ -180,6 +187,10 @@ def test_foreign_values_are_converted_to_json_types() -> None:
         "span": dt.timedelta(minutes=1),
         "price": Decimal("1.10"),
         "bytes": b"\x00\x01",
+        "buffers": [bytearray(b"\x00"), memoryview(b"\x01")],
+        "object": {1: {"price": Decimal("2.50")}},
+        "identity": UUID(int=7),
+        "clock": dt.time(3, 4),
         "list": [(1, Decimal(2))],
     }
     assert convert_value(values) == {
@@ -188,6 +199,10 @@ def test_foreign_values_are_converted_to_json_types() -> None:
         "span": 60.0,
         "price": "1.10",
         "bytes": "AAE=",
+        "buffers": ["AA==", "AQ=="],
+        "object": {"1": {"price": "2.50"}},
+        "identity": "00000000-0000-0000-0000-000000000007",
+        "clock": "03:04:00",
         "list": [[1, "2"]],
     }
     assert json.dumps(convert_value(values))

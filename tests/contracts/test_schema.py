@@ -79,6 +79,7 @@ def test_another_form_of_a_field_is_refused(text: str) -> None:
             "mode 'dynamic' accepts any fields: expected no list of fields beside it",
         ),
         ({"mode": "free", "fields": ["id: int", "id: str"]}, "field 'id' is declared more than once"),
+        ({"mode": "free", "fields": ["id: int", "x: str", "id: str"]}, "field 'id' is declared more than once"),
         (
             {"mode": "free", "fields": ["id: integer"]},
             f"field 'id: integer' is not understood: {NAME_AND_TYPE}",
@@ -109,3 +110,28 @@ def test_a_type_is_parsed_as_in_a_schema(text: str) -> None:
 def test_an_unknown_type_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not known: expected one of any, bool, date, datetime, decimal"):
         parse_type(text)
+
+
+def test_the_json_schema_of_rows_demands_what_the_schema_demands() -> None:
+    fields = ["n: int", "note: str?", "paid: decimal(2)", "whole: decimal(0)?", "at: datetime", "more: any"]
+    found = SchemaConfig.from_dict({"mode": "strict", "fields": fields}).json_schema()
+    assert found == {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer"},
+            "note": {"type": ["string", "null"]},
+            "paid": {"type": "string", "pattern": "^-?[0-9]+\\.[0-9]{2}$"},
+            "whole": {"type": ["string", "null"], "pattern": "^-?[0-9]+$"},
+            "at": {"type": "string", "format": "date-time"},
+            "more": {},
+        },
+        "required": ["n", "paid", "at", "more"],
+        "additionalProperties": False,
+    }
+    assert SchemaConfig.from_dict({"mode": "free", "fields": fields}).json_schema()["additionalProperties"] is True
+    assert DYNAMIC.json_schema() == {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+
+
+def test_a_schema_of_any_rows_is_recorded_as_dynamic() -> None:
+    assert DYNAMIC.to_dict() == {"fields": "dynamic"}

@@ -21,6 +21,9 @@ def double(row):
 def triple(row):
     return 3 * row
 
+def _helper(row):
+    return row
+
 async def later(row):
     return row
 
@@ -45,6 +48,11 @@ def test_a_function_of_an_installed_package_has_the_version_of_the_package() -> 
     loaded = load_function("rfc8785._impl:dumps", None)
     assert loaded.version == sys.modules["rfc8785"].__version__
     assert loaded.sha256 == sha256(Path(str(sys.modules["rfc8785._impl"].__file__)).read_text())
+
+
+def test_a_module_of_a_package_without_a_version_of_its_own_has_that_of_the_distribution() -> None:
+    loaded = load_function("hypothesis.errors:__getattr__", None)
+    assert loaded.version == sys.modules["hypothesis"].__version__
 
 
 def test_the_hash_is_that_of_the_source_that_runs(write_module: ModuleWriter) -> None:
@@ -102,6 +110,7 @@ def test_modules_beside_the_settings_need_a_directory(
         ),
         ("rules:later", RULES, "expected one that returns its result, got a coroutine or generator"),
         ("other:double", RULES, "there is no module 'other' in {directory}"),
+        ("other.rules:double", RULES, "there is no module 'other' in {directory}"),
         ("rules:f", "import not_there", "the module 'rules' cannot be imported: ModuleNotFoundError: {not_there}"),
         ("rules:f", "1 / 0", "the module 'rules' cannot be imported: ZeroDivisionError: division by zero"),
         ("rules:f", "raise SystemExit(3)", "the module 'rules' cannot be imported: SystemExit: 3"),
@@ -136,6 +145,16 @@ def test_a_function_imported_from_another_module_is_named_by_that_module(write_m
     """Its source is in the other module."""
     with pytest.raises(FunctionError, match="'rules:dumps' is another module's: expected 'json:dumps'"):
         load_function("rules:dumps", str(write_module(RULES)))
+
+
+def test_a_function_of_a_neighbouring_module_is_named_by_that_module(write_module: ModuleWriter) -> None:
+    write_module("", "parts/__init__")
+    write_module("def f(row):\n    return row\n", "parts/own")
+    directory = write_module("from parts.own import f\n", "parts/shown")
+    with pytest.raises(FunctionError, match=r"'parts\.shown:f' is another module's: expected 'parts\.own:f'"):
+        load_function("parts.shown:f", str(directory))
+    assert load_function("parts.own:f", str(directory)).function(1) == 1
+    assert sys.modules["parts"].own is sys.modules["parts.own"], "as after any import"
 
 
 def test_a_module_with_the_name_of_an_imported_one_is_refused(write_module: ModuleWriter) -> None:

@@ -16,7 +16,9 @@ HEAD = """
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Optional, TypedDict, Union
+
+from elspeth.contracts.plugins import RowError
 
 class Order(TypedDict):
     id: int
@@ -40,6 +42,9 @@ def test_a_parameter_annotated_as_a_mapping_takes_the_row(write_module: ModuleWr
         ("a: list[int]", {"a": ["not looked at"]}, {"a": ["not looked at"]}),
         ("a: Decimal", {"a": Decimal("1.5")}, {"a": Decimal("1.5")}),
         ("a: Any, b: dict", {"a": 1, "b": {}}, {"a": 1, "b": {}}),
+        ("a: dict, b: int", {"a": {}, "b": 1}, {"a": {}, "b": 1}),
+        ("a: Optional[int]", {"a": None}, {"a": None}),
+        ("a: Union[int, str]", {"a": "1"}, {"a": "1"}),
     ],
 )
 def test_other_parameters_take_the_fields_with_their_names(
@@ -83,6 +88,7 @@ or `dict[str, object]` for the row"""
         ("(row: dict)", "function 'rules:f' needs annotations, which say what it takes: the result"),
         ("() -> int", "function 'rules:f': expected parameters that can be given by name, no `*` or `/`"),
         ("(*rows: dict) -> int", "function 'rules:f': expected parameters that can be given by name, no `*` or `/`"),
+        ("(**row: dict) -> int", "function 'rules:f': expected parameters that can be given by name, no `*` or `/`"),
         ("(a: int, /) -> int", "function 'rules:f': expected parameters that can be given by name, no `*` or `/`"),
         (
             "(a: complex) -> int",
@@ -110,6 +116,9 @@ def test_uninformative_annotations_are_refused(write_module: ModuleWriter, signa
         ("Literal['a', 'b']", {"a", "b"}, None),
         ("bool", {"yes", "no"}, "expected the labels that the function returns, 'false', 'true', got 'no', 'yes'"),
         ("Literal['a', 'b']", {"a"}, "expected the labels that the function returns, 'a', 'b', got 'a'"),
+        ("Literal['a']", {"a", "b"}, "expected the labels that the function returns, 'a', got 'a', 'b'"),
+        ("Literal['a'] | Literal[2]", {"a", "2"}, None),
+        ("Literal['a'] | str", {"a"}, "expected to return bool, str, int or Literal, got typing.Literal['a'] | str"),
         ("dict", {"a"}, "expected to return bool, str, int or Literal, got dict"),
         ("str | None", {"a"}, "expected to return bool, str, int or Literal, got str | None"),
     ],
@@ -127,6 +136,11 @@ def test_a_batch_is_a_list_of_rows(write_module: ModuleWriter, returns: str) -> 
     assert batch_function("rules:f", str(directory)).evaluate([{}, {}]) == [{"n": 2}]
 
 
+def test_a_batch_function_may_return_an_error_and_an_empty_row(write_module: ModuleWriter) -> None:
+    directory = write_module(f"{HEAD}\ndef f(rows: list[dict]) -> dict | RowError:\n    return {{}}\n")
+    assert batch_function("rules:f", str(directory)).evaluate([{}]) == [{}]
+
+
 @pytest.mark.parametrize(
     ("signature", "problem"),
     [
@@ -134,6 +148,16 @@ def test_a_batch_is_a_list_of_rows(write_module: ModuleWriter, returns: str) -> 
             "(row: dict) -> dict",
             "expected one parameter that takes a list of rows (`list[dict[str, object]]`), got dict",
         ),
+        (
+            "(rows: list[dict], more: int) -> dict",
+            "expected one parameter that takes a list of rows (`list[dict[str, object]]`), got list[dict] | int",
+        ),
+        (
+            "(rows: list[int]) -> dict",
+            "expected one parameter that takes a list of rows (`list[dict[str, object]]`), got list[int]",
+        ),
+        ("(rows: list[dict]) -> RowError", "expected to return a list of rows or a row, got nothing"),
+        ("(rows: list[dict]) -> list[dict] | int", "expected to return a list of rows or a row, got list[dict] | int"),
         ("(rows: list[dict]) -> int", "expected to return a list of rows or a row, got int"),
     ],
 )
