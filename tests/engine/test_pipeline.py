@@ -56,11 +56,9 @@ def test_every_placeholder_in_the_path_of_a_sink_is_filled(tmp_path: Path, name:
     settings["sinks"]["x"]["options"]["path"] = str(tmp_path / name)
     before = build(tmp_path, settings)
     after = fill_sink_paths(before, {"run_id": "r1", "date": "2026-03-01"})
-    assert [each.options.path for each in after.sinks.values()] == [  # type: ignore[attr-defined]  of these sinks
-        str(tmp_path / "out" / "rest.csv"),
-        str(tmp_path / filled),
-    ]
-    assert before.sinks["x"].options.path == str(tmp_path / name)  # type: ignore[attr-defined]
+    paths = [each.options.model_dump()["path"] for each in after.sinks.values()]
+    assert paths == [str(tmp_path / "out" / "rest.csv"), str(tmp_path / filled)]
+    assert before.sinks["x"].options.model_dump()["path"] == str(tmp_path / name)
 
 
 def test_a_sink_is_only_reserved_for_an_export_that_is_made(tmp_path: Path) -> None:
@@ -198,6 +196,17 @@ def test_a_secret_is_nowhere_in_what_is_recorded(tmp_path: Path) -> None:
     assert not any("redis://user:hunter2@" in node["config_json"] for node in records["node"])
     assert "redis://user:hunter2@" not in recorded["settings_json"]
     assert "redis://user:hmac-sha256:" in recorded["settings_json"]
+
+
+def test_a_secret_in_the_input_of_a_step_is_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
+    settings = csv_settings(tmp_path)
+    settings["row_plugins"] = [{"plugin": "mark", "options": {"field": "store"}}]
+    monkeypatch.setattr(MarkTransform, "prepare", lambda _: {"table": "redis://user:hunter2@host/0"})
+    _, records = run(tmp_path, settings, MarkTransform, environ={"ELSPETH_FINGERPRINT_KEY": KEY})
+    (config,) = [each["config_json"] for each in records["node"] if each["node_type"] == "transform"]
+    found = f"redis://user:hmac-sha256:{fingerprint('hunter2')}@host/0"
+    assert json.loads(config)["input"] == {"table": found}
 
 
 def fingerprint(secret: str) -> str:

@@ -18,11 +18,10 @@ from elspeth.contracts.plugins import Aggregation, Source, SourceOptions, Transf
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import count_endings
-from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
-from elspeth.engine.reporting import Ending, Observer, Progress, Reason, RunResult, log_completion
+from elspeth.engine.reporting import Ending, Observer, Progress, Reason, RunResult, log_completion, summarize
 from tests.engine.pipelines import (
     GivenSource,
     MarkTransform,
@@ -156,13 +155,12 @@ def test_the_ends_that_a_run_counts_are_those_that_it_records(
 ) -> None:
     """They are read again only when a run is resumed."""
     counted: list[Mapping[Ending, int]] = []
-    summarize = orchestrator_module.summarize
 
     def noted(*arguments: Any, **options: Any) -> RunResult:  # noqa: ANN401  passed on
         counted.append(options["endings"])
         return summarize(*arguments, **options)
 
-    monkeypatch.setattr(orchestrator_module, "summarize", noted)
+    monkeypatch.setattr("elspeth.engine.orchestrator.summarize", noted)
     fork = {"name": "fork", "condition": "row['id'] != 4", "routes": {"true": "fork", "false": "continue"}}
     settings = failing(tmp_path, [1])
     settings["sinks"]["a"] = {"plugin": "jsonl", "options": {"path": str(tmp_path / "a.jsonl")}}

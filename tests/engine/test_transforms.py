@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -196,6 +197,36 @@ def test_every_answer_has_its_cost_also_that_of_an_attempt_that_failed() -> None
     external = ExternalCalls(caller=cast(Caller, None), payloads=cast(PayloadStore, None))
     external.note_usage(Costly.of([]), Exchange(attempts=(refused, replace(refused, response=None), answered)))
     assert external.usage == {"tokens": 2}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_every_plugin_that_makes_calls_is_closed_when_the_run_ends(tmp_path: Path, *, fails: bool) -> None:
+    closed: list[object] = []
+    asked: list[object] = []
+
+    class Closing(AskTransform):
+        def send(self, request: JsonObject) -> JsonObject:
+            asked.append(self)
+            if fails:
+                raise SystemExit(3)
+            return super().send(request)
+
+        def close(self) -> None:
+            closed.append(self)
+
+    asks = [{"plugin": "ask", "options": {"field": field}} for field in ("x", "y")]
+    settings = graph_settings(tmp_path, ROWS[:1], row_plugins=asks)
+    threads = set(threading.enumerate())
+    if fails:
+        with pytest.raises(SystemExit):
+            run_graph(tmp_path, settings, Closing)
+    else:
+        run_graph(tmp_path, settings, Closing)
+        assert set(asked) == set(closed)
+    assert len(set(closed)) == len(closed) == 2
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 class Misbehaving(Transform):

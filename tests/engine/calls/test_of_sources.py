@@ -6,12 +6,19 @@ import json
 import shutil
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from elspeth.cli.program import main
-from elspeth.contracts.plugins import PluginError
+from elspeth.contracts.enums import CallType
+from elspeth.contracts.plugins import JsonObject, PluginError
+from elspeth.core.canonical import stable_hash
+from elspeth.engine.calls.exchange import Attempt, Exchange
+from elspeth.engine.calls.of_sources import SourceCalls
 from elspeth.engine.errors import ResumeError, RunInterruptedError
 from elspeth.engine.reporting import Observer
 from elspeth.objects.errors import ObjectStoreError
@@ -180,6 +187,61 @@ def test_a_resumed_run_reads_the_answers_that_it_had_received(
         2,
         2,
     ]
+
+
+class Calls:
+    """The records of calls, and the means to make them.
+
+    A recorded run has no answers.
+    """
+
+    def __init__(self) -> None:
+        self.recorded: list[object] = []
+        self.payloads = self.caller = self
+
+    def answer(self, *_: object, **__: object) -> Exchange:
+        return Exchange(attempts=(Attempt(request={}, response=None, error={"exception": "no"}, latency_ms=None),))
+
+    def start(self, _: object, request: JsonObject, **__: object) -> Future[Exchange]:
+        future: Future[Exchange] = Future()
+        attempt = Attempt(request=request, response={"said": request["asked"]}, error=None, latency_ms=1.0)
+        future.set_result(Exchange(attempts=(attempt,)))
+        return future
+
+    def note_usage(self, *_: object) -> None:
+        """Every call is free."""
+
+    def store(self, content: bytes) -> str:
+        return stable_hash(content.decode())
+
+    def record_operation_call(self, *arguments: Any, **_: object) -> None:  # noqa: ANN401  one is read
+        self.recorded.append(json.loads(arguments[3].text)["asked"])
+
+    def get_operation_calls(self, *_: object, **__: object) -> list[object]:
+        return self.recorded
+
+
+@pytest.mark.parametrize("took_effect", [False, True])
+def test_calls_are_recorded_once_whether_or_not_the_failed_commit_took_effect(
+    monkeypatch: pytest.MonkeyPatch, *, took_effect: bool
+) -> None:
+    """Commits before it recorded other calls."""
+    calls: Any = Calls()
+    source: Any = SimpleNamespace(call_type=CallType.HTTP)
+    monkeypatch.setattr("elspeth.engine.calls.of_sources.ReplayCaller", lambda *_, **__: calls)
+    made = SourceCalls(source, calls, calls, calls, run_id="r", node_id="n", operation_id="o", check=lambda: None)
+    for asked in ([1, 2], [3]):
+        for each in asked:
+            assert source.caller({"asked": each}, None) == {"said": each}
+        made.record()
+        made.settle()
+    for each in (4, 5):
+        source.caller({"asked": each}, None)
+    if took_effect:
+        made.record()
+    made.record_rest()
+    made.record_rest()
+    assert calls.recorded == [1, 2, 3, 4, 5]
 
 
 def test_waiting_for_an_answer_can_be_interrupted(tmp_path: Path, server: LlmServer) -> None:

@@ -14,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from elspeth.contracts.enums import CallStatus, CallType, NodeType, OperationType
 from elspeth.contracts.plugins import CallError, JsonObject
-from elspeth.core.canonical import stable_hash
+from elspeth.contracts.schema import SchemaConfig
+from elspeth.core.canonical import canonical_bytes, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls import recorded as recorded_module
@@ -111,6 +114,31 @@ def test_repeated_requests_are_answered_in_the_recorded_order(db: LandscapeDB, p
     found = [answers(caller, 0), answers(caller, 0, {"asked": 2}), answers(caller, 0)]
     assert [each.response for each in found] == [said("north"), said("east"), said("south")]
     assert failure(answers(caller, 0))["exception"] == "run asking has no recorded answer to this request"
+
+
+def test_a_source_gets_only_the_answers_that_it_received_itself(db: LandscapeDB, payloads: PayloadStore) -> None:
+    record_run_with_calls(db, payloads, [])
+    recorder = LandscapeRecorder(db)
+    schema = SchemaConfig.from_dict({"fields": "dynamic"})
+    for name in ("north", "south"):
+        recorder.register_node(RUN_ID, name, NodeType.SOURCE, "1", {}, node_id=name, schema_config=schema)
+        operation = recorder.begin_operation(RUN_ID, name, OperationType.SOURCE_LOAD)
+        kept = payloads.store(canonical_bytes(said(name)))
+        recorder.record_operation_call(
+            operation.operation_id,
+            CallType.HTTP,
+            CallStatus.SUCCESS,
+            ASKED,
+            said(name),
+            latency_ms=1.0,
+            run_id=RUN_ID,
+            response_ref=kept,
+        )
+    for name in ("south", "north"):
+        caller = ReplayCaller(db, payloads, RUN_ID, source_node_id=name)
+        assert caller.answer(ASKED, row_index=None).response == said(name)
+        other = caller.answer({"asked": "other"}, row_index=None)
+        assert failure(other)["exception"] == "run asking has no recorded answer to this request"
 
 
 def test_answers_are_found_again_after_their_window_was_dropped(
