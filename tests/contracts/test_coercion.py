@@ -129,7 +129,7 @@ def test_other_values_have_no_text(value: object) -> None:
 
 @pytest.fixture
 def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Set the clock of the machine twelve hours ahead of UTC."""
+    """Set the machine twelve hours ahead of UTC."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "FAR-12")
         time.tzset()

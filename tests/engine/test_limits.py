@@ -110,7 +110,7 @@ def test_a_limit_of_no_failures_ends_the_run_at_the_first(tmp_path: Path) -> Non
 
 
 def test_a_percentage_is_exact(tmp_path: Path) -> None:
-    """As floats, 29 % of 100 rows are less than 29."""
+    """As a float, 29 % of 100 is less."""
     assert run(tmp_path, settings(tmp_path, rows=100, fail=28, failed="29%")).failed == 29
 
 

@@ -162,7 +162,7 @@ def test_closing_closes_the_file_for_every_service(tmp_path: Path) -> None:
 
 
 def test_processes_that_share_a_file_count_by_the_time_of_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clocks of two machines begin at different times, except this."""
+    """Other clocks differ between machines."""
     monkeypatch.setattr("elspeth.engine.calls.rates.time", SimpleNamespace(time=lambda: 7e5, monotonic=lambda: 1.0))
     path = tmp_path / "rates.db"
     limits = RateLimits(RateLimitSettings(default_requests_per_second=1, persistence_path=str(path)))
