@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -137,7 +137,10 @@ def test_names_that_the_database_distinguishes_are_different_columns(target: Tar
 
 
 def test_a_row_without_fields_is_refused_while_there_is_no_column(target: Target, tmp_path: Path) -> None:
-    for sink in (target.sink(), PLUGINS.sink("parquet", {"path": str(tmp_path / "out.parquet")})):
+    in_parquet = {"path": str(tmp_path / "out.parquet")}
+    makers: list[Callable[[], Sink]] = [target.sink, lambda: PLUGINS.sink("parquet", in_parquet)]
+    for make in makers:
+        sink = make()
         sink.open("run1")
         assert refusal(sink, {}) == "the row has no fields, so that nothing would be written of it"
         sink.write({"a": 1})
@@ -145,9 +148,21 @@ def test_a_row_without_fields_is_refused_while_there_is_no_column(target: Target
         sink.sync()
         position = sink.position()
         sink.close()
+        sink = make()
         sink.reopen("run1", position)
         sink.write({})
         sink.discard()
+
+
+def test_a_row_without_fields_goes_to_a_table_once_its_columns_are_used(target: Target) -> None:
+    target.execute("CREATE TABLE target (id INTEGER)")
+    sink = target.sink()
+    sink.open("run1")
+    assert refusal(sink, {}) == "the row has no fields, so that nothing would be written of it"
+    sink.write({"id": 1})
+    sink.write({})
+    publish(sink)
+    assert target.execute("SELECT id FROM target ORDER BY id IS NULL") == [(1,), (None,)]
 
 
 def test_a_table_that_lacks_a_field_of_the_schema_is_a_fault_of_the_sink(target: Target) -> None:

@@ -47,6 +47,14 @@ def test_rows_come_from_a_query(people: str) -> None:
     )
 
 
+def test_a_query_without_rows_is_an_input_too(people: str) -> None:
+    source = PLUGINS.source("sql", {"url": people, "query": "SELECT * FROM people WHERE id > 2"})
+    assert list(source.read()) == []
+    [read] = source.inputs()
+    assert (read.rows, read.is_complete, read.query_text) == (0, True, "SELECT * FROM people WHERE id > 2")
+    assert (read.input_type, read.path_or_uri) == ("query", people)
+
+
 @pytest.mark.parametrize(
     ("query", "problem"),
     [

@@ -251,6 +251,10 @@ def test_a_header_unlike_the_first_is_named_before_the_first_row() -> None:
     assert len(read("?.csv", schema=schema)) == 3
     Path("3.csv").write_text("mail\n")
     assert fail("?.csv", schema=schema) == "3.csv, header: the schema requires a field 'id'"
+    Path("3.csv").write_text("")
+    with pytest.raises(PluginError) as caught:
+        source("?.csv").check()
+    assert str(caught.value) == "3.csv, header: expected a header line with the names of the fields"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from importlib.metadata import EntryPoint
 from types import ModuleType
 
 import pytest
+from pydantic import ValidationError
 
 from elspeth.contracts.plugins import Plugin, PluginKind
 from elspeth.plugins import manager as manager_module
-from elspeth.plugins.csv import CsvSink
+from elspeth.plugins.csv import CsvSink, CsvSinkOptions
 from elspeth.plugins.hookspecs import hookimpl
 from elspeth.plugins.manager import BUILTIN, PluginManager, PluginRegistrationError
 from elspeth.plugins.null import NullSink, NullSource
@@ -89,6 +90,29 @@ def test_the_plugins_of_another_package_are_found(install: Callable[[Callable[[]
 
 def test_plugins_are_listed_sources_first_and_by_name() -> None:
     assert PluginManager([OtherSink, CsvSink, NullSource]).all() == [NullSource, CsvSink, OtherSink]
+
+
+def test_the_plugins_that_make_recorded_calls_are_known() -> None:
+    plugins = PluginManager.installed()
+    calling = {(kind, name) for kind in PluginKind for name in BUILTIN[kind] if plugins.calls(kind, name)}
+    assert calling == {(PluginKind.SOURCE, "http"), (PluginKind.TRANSFORM, "http"), (PluginKind.TRANSFORM, "llm")}
+
+
+def test_an_option_that_is_null_is_not_its_default() -> None:
+    sink = PluginManager.installed().sink("csv", {"path": "x.csv", "quote": None})
+    assert isinstance(sink, CsvSink)
+    assert CsvSinkOptions.model_validate(sink.options).quote is None
+
+
+def test_a_plugin_is_made_with_checked_options() -> None:
+    with pytest.raises(ValidationError, match="path"):
+        PluginManager.installed().source("csv", {})
+
+
+def test_an_imported_plugin_is_not_kept_for_other_managers() -> None:
+    before = {kind: dict(places) for kind, places in BUILTIN.items()}
+    PluginManager([], BUILTIN).all()
+    assert before == BUILTIN
 
 
 def test_a_package_that_cannot_be_imported_is_named(install: Callable[[Callable[[], object]], None]) -> None:

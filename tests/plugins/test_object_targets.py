@@ -175,7 +175,10 @@ def test_a_file_as_large_as_a_part_is_one_request(bucket: Bucket, monkeypatch: p
     assert [each.split()[0] for each in bucket.server.requests] == ["HEAD", "PUT"]
 
 
-def test_a_change_before_the_upload_is_noticed_without_a_condition(bucket: Bucket) -> None:
+@pytest.mark.parametrize("before", [None, b"an earlier output"])
+def test_a_change_before_the_upload_is_noticed_without_a_condition(bucket: Bucket, before: bytes | None) -> None:
+    if before is not None:
+        bucket.put("x.csv", before)
     file, _ = staged(bucket)
     bucket.put("x.csv", "mine")
     bucket.server.requests.clear()

@@ -1,6 +1,8 @@
 """Parquet files as source and sink."""
 
 import hashlib
+import sys
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from pyarrow import parquet
 from pydantic import ValidationError
 
-from elspeth.contracts.plugins import PluginError
+from elspeth.contracts.plugins import PluginError, PluginKind
 from elspeth.contracts.rows import InvalidRow
 from elspeth.plugins.manager import PluginManager
 from elspeth.plugins.parquet import ParquetSink, ParquetSinkOptions
@@ -179,3 +181,29 @@ def test_leftovers_of_a_process_that_died_after_publishing_are_removed(tmp_path:
     assert len(list(tmp_path.iterdir())) == 2
     assert ParquetSink(options).confirm("run", output)
     assert list(tmp_path.iterdir()) == [tmp_path / "out.parquet"]
+
+
+@pytest.mark.parametrize("kind", [PluginKind.SOURCE, PluginKind.SINK])
+def test_options_without_the_library_are_refused(monkeypatch: pytest.MonkeyPatch, kind: PluginKind) -> None:
+    monkeypatch.setattr("elspeth.contracts.environment.find_spec", lambda _: None)
+    with pytest.raises(ValidationError) as caught:
+        PLUGINS.options_model(kind, "parquet").model_validate({"path": "x.parquet"})
+    (problem,) = caught.value.errors()
+    assert str(problem["ctx"]["error"]) == (
+        "needs pyarrow, which is not installed: in a checkout of elspeth, pip install '.[parquet]'"
+    )
+
+
+def test_a_sink_without_its_library_says_so_before_the_first_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = PLUGINS.sink("parquet", {"path": str(tmp_path / "out.parquet")})
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    begins: list[Callable[[], None]] = [lambda: sink.open("run1"), lambda: sink.reopen("run1", {})]
+    for begin in begins:
+        with pytest.raises(PluginError) as caught:
+            begin()
+        assert str(caught.value) == (
+            "plugin 'parquet' needs pyarrow: in a checkout of elspeth, pip install '.[parquet]'"
+        )
+    assert list(tmp_path.iterdir()) == []

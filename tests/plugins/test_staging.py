@@ -50,13 +50,17 @@ def test_publishing_replaces_the_earlier_file(tmp_path: Path) -> None:
     assert final.read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("by_link", [False, True])
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
 def test_the_mode_of_a_file_stays_when_it_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, *, by_link: bool
 ) -> None:
-    final = tmp_path / "out.txt"
+    final = place = tmp_path / "out.txt"
     final.write_bytes(b"old")
     final.chmod(mode)
+    if by_link:
+        place = tmp_path / "link"
+        place.symlink_to("out.txt")
     begun: list[int] = []
     fchmod = os.fchmod
 
@@ -65,7 +69,7 @@ def test_the_mode_of_a_file_stays_when_it_is_replaced(
         fchmod(descriptor, mode)
 
     monkeypatch.setattr(os, "fchmod", note)
-    file = StagedFile(final)
+    file = StagedFile(place)
     file.open("run1")
     file.finish("text")
     file.publish()

@@ -89,6 +89,7 @@ def test_a_filter_searches_text_only_and_all_fields_if_asked() -> None:
     assert process("keyword_filter", row, fields="all", blocked_patterns=["secret"]) == row
     assert process("keyword_filter", row, fields=["a", "missing"], blocked_patterns=["public"]) == row
     assert isinstance(process("keyword_filter", row, fields="all", blocked_patterns=["pub"]), RowError)
+    assert process("keyword_filter", row, fields=["all"], blocked_patterns=["pub"]) == row  # a field of this name
 
 
 @pytest.mark.parametrize("items", [["x", {"y": 1}], '["x", {"y": 1}]'])

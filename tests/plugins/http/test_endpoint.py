@@ -20,6 +20,7 @@ from elspeth.core.canonical import canonical_bytes
 from elspeth.engine.calls.exchange import describe_error
 from elspeth.plugins.http.addresses import AddressGuard
 from elspeth.plugins.http.endpoint import Endpoint
+from elspeth.plugins.http.transport import GuardedTransport
 from tests.evidence.pki import Certified, make_root, pem, write
 from tests.fixtures.llm_server import Answer, LlmServer, answers, drips_headers, llm_server
 
@@ -47,6 +48,50 @@ def test_cookies_of_an_answer_are_not_sent_with_the_next_request() -> None:
         for _ in range(2):
             asked.exchange("GET", server.url)
         assert [each.headers.get("cookie") for each in server.received] == [None, None]
+
+
+def test_an_endpoint_can_be_used_again_after_it_was_closed() -> None:
+    with asking(*[answers(200)] * 2) as (asked, server):
+        for _ in range(2):
+            assert asked.exchange("GET", server.url)[0] == 200
+            asked.close()
+            asked.close()
+
+
+def test_an_answer_that_is_not_read_to_its_end_leaves_no_connection() -> None:
+    with asking(answers(200, b"12"), answers(200, b"12")) as (asked, server):
+        assert asked.exchange("GET", server.url, limit=2)[2] == b"12"
+        with pytest.raises(CallError, match=r"^the answer is larger than 1 bytes$"):
+            asked.exchange("GET", server.url, limit=1)
+        transport = asked._connect()._transport
+        assert isinstance(transport, GuardedTransport)
+        assert transport._pool("http").connections == []
+
+
+def test_only_named_headers_of_an_answer_are_returned_and_none_may_repeat_the_key() -> None:
+    headers = {"ETag": '"7"', "X-Request-Id": "r", "Link": "<a>", "Server-Timing": "x"}
+    with llm_server(answers(200, headers=headers), answers(200, headers={"ETag": KEY})) as server:
+        asked = Endpoint(api_key=KEY, timeout=30.0, guard=AddressGuard(LOOPBACK), kept=("etag", "link"))
+        expected = {"content-type": "application/json", "x-request-id": "r", "etag": '"7"', "link": "<a>"}
+        assert asked.exchange("GET", server.url)[1] == expected
+        with pytest.raises(CallError) as raised:
+            asked.exchange("GET", server.url)
+        asked.close()
+    assert str(raised.value) == "the answer repeats the api_key: it is neither used nor kept"
+    assert (raised.value.is_retryable, raised.value.details) == (False, {"status": 200})
+
+
+def test_an_answer_is_requested_without_compression() -> None:
+    with asking(answers(200)) as (asked, server):
+        asked.exchange("GET", server.url)
+        assert server.received[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_url_that_cannot_be_called_is_not_tried_again() -> None:
+    with endpoint() as asked, pytest.raises(CallError) as raised:
+        asked.exchange("GET", "http://[::1/")
+    assert str(raised.value).startswith("the URL cannot be called: ")
+    assert not raised.value.is_retryable
 
 
 def test_slow_headers_have_a_deadline() -> None:

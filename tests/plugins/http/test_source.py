@@ -198,6 +198,13 @@ def test_a_page_parameter_counts_until_a_page_has_no_rows() -> None:
         assert paths(server) == ["?offset=0", "?offset=10", "?offset=20"]
 
 
+def test_a_page_parameter_counts_from_the_first_page_in_steps() -> None:
+    script = (sends([{"id": 1}]), sends([{"id": 2}]), sends([]))
+    with reading(*script, page_parameter="p", first_page=3, page_step=2) as (plugin, server):
+        assert len(list(plugin.read())) == 2
+        assert paths(server) == ["?p=3", "?p=5", "?p=7"]
+
+
 def linked(url: str) -> Answer:
     return sends([{"id": 1}], Link=f"<{url}>; rel=next")
 

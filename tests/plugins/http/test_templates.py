@@ -67,10 +67,11 @@ def test_templates_must_not_choose_the_server_or_scheme(text: str) -> None:
 
 
 def test_a_body_can_contain_values_and_text() -> None:
-    template = BodyTemplate({"id": "{id}", "items": ["{lines}", "no. {id}", 7], "kind": "{{plain}}", "none": None})
+    items = ["{lines}", {"of": ["no. {id}"]}, 7]
+    template = BodyTemplate({"id": "{id}", "items": items, "kind": "{{plain}}", "none": None})
     assert template.fill({"id": 3, "lines": [{"a": True}]}) == {
         "id": 3,
-        "items": [[{"a": True}], "no. 3", 7],
+        "items": [[{"a": True}], {"of": ["no. 3"]}, 7],
         "kind": "{plain}",
         "none": None,
     }

@@ -158,6 +158,7 @@ def test_an_answer_without_a_body_is_null() -> None:
         (answers(503), "the server answered 503 Service Unavailable", True),
         (answers(302, headers={"Location": "http://169.254.169.254/"}), REDIRECT, False),
         (answers(200, b"<html>"), "the answer is not JSON: Expecting value: line 1 column 1 (char 0)", False),
+        (answers(200, b" \n"), "the answer is not JSON: Expecting value: line 2 column 1 (char 2)", False),
         (answers(200, f'"{KEY}"'.encode()), "the answer repeats the api_key: it is neither used nor kept", False),
         (hangs_up, "the connection failed: RemoteProtocolError", True),
     ],
@@ -209,6 +210,15 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, object], pro
     with pytest.raises(ValidationError) as raised:
         transform(**options)
     assert problem in str(raised.value)
+
+
+def test_without_the_extra_the_plugin_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elspeth.contracts.environment.find_spec", lambda _: None)
+    with pytest.raises(ValidationError) as raised:
+        transform()
+    assert [str(error["ctx"]["error"]) for error in raised.value.errors()] == [
+        "plugin 'http' needs httpx, which is not installed: in a checkout of elspeth, pip install '.[http]'"
+    ]
 
 
 def test_the_service_is_the_host_unless_it_has_a_name() -> None:

@@ -87,6 +87,11 @@ def test_an_optional_field_may_be_missing() -> None:
             {"fields": {"x": "date"}, "formats": {"x": "%d.%m.%Y"}},
             "field 'x': expected text in the format '%d.%m.%Y', got text of 10 characters",
         ),
+        (
+            {"x": "01.03.\u0662\u0660\u0662\u0666"},
+            {"fields": {"x": "date"}, "formats": {"x": "%d.%m.%Y"}},
+            "field 'x': expected text in the format '%d.%m.%Y', got text of 10 characters",
+        ),
         ({"x": None}, {"fields": {"x": "int"}}, "field 'x': expected an integer, got null"),
     ],
 )
