@@ -13,6 +13,7 @@ from elspeth.objects.address import ObjectPath, address_problem, is_address, pla
         "s3://b/k",
         "s3://b/a/b c.csv",
         "s3://b/{date}/*.csv",
+        "s3://Bucket/Key",
         "gs://b-1.x_y/k",
         "az://$web/k",
         "s3://b/é",

@@ -1,4 +1,4 @@
-"""The store of Azure, asked through a client that keeps blobs in memory.
+"""The store of Azure, with blobs kept in memory.
 
 The tests of all stores use a server of Azure, which is not everywhere.
 """

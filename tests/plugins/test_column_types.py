@@ -26,6 +26,12 @@ def test_the_type_of_a_column_holds_all_its_values() -> None:
     }
 
 
+def test_the_column_of_a_field_of_any_type_holds_the_values_that_occur() -> None:
+    declared = [FieldDefinition.parse("x: any"), FieldDefinition.parse("n: float")]
+    rows: list[RowData] = [{"x": None, "n": 1}, {"x": 1}, {"x": 2.5}]
+    assert column_types(rows, declared) == {"x": Column(type=ColumnType.REAL), "n": Column(type=ColumnType.REAL)}
+
+
 def test_a_column_of_decimals_has_the_places_of_the_finest() -> None:
     rows: list[RowData] = [
         {"a": Decimal("1.5"), "b": 1, "c": 2.5},

@@ -1,6 +1,7 @@
 """Sinks whose file is compressed."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from elspeth.contracts.plugins import PluginError, RowRejectedError, Sink
 from elspeth.contracts.rows import RowData
 from elspeth.outputs.compression import load_zstd
 from elspeth.plugins.manager import PluginManager
+from elspeth.plugins.row_spool import row_line
 
 PLUGINS = PluginManager.installed()
 ROWS: list[RowData] = [{"id": number, "name": f"n{number}"} for number in range(200)]
@@ -90,6 +92,58 @@ def test_the_bytes_do_not_depend_on_a_resume(tmp_path: Path, name: str) -> None:
     assert third.confirm("run1", output)
     assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert sorted(each.name for each in tmp_path.iterdir()) == [name, "whole"]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "options", "content"),
+    [
+        ("csv", {"path": "out.csv"}, b"id\n1\n"),
+        ("csv", {"path": "out.csv.gz"}, b"id\n1\n"),
+        ("parquet", {"path": "out.parquet"}, row_line({"id": 1})),
+        ("database", {"url": "sqlite:///out.db", "table": "t"}, row_line({"id": 1})),
+    ],
+)
+def test_what_is_synced_or_finished_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: str, options: dict[str, object], content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    opened = PLUGINS.sink(plugin, options)
+    opened.open("run1")
+    opened.write({"id": 1})
+    synced: list[bytes] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: synced.append(os.pread(descriptor, 100, 0)))
+        opened.sync()
+        assert synced == [content]
+        opened.finish()
+    assert synced[1] == content
+    opened.discard()
+
+
+def test_content_that_is_gone_before_the_file_is_made_is_named(tmp_path: Path) -> None:
+    opened = sink("csv", tmp_path / "out.csv.gz")
+    opened.open("run1")
+    opened.write({"id": 1})
+    content = tmp_path / ".out.csv.gz.rows.run1.partial"
+    content.unlink()
+    with pytest.raises(PluginError) as caught:
+        opened.finish()
+    assert str(caught.value) == f"{content} cannot be read: No such file or directory"
+    opened.discard()
+
+
+def test_rows_stay_on_disk_until_their_file_is_published(tmp_path: Path) -> None:
+    opened = sink("csv", tmp_path / "out.csv.gz")
+    opened.open("run1")
+    opened.write({"id": 1})
+    opened.finish()
+    (tmp_path / "out.csv.gz").write_bytes(b"mine")
+    with pytest.raises(PluginError, match="was made or changed by another program during the run"):
+        opened.publish()
+    assert (tmp_path / ".out.csv.gz.rows.run1.partial").read_bytes() == b"id\n1\n"
+    (tmp_path / "out.csv.gz").unlink()
+    opened.publish()
+    assert [each.name for each in tmp_path.iterdir()] == ["out.csv.gz"]
 
 
 def test_changed_staged_content_is_refused(tmp_path: Path) -> None:

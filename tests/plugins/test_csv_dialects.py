@@ -46,6 +46,7 @@ def problems_of(rows: list[RowData | InvalidRow]) -> list[str]:
         ('# x\na\n#1\n"#2"\n"3\n#4"\n', {"comment": "#"}, [{"a": "#2"}, {"a": "3\n#4"}]),
         ("1,2\n3,4\n", {"header": False, "fields": ["x", "y"]}, [{"x": "1", "y": "2"}, {"x": "3", "y": "4"}]),
         ("\ufeff1\n", {"header": False, "fields": ["x"]}, [{"x": "1"}]),
+        ("made by X\n1\n", {"header": False, "fields": ["x"], "skip_lines": 1}, [{"x": "1"}]),
     ],
 )
 def test_a_dialect_is_read(tmp_path: Path, content: str, options: dict[str, object], rows: list[RowData]) -> None:
@@ -107,9 +108,10 @@ def test_a_quoted_name_may_have_another_delimiter(tmp_path: Path) -> None:
 
 def test_a_record_without_delimiters_asks_for_the_delimiter(tmp_path: Path) -> None:
     options = {"header": False, "fields": ["a", "b"]}
-    assert problems_of(read(tmp_path, "1;2\n3\n", **options)) == [
+    assert problems_of(read(tmp_path, '1;2\n3\n"4,5"\n', **options)) == [
         "line 1: expected 2 fields, got 1: is the delimiter ';'? expected ','",
         "line 2: expected 2 fields, got 1",
+        "line 3: expected 2 fields, got 1",
     ]
 
 
@@ -123,6 +125,7 @@ NUMBERS = {"mode": "free", "fields": ["n: float", "i: int", "t: str?"]}
         (",", ".", ("-1.234.567,25", "1.000"), {"n": -1234567.25, "i": 1000, "t": "1,5"}),
         (".", ",", (" 1,234.5e3 ", "+12,345"), {"n": 1_234_500.0, "i": 12_345, "t": "1,5"}),
         (".", "\u00a0", ("1\u00a0000", "1"), {"n": 1000.0, "i": 1, "t": "1,5"}),
+        (",", None, ("1,5e3", "2"), {"n": 1500.0, "i": 2, "t": "1,5"}),
         (",", "'", (",5", "123456"), {"n": 0.5, "i": 123_456, "t": "1,5"}),
     ],
 )

@@ -42,6 +42,7 @@ ROW: RowData = {"a": 1.5, "b": None, "c": "x;y", "d": True, "e": [1.5]}
         ({"delimiter": ";", "quote": "'", "decimal": ","}, "a;b;c;d;e\n1,5;;'x;y';true;[1.5]\n"),
         ({"decimal": ","}, 'a,b,c,d,e\n"1,5",,x;y,true,[1.5]\n'),
         ({"quote": None}, "a,b,c,d,e\n1.5,,x;y,true,[1.5]\n"),
+        ({"quote": "'", "delimiter": ";"}, "a;b;c;d;e\n1.5;;'x;y';true;[1.5]\n"),
     ],
 )
 def test_a_dialect_is_written(tmp_path: Path, options: dict[str, object], text: str) -> None:
@@ -137,3 +138,9 @@ def test_a_dialect_is_read_back_as_it_was_written(
     options = {"path": str(path), "null_values": ["N"], "schema": schema, **dialect}
     found = list(CsvSource(CsvSourceOptions.model_validate(options)).read())
     assert repr(found) == repr(rows)
+
+
+def test_a_quote_inside_a_quoted_field_is_doubled(tmp_path: Path) -> None:
+    rows: list[RowData] = [{"a": 'it\'s, "x"'}]
+    assert written(tmp_path / "one", rows, quote="'").decode() == "a\n'it''s, \"x\"'\n"
+    assert written(tmp_path / "two", rows).decode() == 'a\n"it\'s, ""x"""\n'

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import URL, Engine, QueuePool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -42,6 +43,10 @@ def test_rows_come_from_a_query(people: str) -> None:
     assert [(each.rows, each.is_complete) for each in source.inputs()] == [(1, False)]
     (second,) = rows
     assert [(each.rows, each.is_complete) for each in source.inputs()] == [(2, True)]
+    again = source.read()
+    next(again)
+    assert [(each.rows, each.is_complete) for each in source.inputs()] == [(1, False)]
+    again.close()  # type: ignore[attr-defined]  # a generator
     assert second == InvalidRow(
         data={"id": 2, "name": None, "photo": None}, error="row 1: field 'name': expected text, got null"
     )
@@ -103,6 +108,14 @@ def test_sqlite_text_that_is_not_utf_8_makes_one_row_invalid(tmp_path: Path) -> 
         InvalidRow(data={"a": "\\xffA"}, error="row 1: column 'a': bytes that are not UTF-8"),
         {"a": "ü"},
     ]
+
+
+def test_a_url_whose_driver_is_unknown_is_refused_without_its_password() -> None:
+    with pytest.raises(ValidationError) as caught:
+        PLUGINS.source("sql", {"url": "nonsense://me:secret@h/db", "query": "SELECT 1"})
+    (problem,) = caught.value.errors()
+    assert "nonsense" in str(problem["ctx"]["error"])
+    assert "secret" not in str(problem["ctx"]["error"])
 
 
 def test_a_driver_message_becomes_one_line_without_the_password() -> None:

@@ -202,3 +202,23 @@ def test_a_run_can_be_resumed_before_its_first_row(tmp_path: Path, plugin: type[
     second.publish()
     (tmp_path / "alone").mkdir()
     assert (tmp_path / "out").read_text() == written(plugin, tmp_path / "alone", [{"a": "1"}])
+
+
+def test_the_column_for_further_fields_is_the_last(tmp_path: Path) -> None:
+    sink = CsvSink(CsvSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
+    sink.expect_failed_rows()
+    sink.open("run")
+    sink.write({"__extra__": ["x"], "a": 1})
+    sink.finish()
+    sink.publish()
+    assert (tmp_path / "out.csv").read_text() == 'a,__extra__\n1,"[""x""]"\n'
+
+
+def test_a_file_of_failed_rows_without_rows_names_the_declared_columns(tmp_path: Path) -> None:
+    schema = {"mode": "free", "fields": ["a: int", "b: int"]}
+    sink = CsvSink(CsvSinkOptions.model_validate({"path": str(tmp_path / "out.csv"), "schema": schema}))
+    sink.expect_failed_rows()
+    sink.open("run")
+    sink.finish()
+    sink.publish()
+    assert (tmp_path / "out.csv").read_text().startswith("a,b")

@@ -1,24 +1,30 @@
 """Files of text sources: encodings, compression, and several at once."""
 
 import gzip
+import hashlib
 import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from pydantic import ValidationError
 
-from elspeth.contracts.plugins import PluginError
+from elspeth.contracts.plugins import PluginError, Source
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.outputs.compression import load_zstd
 from elspeth.plugins import json_text
+from elspeth.plugins._input_file import HashedBytes
 from elspeth.plugins.csv import CsvSource
-from elspeth.plugins.input_files import TextSource
+from elspeth.plugins.input_files import InputFile, TextSource
 from elspeth.plugins.json import JsonlSource, JsonSource
+from elspeth.plugins.parquet_source import ParquetSource
 from tests.fixtures.effort import law
+from tests.fixtures.object_store import Bucket
 
 ROWS = b"id,name\n1,Ada\n2,Zo\xc3\xab\n"
 READ: list[RowData] = [{"id": "1", "name": "Ada"}, {"id": "2", "name": "Zoë"}]
@@ -46,6 +52,12 @@ def fail(path: object, plugin: type[TextSource] = CsvSource, **options: object) 
 def zstd(content: bytes) -> bytes:
     compressed: bytes = load_zstd().compress(content)
     return compressed
+
+
+def parquet_of(columns: dict[str, list[str]]) -> bytes:
+    made = io.BytesIO()
+    parquet.write_table(pa.table(columns), made)
+    return made.getvalue()
 
 
 def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -190,12 +202,42 @@ def test_progress_counts_the_bytes_of_all_files_as_they_are() -> None:
     content = b"a\n" + b"".join(b"%d\n" % (number**7) for number in range(10_000))
     Path("1.csv").write_bytes(gzip.compress(content))
     Path("2.csv").write_bytes(content)
+    Path("3.csv").write_bytes(content)
     files = source("*.csv")
     assert files.fraction_read() is None
     fractions = [files.fraction_read() or 0.0 for _ in files.read()]
     assert fractions == sorted(fractions)
     assert 0 < fractions[0] < 0.5
     assert files.fraction_read() == 1.0
+    assert [each.rows for each in files.inputs()] == [10_000] * 3
+
+
+def test_a_source_that_is_read_again_has_the_same_inputs() -> None:
+    Path("1.csv").write_bytes(ROWS)
+    again = source("1.csv")
+    found = [(list(again.read()), list(again.inputs()), again.fraction_read()) for _ in range(2)]
+    assert found[0] == found[1]
+    assert [(each.rows, each.is_complete, each.size_bytes) for each in again.inputs()] == [(2, True, len(ROWS))]
+
+
+def test_a_file_that_was_closed_counts_as_read() -> None:
+    Path("1.csv").write_bytes(ROWS)
+    file = InputFile(Path("1.csv"), "utf-8", is_only=True)
+    assert file.bytes_read == 0
+    with file.opened(newline="") as text:
+        text.read()
+    assert file.bytes_read == len(ROWS)
+
+
+def test_a_pipe_is_read_as_it_fills() -> None:
+    class Pipe(io.BytesIO):
+        def readinto(self, _: object) -> int:
+            raise AssertionError("this waits until the buffer is full")
+
+    hashed = HashedBytes(Pipe(b"ab"))
+    buffer = bytearray(4)
+    assert (hashed.readinto(buffer), bytes(buffer), hashed.tell()) == (2, b"ab\0\0", 2)
+    assert hashed.digest() == hashlib.sha256(b"ab").hexdigest()
 
 
 # -- several files ---------------------------------------------------------------------------------------------------
@@ -262,6 +304,7 @@ def test_a_header_unlike_the_first_is_named_before_the_first_row() -> None:
     [
         (7, "expected a path, or a list of paths, got 7"),
         ([], r"expected a path, or a list of paths, got \[\]"),
+        (["-", "-"], "'-' is standard input: expected no other path beside it"),
         (["-", "a.csv"], "'-' is standard input: expected no other path beside it"),
         ("", "at least 1 character"),
         (["a", 7], "valid string"),
@@ -293,6 +336,9 @@ def test_an_existing_field_is_not_replaced_by_the_file_field() -> None:
     assert fail("in.csv", file_field="name") == (
         "in.csv, header: the field 'name' is also to be added: give file_field and line_field names of their own"
     )
+    added = "the field {!r} is also to be added: give file_field and line_field names of their own"
+    both = fail("in.csv", file_field="name", line_field="id")
+    assert both == f"in.csv, header: {added.format('name')}; {added.format('id')}"
     Path("in.jsonl").write_text('{"a": 1}\n{"n": 2}\n')
     [row, bad] = read("in.jsonl", JsonlSource, line_field="n")
     assert row == {"a": 1, "n": 1}
@@ -339,3 +385,16 @@ def test_a_terminal_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_may_be_named_like_standard_input() -> None:
     Path("-").write_bytes(ROWS)
     assert read("./-") == READ
+
+
+@pytest.mark.parametrize("plugin", [CsvSource, ParquetSource])
+def test_an_object_that_is_replaced_while_its_rows_are_used_is_refused(bucket: Bucket, plugin: type[Source]) -> None:
+    content = {CsvSource: ROWS, ParquetSource: parquet_of({"id": ["1", "2"], "name": ["Ada", "Zoë"]})}[plugin]
+    bucket.put("in", content)
+    url = bucket.url("in")
+    rows = plugin(plugin.options_model.model_validate({"path": url})).read()
+    assert next(rows) == READ[0]
+    bucket.put("in", content + b" ")
+    with pytest.raises(PluginError) as caught:
+        list(rows)
+    assert str(caught.value) == f"{url} cannot be read: it was replaced while it was read"

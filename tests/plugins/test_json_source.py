@@ -52,12 +52,13 @@ def test_a_file_may_have_no_rows(tmp_path: Path, plugin: type[JsonlSource], cont
         (b'{"a": NaN}', '{"a": NaN}', "NaN is not a JSON number"),
         (b'{"a": 1, "a": 2}', '{"a": 1, "a": 2}', "a name occurs twice in one object"),
         (b'{"a": 1e999}', '{"a": 1e999}', "a number is too large for a float"),
+        (b'{"a": -1e999}', '{"a": -1e999}', "a number is too large for a float"),
         (b'{"a": -1e-400}', '{"a": -1e-400}', "a number is too small for a float, and is not zero"),
         (DIGITS.encode(), DIGITS, "an integer has too many digits to be read"),
         (b'{"a": "\xff"}', '{"a": "\\xff"}', "bytes that are not UTF-8"),
         (b"[" * 100_000, "[" * 100_000, "not JSON that can be read: nested too deeply"),
     ],
-    ids=["syntax", "array", "nan", "twice", "large", "small", "digits", "bytes", "depth"],
+    ids=["syntax", "array", "nan", "twice", "large", "large and negative", "small", "digits", "bytes", "depth"],
 )
 def test_a_line_that_is_not_a_row_is_invalid_and_reading_goes_on(
     tmp_path: Path, line: bytes, data: object, error: str
@@ -70,11 +71,21 @@ def test_a_line_that_is_not_a_row_is_invalid_and_reading_goes_on(
     assert bad.error == f"line 2: {error}"
 
 
+def test_a_line_as_long_as_one_may_be_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b'{"a": 12}\n'
+    monkeypatch.setattr("elspeth.plugins.json.MAX_CHARACTERS", len(content) - 1)
+    assert read(JsonlSource, tmp_path / "in", content * 2) == [{"a": 12}] * 2
+    [bad] = read(JsonlSource, tmp_path / "in", b" " + content)
+    assert isinstance(bad, InvalidRow)
+    assert bad.error == f"line 1: longer than {len(content) - 1} characters, of which the first are kept"
+
+
 def test_a_line_too_long_to_hold_is_invalid_and_reading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elspeth.plugins.json.MAX_CHARACTERS", 20)
     monkeypatch.setattr("elspeth.plugins.json._KEPT_CHARACTERS", 5)
+    monkeypatch.setattr("elspeth.plugins._look_ahead._CHUNK", 10)
     content = b'{"a": "' + b"x" * 100 + b'"}\n{"a": 2}\n'
     bad, last = read(JsonlSource, tmp_path / "in", content)
     assert last == {"a": 2}
@@ -206,7 +217,12 @@ def test_a_value_over_several_lines_after_rows_is_found(tmp_path: Path, content:
     with pytest.raises(PluginError) as caught:
         read(JsonlSource, tmp_path / "in", (before + content).encode())
     problem = f"an {what} over several lines begins here: expected an object on each line"
-    assert str(caught.value).startswith(f"{tmp_path / 'in'}, line {line}: {problem}")
+    advice = "; the plugin json reads arrays" if what == "array" else ""
+    assert str(caught.value) == f"{tmp_path / 'in'}, line {line}: {problem}{advice}"
+    if what == "array":
+        with pytest.raises(PluginError) as caught:
+            read(JsonSource, tmp_path / "in", (before + content).encode())
+        assert str(caught.value) == f"{tmp_path / 'in'}, line {line}: {problem}"
 
 
 def test_one_array_over_several_lines_is_refused_as_json_lines(tmp_path: Path) -> None:

@@ -24,6 +24,12 @@ class OtherSink(NullSink):
     name = "other"
 
 
+class NamelessSource(NullSource):
+    """A source of yet another package."""
+
+    name = "nameless"
+
+
 class SecondCsvSink(NullSink):
     """A sink with a name that is taken."""
 
@@ -88,6 +94,16 @@ def test_the_plugins_of_another_package_are_found(install: Callable[[Callable[[]
     assert OtherSink.description() == "A sink of another package."
 
 
+def test_the_plugins_of_every_package_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    offers = {"one": offering(OtherSink), "two": offering(NamelessSource)}
+    points = [EntryPoint(name=name, value=f"{name}.plugins", group="elspeth.plugins") for name in offers]
+    monkeypatch.setattr(manager_module, "entry_points", lambda *, group: points if group == "elspeth.plugins" else [])
+    monkeypatch.setattr(EntryPoint, "load", lambda point: offers[point.name])
+    plugins = PluginManager.installed()
+    assert "other" in plugins.names(PluginKind.SINK)
+    assert "nameless" in plugins.names(PluginKind.SOURCE)
+
+
 def test_plugins_are_listed_sources_first_and_by_name() -> None:
     assert PluginManager([OtherSink, CsvSink, NullSource]).all() == [NullSource, CsvSink, OtherSink]
 
@@ -115,15 +131,18 @@ def test_an_imported_plugin_is_not_kept_for_other_managers() -> None:
     assert before == BUILTIN
 
 
-def test_a_package_that_cannot_be_imported_is_named(install: Callable[[Callable[[], object]], None]) -> None:
+@pytest.mark.parametrize("error", [ImportError, RuntimeError, SyntaxError, AttributeError])
+def test_a_package_that_cannot_be_imported_is_named(
+    install: Callable[[Callable[[], object]], None], error: type[Exception]
+) -> None:
     def fail() -> object:
-        raise ImportError("no module named 'missing'")
+        raise error("it is broken")
 
     install(fail)
     with pytest.raises(PluginRegistrationError) as caught:
         PluginManager.installed()
     assert str(caught.value) == (
-        "plugin 'extra' of an installed package cannot be loaded: ImportError: no module named 'missing'"
+        f"plugin 'extra' of an installed package cannot be loaded: {error.__name__}: it is broken"
     )
 
 

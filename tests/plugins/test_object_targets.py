@@ -210,3 +210,10 @@ def test_an_output_that_cannot_be_confirmed_is_an_error(bucket: Bucket) -> None:
     with pytest.raises(PluginError) as caught:
         StagedFile(ObjectPath(bucket.url("x.csv"))).confirm("run1", output)
     assert str(caught.value) == f"{bucket.url('x.csv')} cannot be read: {DENIED}"
+
+
+def test_objects_of_one_name_do_not_share_their_staging() -> None:
+    addresses = ("s3://a/x.csv", "s3://b/x.csv", "gs://a/x.csv", "s3://a/y/x.csv")
+    places = {StagedFile(ObjectPath(each))._staging_path("run1") for each in addresses}
+    assert len(places) == len(addresses)
+    assert {place.parent for place in places} == {Path(".elspeth/staging")}

@@ -75,6 +75,13 @@ def test_a_parquet_file_without_rows_has_the_columns_of_its_schema(tmp_path: Pat
     assert list(PLUGINS.source("parquet", {"path": str(path)}).read()) == []
 
 
+def test_a_row_of_declared_columns_may_have_no_field(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    schema = {"mode": "strict", "fields": ["a: int?"]}
+    write(PLUGINS.sink("parquet", {"path": str(path), "schema": schema}), [{}])
+    assert parquet.read_table(path).to_pylist() == [{"a": None}]
+
+
 def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("just some text")
     with pytest.raises(PluginError, match=r"x\.parquet cannot be read: Parquet magic bytes not found"):
@@ -181,6 +188,15 @@ def test_leftovers_of_a_process_that_died_after_publishing_are_removed(tmp_path:
     assert len(list(tmp_path.iterdir())) == 2
     assert ParquetSink(options).confirm("run", output)
     assert list(tmp_path.iterdir()) == [tmp_path / "out.parquet"]
+
+
+def test_a_file_that_cannot_be_read_is_an_input_without_rows(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"a": [1, 2, 3]}), tmp_path / "1.parquet")
+    (tmp_path / "2.parquet").write_text("just some text")
+    source = PLUGINS.source("parquet", {"path": str(tmp_path / "*.parquet")})
+    with pytest.raises(PluginError, match=r"2\.parquet cannot be read: "):
+        list(source.read())
+    assert [(each.rows, each.is_complete) for each in source.inputs()] == [(3, True), (0, False)]
 
 
 @pytest.mark.parametrize("kind", [PluginKind.SOURCE, PluginKind.SINK])

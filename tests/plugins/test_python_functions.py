@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
+from pydantic import ValidationError
 
 from elspeth.contracts.plugins import PluginKind, RowDrop, RowError
 from elspeth.contracts.rows import RowData
@@ -71,6 +74,26 @@ def test_the_result_of_a_transform_is_known_before_it_runs(write_module: ModuleW
         "function 'rules:total': expected to return a row (`dict[str, object]`) or a list of rows, got int: "
         "name the field for another result with `result`"
     )
+
+
+@pytest.mark.parametrize("kind", [PluginKind.TRANSFORM, PluginKind.AGGREGATION])
+def test_a_function_that_does_not_exist_is_a_problem_of_the_options(
+    write_module: ModuleWriter, kind: PluginKind
+) -> None:
+    options = {"function": "rules:gone", "directory": str(write_module(RULES))}
+    with pytest.raises(ValidationError) as caught:
+        PLUGINS.options_model(kind, "python").model_validate(options)
+    (problem,) = caught.value.errors()
+    assert str(problem["ctx"]["error"]).startswith("function 'rules:gone'")
+
+
+@pytest.mark.parametrize("kind", [PluginKind.TRANSFORM, PluginKind.AGGREGATION])
+def test_a_step_is_recorded_with_the_hash_of_its_function(write_module: ModuleWriter, kind: PluginKind) -> None:
+    source = "def f(rows: list[dict]) -> list[dict]:\n    return rows\n\n" + RULES
+    function = "rules:split" if kind is PluginKind.TRANSFORM else "rules:f"
+    make = PLUGINS.transform if kind is PluginKind.TRANSFORM else PLUGINS.aggregation
+    described = make("python", {"function": function, "directory": str(write_module(source))}).prepare()
+    assert hashlib.sha256(source.encode()).hexdigest() in described.values()
 
 
 @pytest.mark.parametrize("kind", [PluginKind.TRANSFORM, PluginKind.AGGREGATION])

@@ -63,6 +63,7 @@ def test_an_element_that_does_not_fit_names_its_line(tmp_path: Path) -> None:
         ("", "expected an object for record_path x.y at line 1, column 1"),
         ('{"x": []}', "expected an object at x for record_path x.y at line 1, column 7"),
         ('{"x": {"z": []}}', "the object at x has no 'y' for record_path x.y: it ends at line 1, column 16"),
+        ('{" x": {"y": []}}', "the object has no 'x' for record_path x.y: it ends at line 1, column 18"),
         ("{}", "the object has no 'x' for record_path x.y: it ends at line 1, column 3"),
         ('{"x": {"y": {}}}', "expected an array at record_path x.y at line 1, column 13"),
         ('{"x": {"y": [], "y": []}}', "the name 'y' of record_path x.y occurs twice at line 1, column 21"),

@@ -86,3 +86,10 @@ def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
         write_package(package_files(PluginKind.SINK, "own"), tmp_path / "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_name_of_several_words_names_package_class_and_module() -> None:
+    made = package_files(PluginKind.SINK, "a_b_c")
+    assert tomllib.loads(made[Path("pyproject.toml")])["project"]["name"].endswith("a-b-c")
+    assert "class ABCSink" in made[Path("src/elspeth_a_b_c/plugin.py")]
+    assert list(made) == sorted(made)

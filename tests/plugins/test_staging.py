@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import io
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -261,3 +263,35 @@ def test_a_foreign_file_of_the_same_size_is_not_replaced(tmp_path: Path) -> None
     with pytest.raises(PluginError, match="was made or changed by another program during the run"):
         file.publish()
     assert final.read_bytes() == b"new"
+
+
+def test_a_discarded_file_is_removed_before_another_process_may_lock_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, seen = StagedFile(tmp_path / "out.txt"), list[bool]()
+    file.open("run1")
+    unlink = Path.unlink
+
+    def look(path: Path, *, missing_ok: bool = False) -> None:
+        with path.open("rb") as again:
+            seen.append(locks.try_lock(again.fileno()))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", look)
+    file.discard()
+    assert (seen, names(tmp_path)) == ([False], [])
+
+
+def test_a_full_disk_does_not_hide_where_the_recorded_rows_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+
+    class Full(io.BytesIO):
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    opened, file._file = file._file, cast("BinaryIO", Full())
+    assert file.close() == str(tmp_path / ".out.txt.run1.partial")
+    assert opened is not None
+    opened.close()
+    monkeypatch.setattr(Full, "close", io.BytesIO.close)

@@ -170,6 +170,7 @@ def test_rows_are_replicated_in_order() -> None:
     [
         ("batch_stats", "1", "row 1 of the batch: field 'v': expected a number, got text of 1 character"),
         ("batch_stats", True, "row 1 of the batch: field 'v': expected a number, got a boolean"),
+        ("batch_replicate", True, "row 1 of the batch: field 'v': expected an integer from 0 to 10000, got a boolean"),
         ("batch_replicate", 2.5, "row 1 of the batch: field 'v': expected an integer from 0 to 10000, got a number"),
         ("batch_replicate", -1, "row 1 of the batch: field 'v': expected an integer from 0 to 10000, got one beyond"),
         (

@@ -18,10 +18,15 @@ _PARAMETERS = frozenset({"auth", "key", "pass", "passwd", "pwd", "sig", "signatu
 
 def is_secret_key(name: str) -> bool:
     """Return whether values under this key are secrets."""
-    lowered = _WORDS.sub("_", name).lower()
-    return lowered in _NAMES or lowered.endswith(_ENDINGS)
+    words = _words(name)
+    return words in _NAMES or words.endswith(_ENDINGS)
 
 
 def is_secret_parameter(name: str) -> bool:
     """Return whether a parameter of a URL is a secret."""
-    return is_secret_key(name) or name.lower() in _PARAMETERS
+    return is_secret_key(name) or name.lower() in _PARAMETERS or _words(name).endswith("_signature")
+
+
+def _words(name: str) -> str:
+    """Return a name in lower case, its words joined by underscores."""
+    return _WORDS.sub("_", name).lower()

@@ -218,7 +218,7 @@ class DatabaseSink(Sink):
     def _refuse_audit_database(self, connection: Connection) -> None:
         inspector = inspect(connection)
         if all(map(inspector.has_table, _AUDIT_TABLES)):
-            raise PluginError(f"{self._place} is an audit database, which no sink may write to: name another one")
+            raise PluginError("is an audit database, which no sink may write to: name another one")
 
     def _read_columns(self, staging_name: str) -> TargetColumns:
         self._run = staging_name

@@ -22,7 +22,7 @@ from elspeth.plugins.http.addresses import AddressGuard
 from elspeth.plugins.http.endpoint import Endpoint
 from elspeth.plugins.http.transport import GuardedTransport
 from tests.evidence.pki import Certified, make_root, pem, write
-from tests.fixtures.llm_server import Answer, LlmServer, answers, drips_headers, llm_server
+from tests.fixtures.llm_server import Answer, LlmServer, _Handler, answers, drips_headers, llm_server
 
 KEY = "sk-do-not-tell"
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -66,6 +66,19 @@ def test_an_answer_that_is_not_read_to_its_end_leaves_no_connection() -> None:
         transport = asked._connect()._transport
         assert isinstance(transport, GuardedTransport)
         assert transport._pool("http").connections == []
+
+
+def test_an_answer_is_refused_as_soon_as_it_is_too_large() -> None:
+    def stalls(handler: _Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"x" * 20)
+        handler.server.closing.wait()
+
+    too_large = pytest.raises(CallError, match=r"^the answer is larger than 10 bytes$")
+    with asking(stalls, timeout=2.0) as (asked, server), too_large:
+        asked.exchange("GET", server.url, limit=10)
 
 
 def test_only_named_headers_of_an_answer_are_returned_and_none_may_repeat_the_key() -> None:

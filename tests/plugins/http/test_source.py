@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from elspeth.contracts.plugins import Dataset, JsonObject, PluginError
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.plugins.http.pages import Pages, PagesOptions, next_link
+from elspeth.plugins.http.endpoint import Endpoint
+from elspeth.plugins.http.pages import Pages, PagesOptions, next_link, shown_url, with_parameters
 from elspeth.plugins.http.received import Page, as_response
 from elspeth.plugins.http.source import HttpSource, HttpSourceOptions
 from tests.fixtures.llm_server import Answer, LlmServer, _Handler, answers, drips, hangs_up, llm_server
@@ -69,6 +70,7 @@ def failure(*script: Answer, **options: object) -> str:
         (b"id\n1\n2\n", {"format": "csv"}),
         ("id;ö\n1;\n2;\n".encode("cp1252"), {"format": "csv", "format_options": GERMAN}),
         (gzip.compress(b"id\n1\n2\n", mtime=0), {"format": "csv"}),
+        (b'\xef\xbb\xbf[{"id": "1"}, {"id": "2"}]', {}),
     ],
 )
 def test_rows_are_those_that_the_source_of_the_format_reads(content: bytes, options: Mapping[str, object]) -> None:
@@ -88,6 +90,48 @@ def test_a_malformed_row_is_invalid_and_reading_goes_on() -> None:
     assert isinstance(bad, InvalidRow)
     assert bad.error.startswith("line 1: not JSON")
     assert good == {"id": 2, "line": 2}
+
+
+def test_rows_of_several_pages_are_named_by_their_page() -> None:
+    script = (sends(b'{"id": 1}\n', Link="<?2>; rel=next"), sends(b'{"id" 1}\n'))
+    with reading(*script, format="jsonl", next_page="link") as (plugin, server):
+        _, bad = plugin.read()
+    assert isinstance(bad, InvalidRow)
+    assert (bad.error.partition(": not JSON")[0], bad.line) == (f"line 1 of {server.url}/orders?2", 1)
+
+
+def test_a_page_is_an_input_while_it_is_read() -> None:
+    with reading(sends([{"id": 1}, {"id": 2}])) as (plugin, _):
+        rows = plugin.read()
+        next(rows)
+        assert [(each.rows, each.is_complete, each.content_hash) for each in plugin.inputs()] == [(1, False, None)]
+        assert len(list(rows)) == 1
+        assert [(each.rows, each.is_complete) for each in plugin.inputs()] == [(2, True)]
+
+
+def test_connections_are_closed_with_the_last_row_even_if_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Endpoint] = []
+    with reading(sends([{"id": 1}, {"id": 2}])) as (plugin, _):
+        close = plugin._endpoint.close
+        monkeypatch.setattr(plugin._endpoint, "close", lambda: (closed.append(plugin._endpoint), close()))
+        rows = plugin.read()
+        next(rows)
+        assert closed == []
+        rows.close()  # type: ignore[attr-defined]  # a generator
+        assert closed == [plugin._endpoint]
+        plugin.close()
+        assert len(closed) == 2
+
+
+@pytest.mark.parametrize(("first", "second"), [(b"a", b"b"), (b"\xff", b"\xfe"), (b"{}", b"{} ")])
+def test_answers_are_compared_by_their_bytes(first: bytes, second: bytes) -> None:
+    plugin = source()
+    one, same, other = (
+        plugin.comparable(as_response(200, {"etag": str(number)}, content))
+        for number, content in enumerate((first, first, second))
+    )
+    assert one == same == {"sha256": hashlib.sha256(first).hexdigest()}
+    assert other != one
 
 
 def test_parameters_headers_and_the_key_are_sent_and_the_key_is_not_shown() -> None:
@@ -128,6 +172,12 @@ def test_pages_follow_the_header_link() -> None:
     ]
 
 
+@pytest.mark.parametrize(("form", "content"), [("csv", b"id\n1\n"), ("jsonl", b'{"id": "1"}\n')])
+def test_the_header_link_leads_through_pages_of_every_format(form: str, content: bytes) -> None:
+    script = (sends(content, Link="<?2>; rel=next"), sends(content))
+    assert rows_of(*script, next_page="link", format=form) == [{"id": "1"}] * 2
+
+
 @pytest.mark.parametrize("end", [{}, {"next": None}, {"next": ""}, {"next": False}])
 def test_pages_follow_a_url_in_the_body(end: dict[str, object]) -> None:
     script = (sends({"rows": [{"id": 1}], "next": "?after=x%2Fy"}), sends({"rows": [{"id": 2}], **end}))
@@ -157,6 +207,18 @@ def test_pages_follow_a_cursor_in_the_body() -> None:
     with reading(*script, **options) as (plugin, server):
         assert list(plugin.read()) == [{"id": 1}, {"id": 2}]
         assert paths(server) == ["?limit=1&after=", "?limit=1&after=a%26b%3Dc%3F"]
+
+
+def test_signatures_of_urls_are_not_shown() -> None:
+    query = "page=2&X-Amz-Signature=a&X-Goog-Signature=b&signature=c&accessToken=d"
+    hidden = "X-Amz-Signature=[redacted]&X-Goog-Signature=[redacted]&signature=[redacted]&accessToken=[redacted]"
+    assert shown_url(f"https://store.example.com/x?{query}") == f"https://store.example.com/x?page=2&{hidden}"
+
+
+def test_parameters_replace_those_of_their_name_and_keep_empty_ones() -> None:
+    url = "https://api.example.com/x?a=&b=1&b=2#end"
+    assert with_parameters(url, {"c": "3"}) == "https://api.example.com/x?a=&b=1&b=2&c=3#end"
+    assert with_parameters(url, {"b": "3"}) == "https://api.example.com/x?a=&b=3#end"
 
 
 def test_a_cursor_may_be_zero() -> None:
@@ -364,10 +426,11 @@ def test_all_pages_together_have_a_size_limit() -> None:
 
 def test_all_unpacked_pages_together_have_a_size_limit() -> None:
     content = gzip.compress(b'[{"id":1}' + b" " * 5_000 + b"]")
-    script = (sends(content, Link="<?2>; rel=next"), sends(content + b""))
-    assert len(rows_of(*script, next_page="link", max_bytes=10_020)) == 2
-    problem = failure(*script, next_page="link", max_bytes=10_019)
-    assert problem == "URL/orders?2 has more than 5009 bytes unpacked: raise max_bytes if it may"
+    for second in (content, gzip.decompress(content)):
+        script = (sends(content, Link="<?2>; rel=next"), sends(second))
+        assert len(rows_of(*script, next_page="link", max_bytes=10_020)) == 2
+        problem = failure(*script, next_page="link", max_bytes=10_019)
+        assert problem == "URL/orders?2 has more than 5009 bytes unpacked: raise max_bytes if it may"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", None])
@@ -409,6 +472,7 @@ def test_a_server_in_a_private_network_is_refused() -> None:
         ({"url": "https://api.example.com/?api_key=x"}, "use api_key, with api_key_parameter: api_key"),
         ({"url": "https://api.example.com/#a"}, "must not have a fragment"),
         ({"parameters": {"token": "x"}}, "use api_key, with api_key_parameter: token"),
+        ({"parameters": {"accessToken": "x"}}, "use api_key, with api_key_parameter: accessToken"),
         ({"headers": {"X-Auth-Token": "x"}}, "a secret is given as api_key, with api_key_header: X-Auth-Token"),
         ({"headers": {"Cookie": "x"}}, "Cookie is set by the plugin"),
         ({"next_page": "rel"}, "expected link, or a place in the answer such as body.paging.next?"),
@@ -417,7 +481,10 @@ def test_a_server_in_a_private_network_is_refused() -> None:
         ({"next_page": "body.next", "page_step": 2}, "page_step: only for a page_parameter that counts"),
         ({"next_page": "body.next", "format": "csv"}, "a place in the body is for format: json, not csv"),
         ({"format_options": {"delimiter": ";"}}, "format_options.delimiter: Extra inputs are not permitted"),
-        ({"format_options": {"path": "x"}}, "format_options.path: expected among the options of the source itself"),
+        *(
+            ({"format_options": {name: "x"}}, f"format_options.{name}: expected among the options of the source itself")
+            for name in ("format", "on_validation_failure", "path", "schema")
+        ),
         ({"format": "csv", "format_options": {"delimiter": ";;"}}, "format_options.delimiter: expected one character"),
     ],
 )

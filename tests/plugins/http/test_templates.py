@@ -75,5 +75,6 @@ def test_a_body_can_contain_values_and_text() -> None:
         "kind": "{plain}",
         "none": None,
     }
+    assert BodyTemplate({"a": ["{x}", None], "b": "{x}"}).fill({"x": None}) == {"a": [None, None], "b": None}
     with pytest.raises(RowValueError, match=r"^field 'lines' is missing$"):
         template.fill({"id": 3})

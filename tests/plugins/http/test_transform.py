@@ -200,6 +200,8 @@ def test_a_name_in_a_private_network_is_refused() -> None:
         ({"url": "https://api.{region}.com/"}, "a field stands in the name of the server"),
         ({"url": "https://api.example.com/{id}#top"}, "must not have a fragment"),
         ({"body": {"a": 1}}, "body: a GET request has none; choose another method"),
+        ({"method": "HEAD", "body": {"a": 1}}, "body: a HEAD request has none; choose another method"),
+        ({"method": "POST", "body": "{id!r}"}, "expected {field}, with the name of a field alone"),
         ({"method": "POST", "body": ["{id!r}"]}, "expected {field}, with the name of a field alone"),
         ({"headers": {"Authorization": "Bearer x"}}, "Authorization would be recorded: a secret is given as api_key"),
         ({"headers": {"X": "a\r\nHost: b"}}, "String should match pattern"),
@@ -231,3 +233,10 @@ def test_answers_are_compared_by_the_rows_that_they_give() -> None:
     first, second = ({"status": 200, "headers": {"x-request-id": str(n)}, "body": {"total": 7, "n": n}} for n in (1, 2))
     assert plugin.comparable(first) == plugin.comparable(second) == {"total": 7}
     assert "error" in plugin.comparable({"status": 200, "headers": {}, "body": {}})
+
+
+def test_the_connections_are_closed_with_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, closed = transform(), list[bool]()
+    monkeypatch.setattr(plugin._endpoint, "close", lambda: closed.append(True))
+    plugin.close()
+    assert closed == [True]

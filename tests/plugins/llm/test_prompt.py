@@ -111,6 +111,14 @@ LOOP = "{% for a in row.items %}"
             "{{ row.items | join(d=row.name) }}",
             "line 1 of the template: the filter 'join' takes small constants only in a prompt",
         ),
+        (
+            "{{ row.items | join(*row.items) }}",
+            "line 1 of the template: the filter 'join' takes small constants only in a prompt",
+        ),
+        (
+            "{{ row.items | join(**row.nested) }}",
+            "line 1 of the template: the filter 'join' takes small constants only in a prompt",
+        ),
         ("{{ row | tojson(1000) }}", "line 1 of the template: the filter 'tojson' takes no arguments in a prompt"),
         ("{{ row | nofilter }}", f"line 1 of the template: the filter 'nofilter' {FILTERS}"),
         ("{{ row is notest }}", "line 1 of the template: No test named 'notest'."),

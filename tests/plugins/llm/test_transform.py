@@ -171,7 +171,10 @@ GOOD = json.dumps({"sentiment": "glad", "score": 1, "topic": None})
     ("text", "options", "expected"),
     [
         ("Hello.", {}, {"llm_response": "Hello."}),
+        (" Hello.\n", {}, {"llm_response": " Hello.\n"}),
+        ("", {}, {"llm_response": ""}),
         ("Hello.", {"response_field": "said"}, {"said": "Hello."}),
+        ('{"llm_response": 1}', {"response_schema": ["llm_response: int"]}, {"llm_response": 1}),
         (GOOD, {"response_schema": SCHEMA}, {"sentiment": "glad", "score": 1.0, "topic": None}),
         (
             GOOD,
@@ -380,6 +383,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
         ("120", 120.0),
         ("Thu, 01 Jan 2026 12:00:30 GMT", 30.0),
         ("Thu, 01 Jan 2026 12:00:30 -0000", 30.0),
+        ("Thu, 01 Jan 2026 13:00:30 +0100", 30.0),
         ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
         ("-5", None),
         ("1.5", None),
@@ -477,3 +481,15 @@ def test_a_key_is_not_shown() -> None:
 def test_settings_can_name_the_plugin() -> None:
     manager = PluginManager.installed()
     assert manager.options_model(PluginKind.TRANSFORM, "llm") is LlmOptions
+
+
+def test_an_answer_with_empty_text_is_an_answer() -> None:
+    with transform_and_server(says("")) as (plugin, _):
+        assert plugin.process({"word": "hello"}) == {"word": "hello", "llm_response": ""}
+
+
+def test_the_connections_are_closed_with_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, closed = transform(), list[bool]()
+    monkeypatch.setattr(plugin._endpoint, "close", lambda: closed.append(True))
+    plugin.close()
+    assert closed == [True]

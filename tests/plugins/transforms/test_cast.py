@@ -26,6 +26,7 @@ AT = dt.datetime(2026, 3, 1, 12, 30, tzinfo=dt.UTC)
         ("2026-03-01T13:30:00+01:00", "datetime", {}, AT),
         (" 2026-03-01 12:30:00 ", "datetime", {"zone": "UTC"}, AT),
         ("2026-03-01 13:30:00", "datetime", {"zone": "+01:00"}, AT),
+        ("2026-03-01 07:30:00", "datetime", {"zone": "-05:00"}, AT),
         ("2026-03-01T12:30Z", "datetime", {"zone": "+01:00"}, AT),
         ("01.03.2026 13:30", "datetime", {"formats": {"x": "%d.%m.%Y %H:%M"}, "zone": "+01:00"}, AT),
         ("260301 1330 +0100", "datetime?", {"formats": {"x": "%y%m%d %H%M %z"}}, AT),

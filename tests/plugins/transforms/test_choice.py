@@ -48,6 +48,10 @@ def test_fields_are_renamed_in_their_places_and_taken_out_of_objects(plugin: str
     assert process(plugin, copy(), **{option: names}) == RowError(
         message="field 'b' exists already", details={"field": "b"}
     )
+    for row, new in ((copy(), "a"), ({"a": None, "b": {"c": 2}}, "a")):
+        assert process(plugin, row, **{option: {"b.c": new}}) == RowError(
+            message="field 'a' exists already", details={"field": "a"}
+        )
     assert process(plugin, copy(), **{option: {"b.x": "x"}}) == RowError(
         message="field 'b.x' is missing", details={"field": "b.x"}
     )

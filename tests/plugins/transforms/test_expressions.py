@@ -11,6 +11,12 @@ def test_rows_for_which_the_condition_is_not_true_are_dropped() -> None:
     assert process("filter", {"n": 1}, condition=condition) == dropped
 
 
+def test_a_condition_need_not_be_a_boolean() -> None:
+    for value, is_kept in ((0, False), (1, True), ("", False), ("x", True), (None, False)):
+        found = process("filter", {"n": value}, condition="row['n']")
+        assert (found == {"n": value}) is is_kept
+
+
 def test_a_condition_without_a_value_fails_the_row() -> None:
     error = RowError(message="the row has no field 'n'", details={"field": "n"})
     assert process("filter", {}, condition="row['n'] > 1") == error

@@ -1,4 +1,4 @@
-"""Where the fields of results come from, as lineage events tell it."""
+"""Where fields of results come from, as lineage tells it."""
 
 from __future__ import annotations
 

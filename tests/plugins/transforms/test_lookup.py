@@ -52,6 +52,24 @@ def test_a_row_without_a_match_is_treated_as_the_settings_say(tmp_path: Path, on
     assert transform.process({"line": {"currency": "USD"}}) == result
 
 
+def test_a_number_is_not_the_text_of_its_digits(tmp_path: Path) -> None:
+    transform = lookup(tmp_path / "rates.csv", "code,since,rate\n7,2026-01-01,1\n", on_missing="keep")
+    assert transform.process({"line": {"currency": 7}}) == {"line": {"currency": 7}, "rate": None}
+
+
+def test_several_fields_of_the_key_match_their_own_columns(tmp_path: Path) -> None:
+    match = {"b": "code", "a": "since"}
+    transform = lookup(tmp_path / "rates.csv", TABLE, match=match, on_missing="keep")
+    row = transform.process({"a": "2026-01-01", "b": "CHF"})
+    assert isinstance(row, dict)
+    assert str(row["rate"]) == "1.00"
+
+
+def test_a_key_must_not_occur_twice_even_with_the_same_values(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"^the table of the lookup has a key twice: row 2, counted from 0$"):
+        lookup(tmp_path / "rates.csv", TABLE + "EUR,2026-01-01,0.95\n").prepare()
+
+
 def test_a_row_that_lacks_its_key_or_has_the_field_fails(tmp_path: Path) -> None:
     transform = lookup(tmp_path / "rates.csv", TABLE)
     missing = RowError(message="field 'line.currency' is missing", details={"field": "line.currency"})

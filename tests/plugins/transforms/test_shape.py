@@ -25,6 +25,12 @@ def test_only_the_named_objects_are_flattened() -> None:
 def test_two_fields_of_one_name_fail_the_row() -> None:
     error = RowError(message="two fields would both be named 'a.b'", details={"field": "a.b"})
     assert process("flatten", {"a": {"b": 1}, "a.b": 2}) == error
+    turned = RowError(message="two fields would both be named 'a.b'", details={"field": "a"})
+    assert process("flatten", {"a.b": 2, "a": {"b": 1}}) == turned
+
+
+def test_one_named_object_is_flattened_alone() -> None:
+    assert process("flatten", {"a": {"b": 1}, "d": {"e": 2}}, fields=["d"]) == {"a": {"b": 1}, "d.e": 2}
 
 
 LEAVES = st.integers() | st.none() | st.text(max_size=2)
