@@ -403,7 +403,7 @@ def test_a_table_may_have_as_many_columns_as_the_database_allows(
 def test_both_limits_of_sqlite_bound_the_columns(limit: int) -> None:
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
-        raw = connection.connection.dbapi_connection
+        raw: object = connection.connection.dbapi_connection
         assert isinstance(raw, sqlite3.Connection)
         raw.setlimit(limit, 5)
         assert _target_columns._column_limit(connection) == 5

@@ -12,7 +12,7 @@ ROWS: list[RowData] = [
     {"id": 3, "x": 2.5, "tags": None},
 ]
 
-EXPECTED = [
+EXPECTED: list[RowData] = [
     {"id": 1, "x": None, "name": "Zoë", "ok": True, "tags": '["a"]', "mixed": "1", "late": None},
     {"id": 2, "x": 1.0, "name": None, "ok": None, "tags": None, "mixed": '"two"', "late": "here"},
     {"id": 3, "x": 2.5, "name": None, "ok": None, "tags": None, "mixed": None, "late": None},

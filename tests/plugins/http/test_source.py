@@ -111,9 +111,14 @@ def test_a_page_is_an_input_while_it_is_read() -> None:
 
 def test_connections_are_closed_with_the_last_row_even_if_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[Endpoint] = []
+    close = Endpoint.close
+
+    def note(endpoint: Endpoint) -> None:
+        closed.append(endpoint)
+        close(endpoint)
+
+    monkeypatch.setattr(Endpoint, "close", note)
     with reading(sends([{"id": 1}, {"id": 2}])) as (plugin, _):
-        close = plugin._endpoint.close
-        monkeypatch.setattr(plugin._endpoint, "close", lambda: (closed.append(plugin._endpoint), close()))
         rows = plugin.read()
         next(rows)
         assert closed == []

@@ -48,8 +48,9 @@ def test_fields_are_renamed_in_their_places_and_taken_out_of_objects(plugin: str
     assert process(plugin, copy(), **{option: names}) == RowError(
         message="field 'b' exists already", details={"field": "b"}
     )
-    for row, new in ((copy(), "a"), ({"a": None, "b": {"c": 2}}, "a")):
-        assert process(plugin, row, **{option: {"b.c": new}}) == RowError(
+    taken: list[RowData] = [copy(), {"a": None, "b": {"c": 2}}]
+    for each in taken:
+        assert process(plugin, each, **{option: {"b.c": "a"}}) == RowError(
             message="field 'a' exists already", details={"field": "a"}
         )
     assert process(plugin, copy(), **{option: {"b.x": "x"}}) == RowError(
