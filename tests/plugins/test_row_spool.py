@@ -12,7 +12,7 @@ from elspeth.plugins.row_spool import RowSpool, in_groups, read_rows, row_line
 from tests.plugins.typed_rows import TYPED
 
 BREAKS = "a\nb\rc\x0bd\x0ce\x1cf\x85g\u2028h\u2029i"
-"""Characters that some programs take for the end of a line."""
+"""Characters that some programs take for line ends."""
 
 MANY: list[RowData] = [{"text": BREAKS}, {}, dict(TYPED), {"nested": {"list": [dict(TYPED), None]}}]
 

@@ -28,5 +28,5 @@ def is_secret_parameter(name: str) -> bool:
 
 
 def _words(name: str) -> str:
-    """Return a name in lower case, its words joined by underscores."""
+    """Return a name in lower case, with underscores."""
     return _WORDS.sub("_", name).lower()
