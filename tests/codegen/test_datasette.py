@@ -148,7 +148,7 @@ def test_every_table_and_column_is_described_and_enumerations_are_facets(errors:
 
 
 SCHEMA = Path(__file__).parent / "cases" / "good_bookkeeping" / "schema" / "landscape.yaml"
-HEAD = "-- Notes\n-- What was noted - in full.\n"
+HEAD = "-- Notes\n-- - What was noted in full.\n"
 
 
 def metadata_with(query: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401  YAML
@@ -166,7 +166,7 @@ def test_a_query_is_shown_with_its_comments_and_each_parameter_once(
     model = load_model(SCHEMA)
     assert (found["title"], found["description"]) == (f"Audit trail, epoch {model.epoch}", model.description)
     assert found["databases"][DATABASE]["queries"] == {
-        "mine": {"title": "Notes", "description": "What was noted - in full.", "sql": query, "params": ["run_id"]}
+        "mine": {"title": "Notes", "description": "- What was noted in full.", "sql": query, "params": ["run_id"]}
     }
     (tmp_path / "mine.sql").write_text(f"{HEAD}SELECT run_id\nFROM runs\n", encoding="utf-8")
     text = datasette.datasette_metadata(model)

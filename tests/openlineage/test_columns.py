@@ -141,7 +141,7 @@ def test_fields_that_arrive_by_several_ways_have_several_origins(records: Lineag
         return dataclasses.replace(edge, from_node_id=start, to_node_id="sink", default_mode=mode)
 
     nodes = [source("x"), source("y"), source("z"), _node("sink", NodeType.SINK, "csv", like, {})]
-    edges = [way("x"), way("y"), way("z", RoutingMode.DIVERT)]
+    edges = [way("x"), way("y", RoutingMode.COPY), way("z", RoutingMode.DIVERT)]
     found = trace_columns(dataclasses.replace(records, nodes=nodes, edges=edges))["sink"]
     assert [each["name"] for each in found["id"]] == ["/x", "/y"], "rows that failed are not followed"
     assert sorted(found) == ["id", "x", "y"]

@@ -17,7 +17,7 @@ from elspeth.openlineage.events import run_events, run_uuid
 from elspeth.openlineage.files import database_records
 from elspeth.openlineage.records import LineageRecords
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import OperationStatus, RunStatus
+from elspeth_schema.contracts import NodeType, OperationStatus, RunStatus
 from tests.engine.pipelines import build, csv_settings, execute
 from tests.examples.running import names
 from tests.fixtures.example_runs import ExampleRun
@@ -148,6 +148,48 @@ def test_a_job_without_a_name_is_named_after_its_settings_file(records: LineageR
     assert start["job"]["name"] == f"pipeline-{records.run.config_hash[:12]}"
 
 
+PARENT = "airflow/orders.daily/0193c8f2-0f1e-7e6a-9a53-1d7f0d1b2c3d"
+
+
+@pytest.mark.parametrize(
+    ("section", "namespace", "job", "facets"),
+    [
+        ({}, "elspeth", None, set()),
+        ({"namespace": None, "job": None, "parent": None}, "elspeth", None, set()),
+        ({"namespace": "shop"}, "shop", None, set()),
+        ({"job": "orders"}, "elspeth", "orders", set()),
+        ({"parent": PARENT}, "elspeth", None, {"parent"}),
+    ],
+)
+def test_each_key_of_the_section_is_used_without_the_others(
+    records: LineageRecords, section: Json, namespace: str, job: str | None, facets: set[str]
+) -> None:
+    settings = json.dumps({**records.settings, "openlineage": section})
+    process = dataclasses.replace(records.processes[0], repository_commit=None, labels_json=None)
+    for processes in ([process], []):
+        changed = dataclasses.replace(records, run=dataclasses.replace(records.run, settings_json=settings))
+        for event in events_of(dataclasses.replace(changed, processes=processes)):
+            assert_valid(event)
+            name = job or f"pipeline-{records.run.config_hash[:12]}"
+            assert (event["job"]["namespace"], event["job"]["name"]) == (namespace, name)
+            assert set(event["job"]["facets"]) == {"jobType"}
+            engine = {"processing_engine"} if processes else set()
+            assert set(event["run"]["facets"]) == {"elspeth_evidence", *facets, *engine}
+
+
+def test_an_output_that_was_not_published_has_neither_statistics_nor_a_version(records: LineageRecords) -> None:
+    (first, _) = records.nodes_of(NodeType.SINK)
+    operations = [
+        dataclasses.replace(each, status=OperationStatus.FAILED, error_message="the disk is full")
+        if each.node_id == first.node_id
+        else each
+        for each in records.operations
+    ]
+    (_, end) = events_of(dataclasses.replace(records, operations=operations))
+    assert [bool(each["outputFacets"]) for each in end["outputs"]] == [False, True]
+    assert ["version" in each["facets"] for each in end["outputs"]] == [False, True]
+
+
 def test_a_run_of_an_earlier_version_has_events_without_datasets(records: LineageRecords) -> None:
     for config in ("{}", "[]"):
         nodes = [dataclasses.replace(node, config_json=config) for node in records.nodes]
@@ -157,13 +199,21 @@ def test_a_run_of_an_earlier_version_has_events_without_datasets(records: Lineag
             assert (event["inputs"], event["outputs"]) == ([], [])
 
 
+def test_a_source_whose_inputs_are_not_recorded_has_no_statistics(records: LineageRecords) -> None:
+    (_, end) = events_of(dataclasses.replace(records, inputs=[]))
+    assert_valid(end)
+    assert [(each["inputFacets"], "version" in each["facets"]) for each in end["inputs"]] == [({}, False)]
+
+
 def test_a_database_to_which_rows_are_added_has_no_version(records: LineageRecords) -> None:
     artifacts = [dataclasses.replace(each, artifact_type="database") for each in records.artifacts]
     end = events_of(dataclasses.replace(records, artifacts=artifacts))[-1]
     assert_valid(end)
     for each in end["outputs"]:
         assert "version" not in each["facets"]
-        assert "fileCount" not in each["outputFacets"]["outputStatistics"]
+        statistics = each["outputFacets"]["outputStatistics"]
+        assert {name for name in statistics if name[0] != "_"} == {"rowCount", "size"}
+        assert statistics["size"] in {artifact.size_bytes for artifact in artifacts}
 
 
 def test_rows_are_assigned_to_files_in_reading_order_and_not_to_tables(records: LineageRecords) -> None:

@@ -113,6 +113,9 @@ def test_an_interruption_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_self: threading.Thread, _timeout: float | None = None) -> None:
         raise KeyboardInterrupt
 
+    assert sender.finish(0.01) == "1 of 1 lineage event was not sent: there was no answer within 0.01 s"
+    kept_alive = [each for each in threading.enumerate() if each.name == "openlineage" and not each.daemon]
+    assert kept_alive == [], "a server that never answers must not keep the process alive"
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "join", interrupt)
         assert sender.finish(30) == "1 of 1 lineage event was not sent: interrupted"

@@ -130,6 +130,7 @@ def zipped(name: str) -> bytes:
         (b"# ours\n'sinks': {}\ndatasource: {plugin: csv}\n", "a settings file"),
         (b'{"datasource": {"plugin": "csv"}, "sinks": {}}', "a settings file"),
         (b"sources: {}\nsinks: {}\n", "a settings file"),
+        ("# für die Prüfung\nsources: {}\nsinks: {}\n".encode(), "a settings file"),
         (b"source: {}\nsinks: {}\n", "a settings file"),
         (b"# a long comment\n" * 2_000 + b"source: {}\nsinks: {}\n", "a settings file"),
     ],

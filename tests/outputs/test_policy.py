@@ -16,6 +16,7 @@ from elspeth.outputs.policy import (
     OutputRefusedError,
     Protected,
     check_output,
+    file_state,
     identity_of,
     problem_with,
 )
@@ -179,6 +180,31 @@ def test_a_refusal_names_the_path_as_it_was_given(tmp_path: Path, monkeypatch: p
     with pytest.raises(OutputRefusedError) as refused:
         check_output(Path("out"), policy())
     assert str(refused.value) == f"out: {OBJECTION}"
+    check_output(Path("out"), policy(force=True))
+    with pytest.raises(OutputRefusedError) as refused:
+        check_output(Path("out"), policy(Kind.FILE, Protected(path=Path("out"), what="a key"), ours=True, force=True))
+    assert str(refused.value) == f"out: is a key, {TOUCH}"
+
+
+def test_every_change_of_a_file_shows_in_its_state(tmp_path: Path) -> None:
+    path, moment = tmp_path / "out", 1_700_000_000_000_000_000
+    assert file_state(path) is None
+    path.write_bytes(b"one")
+    os.utime(path, ns=(moment, moment))
+    states = [file_state(path)]
+    assert file_state(path) == states[0]
+    os.utime(path, ns=(moment, moment + 1))
+    states.append(file_state(path))
+    path.write_bytes(b"longer")
+    os.utime(path, ns=(moment, moment))
+    states.append(file_state(path))
+    (tmp_path / "other").write_bytes(b"one")
+    os.utime(tmp_path / "other", ns=(moment, moment))
+    (tmp_path / "other").replace(path)
+    states.append(file_state(path))
+    (tmp_path / "link").symlink_to(path)
+    states.append(file_state(tmp_path / "link"))
+    assert len(set(states)) == len(states) == 5
 
 
 def test_two_files_have_two_identities(tmp_path: Path) -> None:
@@ -205,10 +231,13 @@ def test_a_pipe_behind_a_link_of_the_system_is_not_a_file(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unwritable_directory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / "frozen")  # root may write anywhere
-    (tmp_path / "frozen").mkdir()
+@pytest.mark.parametrize("right", [os.W_OK, os.X_OK])
+def test_an_unwritable_directory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: int) -> None:
+    # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, asked: Path(path) != tmp_path / "frozen" or not asked & right)
+    (tmp_path / "frozen" / "open").mkdir(parents=True)
     expected = f"cannot be written: nothing can be put into {tmp_path / 'frozen'}"
     assert problem_with(tmp_path / "frozen" / "out", policy()) == expected
     assert problem_with(tmp_path / "frozen" / "new" / "out", policy()) == expected
+    assert problem_with(tmp_path / "frozen" / "open" / "out", policy()) is None
     assert problem_with(tmp_path / "out", policy()) is None

@@ -17,7 +17,7 @@ import pytest
 from elspeth.outputs import locks, writing
 from elspeth.outputs.locks import hidden_sibling
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
-from elspeth.outputs.writing import hold, make_directory, rename_noreplace
+from elspeth.outputs.writing import create_file, hold, make_directory, rename_noreplace
 from tests.fixtures.full_disk import largest_file
 
 ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
@@ -103,6 +103,16 @@ def test_the_names_of_new_directories_are_synced(tmp_path: Path, monkeypatch: py
     assert synced == [tmp_path.parent, tmp_path, tmp_path / "a"]
     make_directory(tmp_path / "a" / "b")  # whose writer may have crashed before syncing it
     assert synced[3:] == [tmp_path / "a"]
+
+
+def test_the_names_of_new_directories_are_synced_from_wherever_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(writing, "sync_directory", synced.append)
+    monkeypatch.chdir(tmp_path)
+    make_directory(Path("a"))
+    assert synced == [tmp_path.parent, tmp_path]
 
 
 def test_a_directory_is_removed_only_after_the_name_of_its_successor_is_synced(
@@ -194,6 +204,33 @@ def test_an_unfinished_file_is_as_private_as_the_file_it_replaces(tmp_path: Path
         assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
 
 
+def test_a_private_file_is_private_before_it_gets_its_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old").touch()
+    (tmp_path / "old").chmod(0o644)
+    modes: list[int] = []
+    change = os.fchmod
+
+    def note(descriptor: int, mode: int) -> None:
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        change(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", note)
+    create_file(tmp_path / "new", like=tmp_path / "old").close()
+    assert (modes, stat.S_IMODE((tmp_path / "new").stat().st_mode)) == ([0o600], 0o644)
+
+
+def test_a_directory_that_cannot_be_listed_may_still_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refuse)
+        write_file(tmp_path / "export", b"content")
+    assert read_tree(tmp_path) == {"export": b"content"}
+
+
 def test_a_new_file_can_be_private(tmp_path: Path) -> None:
     with hold(tmp_path / "export", ANY_FILE) as output, output.file(mode=0o600) as file:
         assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
@@ -272,6 +309,19 @@ def test_an_output_can_be_renamed_to_a_free_name(tmp_path: Path) -> None:
     assert read_tree(tmp_path) == {"new": b"content"}
     with pytest.raises(FileNotFoundError, match="old"):
         rename_noreplace(tmp_path / "old", tmp_path / "new")
+
+
+@pytest.mark.parametrize("has_call", [True, False], ids=["in one step", "without renameat2"])
+def test_a_name_that_is_taken_is_named_with_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_call: bool
+) -> None:
+    (tmp_path / "old").write_bytes(b"content")
+    (tmp_path / "new").symlink_to("nowhere")
+    if not has_call:
+        monkeypatch.setattr(writing, "_renameat2", lambda *_: errno.ENOSYS)
+    with pytest.raises(FileExistsError) as caught:
+        rename_noreplace(tmp_path / "old", tmp_path / "new")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "old"), str(tmp_path / "new"))
 
 
 def test_names_of_unfinished_files_are_unpredictable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

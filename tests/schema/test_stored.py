@@ -59,4 +59,5 @@ def test_times_become_utc(value: object, expected: object) -> None:
 )
 def test_an_exported_time_has_one_spelling(value: object) -> None:
     assert stored.exported_time("2026-01-01T12:00:00.000005Z") == NOON
+    assert stored.exported_time("2026-01-01T12:00:00.000000Z") == NOON.replace(microsecond=0)
     assert stored.exported_time(value) is value
