@@ -236,6 +236,15 @@ def test_a_document_in_another_form_is_refused(case: str, signed: Files, signer:
     assert problem in detail
 
 
+@pytest.mark.parametrize("name", [bag.SCHEMA, bag.REFERENCES])
+def test_documents_are_canonical_since_version_2(name: str, tmp_path: Path) -> None:
+    files = make_older_bag(tmp_path, to_lines(records(), salts=True))
+    spaced = reseal({**files, name: files[name] + b"\n"}, version=2)
+    [(step, detail)] = faults(verify(spaced))
+    assert (step, detail.startswith(f"{name}: is not canonical JSON: expected")) == (4, True)
+    assert faults(verify(reseal({**files, name: files[name] + b"\n"}, version=1))) == []
+
+
 def test_repeated_names_are_refused_in_bags_of_the_first_release_too(
     signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:

@@ -68,6 +68,15 @@ def test_several_processes_find_the_same_fault_in_an_altered_bag(signed: Files, 
     assert shared == one
 
 
+@pytest.mark.parametrize("at", [0, 4, 12])
+def test_several_processes_find_a_line_that_is_no_text(signed: Files, at: int) -> None:
+    lines = signed[bag.RECORDS].splitlines()
+    lines[at] = lines[at][:-1] + b"\xff"
+    one, shared = both(reseal({**signed, bag.RECORDS: b"".join(line + b"\n" for line in lines)}))
+    assert shared == one
+    assert faults(one)[0] == (4, f"data/records.jsonl, line {at + 1}: expected UTF-8, got other bytes")
+
+
 @given(entries=st.lists(st.binary(max_size=3), max_size=40))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_root_computed_from_subtrees_is_the_root(entries: list[bytes]) -> None:

@@ -85,12 +85,14 @@ def test_step_1_refuses_a_file_that_the_manifests_do_not_list(signed: Files, key
     ]
 
 
-def test_step_1_refuses_a_missing_file(signed: Files, key: PublicKey) -> None:
-    result = verify({name: content for name, content in signed.items() if name != "data/data-dictionary.md"}, key)
+@pytest.mark.parametrize("missing", ["data/data-dictionary.md", bag.RECORDS, bag.LEAVES])
+def test_step_1_refuses_a_missing_file(missing: str, signed: Files, key: PublicKey) -> None:
+    result = verify({name: content for name, content in signed.items() if name != missing}, key)
     assert faults(result) == [
-        (1, "data/data-dictionary.md: expected this file, which manifest-sha256.txt lists, got none"),
-        (3, "data/data-dictionary.md: expected this file, which statement.dsse.json lists, got none"),
+        (1, f"{missing}: expected this file, which manifest-sha256.txt lists, got none"),
+        (3, f"{missing}: expected this file, which statement.dsse.json lists, got none"),
     ]
+    assert {step.status for step in result.steps[3:]} == {Status.NOT_REACHED}
 
 
 def test_steps_1_and_3_refuse_an_altered_file(signed: Files, key: PublicKey) -> None:

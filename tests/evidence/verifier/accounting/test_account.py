@@ -34,6 +34,7 @@ from elspeth.evidence.verifier.accounting._visits import (
     _bounded,
     judge,
 )
+from elspeth.evidence.verifier.accounting.accountant import LEDGERS
 
 NUMBERS = (0, 1, 255, 256, 257, 4096, NODES - 2, NOWHERE)
 
@@ -84,3 +85,16 @@ def test_a_node_beyond_the_known_ones_has_no_type() -> None:
 def test_the_last_node_of_a_journey_is_that_of_its_last_place() -> None:
     facts = {"last_status": 0, "nodes": (), "visits": None, "routes": None}
     assert [Journey(first=0, last=3 * NEXT_STEP + node, **facts).last_node for node in NUMBERS] == list(NUMBERS)  # type: ignore[arg-type]
+
+
+def test_nodes_that_the_bag_does_not_have_are_nowhere() -> None:
+    account = Account(nodes={"a": 0}, node_types=["source"])
+    some = {"row_index": ["0", "1"], "source_node_id": ["a", "b"]}
+    batches = {"aggregation_node_id": ["a", "b"], "status": ["completed", "executing"]}
+    for name, columns in (("row", some), ("batch", batches)):
+        ledger = LEDGERS[name]
+        assert ledger.read is not None
+        assert ledger.enter is not None
+        ledger.enter(account, 0, ledger.read(columns), ())
+    assert list(account.sources) == list(account.batch_nodes) == [0, NOWHERE]
+    assert list(account.batch_is_completed) == [True, False]

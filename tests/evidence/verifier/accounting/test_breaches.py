@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from elspeth.evidence.format.laws import Law
-from elspeth.evidence.verifier.accounting import _pipeline
+from elspeth.evidence.verifier.accounting import _pipeline, _tokens
 from elspeth.evidence.verifier.accounting.accountant import LEDGERS
 from tests.evidence.accounts import (
     BEGAN,
@@ -476,6 +476,17 @@ CASES: dict[str, tuple[Change, list[str]]] = {
         setting("node_state", "d2", status="pending"),
         [f"token d: outcomes: {OUTCOME}"],
     ),
+    "a failed token that waits": (
+        all_of(
+            without("node_state", "c3"),
+            without("artifact", "bad"),
+            without("routing_event", "c2 work-bad"),
+            setting("node_state", "c2", status="pending"),
+            setting("token_outcome", "c", sink_name=None),
+            setting("operation", "sink_write bad", output_data_hash=None),
+        ),
+        [f"token c: outcomes: {OUTCOME}"],
+    ),
     # The law of outputs.
     "no completed load": (
         setting("operation", "source_load source", status="failed"),
@@ -620,6 +631,36 @@ def test_a_second_token_of_a_journey_is_judged_by_itself(case: str) -> None:
     assert breaches(changed(another_row())) == []
     change, expected = SECOND[case]
     assert expected in breaches(changed(another_row(change)))
+
+
+def test_a_token_that_was_merged_did_not_come_too_late_for_another_merge() -> None:
+    second = {"token_id": "bn", "join_group_id": "other"}
+    late = {"join_group_id": "other", "context_json": '{"merged":false}'}
+    trail = changed(
+        all_of(
+            adding("token", "bm", **second),
+            adding("token_parent", "bm b1", token_id="bn", parent_token_id="a"),
+            setting("token_outcome", "b2", **late),
+        )
+    )
+    assert f"token_outcome b2: groups: {MERGE}" in breaches(trail)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_an_open_end_does_not_hide_the_others(size: int) -> None:
+    running = adding("operation", "sink_write out", operation_id="0", status="open", completed_at=None)
+    late = f"expected a time until {ENDED}, when the run ended, got {LATER}"
+    for time, problem in ((LATER, late), (EARLIER, "expected an end that is not before the beginning")):
+        trail = changed(all_of(running, setting("operation", "sink_write bad", completed_at=time)))
+        assert breaches(trail, size) == [f"operation sink_write bad: times: {problem}"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_as_many_sinks_as_the_verifier_can_count_are_no_breach(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(_tokens, "_MAX_SINKS", 2)
+    assert breaches(sound_trail(), size) == []
+    monkeypatch.setattr(_tokens, "_MAX_SINKS", 1)
+    assert "token_outcome c: outcomes: expected at most 1 sinks" in breaches(sound_trail(), 1)
 
 
 SOUND: dict[str, Change] = {
