@@ -49,6 +49,23 @@ def test_without_a_database_no_foreign_file_is_replaced(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("enabled", [False, True])
+def test_nothing_replaces_a_database_or_a_key_whatever_is_forced(tmp_path: Path, *, enabled: bool) -> None:
+    (tmp_path / "in.csv").write_text("id\n1\n")
+    (tmp_path / "out").mkdir()
+    landscape = {"enabled": enabled, **({"url": f"sqlite:///{tmp_path}/audit.db"} if enabled else {})}
+    given = GivenSettings(tree={**csv_settings(tmp_path), "landscape": landscape}, no_dotenv=True)
+    for content in (b"SQLite format 3\0" + bytes(84), b"-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n"):
+        (tmp_path / "out" / "x.csv").write_bytes(content)
+        for force in (False, True):
+            with pytest.raises(SettingsError, match=r"sinks\.x\.options\.path"):
+                load_pipeline(given, check_outputs=True, force=force)
+    (tmp_path / "out" / "x.csv").write_text("mine")
+    with pytest.raises(SettingsError, match=r"sinks\.x\.options\.path"):
+        load_pipeline(given, check_outputs=True)
+    load_pipeline(given, check_outputs=True, force=True)
+
+
 @pytest.mark.parametrize("is_file", [False, True])
 def test_keys_are_loaded_for_the_settings_and_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_file: bool

@@ -165,6 +165,20 @@ def test_a_trail_stays_open_as_long_as_its_runs_are_used(places: dict[str, Path]
     assert [*rows] == [*first.rows()] != []
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_is_named_by_the_beginning_of_its_id(places: dict[str, Path], form: str) -> None:
+    with elspeth.open(places[form]) as trail:
+        run_id = trail.run().run_id
+        for name in ("latest", run_id, run_id[:8]):
+            assert (trail.run(name).run_id, repr(trail.run(name))) == (run_id, f"<run {run_id}>")
+        for name in (run_id[1:9], run_id + "x", "x"):
+            with pytest.raises(RunNotFoundError):
+                trail.run(name)
+        record = trail.run().record
+        row = "".join(f"<td>{each}</td>" for each in (run_id, "completed", record.started_at, record.completed_at))
+        assert row in trail._repr_html_()
+
+
 def test_a_closed_trail_leaves_nothing(
     places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
