@@ -86,6 +86,20 @@ def test_short_ids_keep_their_order(some: list[str]) -> None:
     assert sorted(compact([key])[0] for key in some) == [compact([key])[0] for key in sorted(some)]
 
 
+def test_keys_that_differ_in_what_fills_them_up_are_told_apart() -> None:
+    """Short ids are filled up to one length with zeros."""
+    some = ["", "a", "a\0", "a\0\0", "\0a", "a" * 15, "a" * 15 + "\0", "a" * 16, "a" * 16 + "\0", "a" * 17, "é", "é\0"]
+    some += ["0" * 32, "0" * 31, "0" * 33, "A" * 32, "a" * 32, "g" * 32, "00" * 17]
+    alone = [compact([each])[0] for each in some]
+    assert len(set(alone)) == len(some)
+    assert {len(each) for each in alone} == {17}
+    for length in {len(each) for each in some}:
+        together = [each for each in some if len(each) == length]
+        assert compact(together) == [alone[some.index(each)] for each in together]
+    mixed = [("a", "b"), ("ab",), ("ab", None), 1, "1", None, "None", ("a", 1), ("a", "1")]
+    assert len({compact([each])[0] for each in mixed}) == len(mixed)
+
+
 @given(keys, keys)
 def test_different_keys_are_compacted_differently(one: Key, other: Key) -> None:
     assert (compact([one]) == compact([other])) == (one == other)
