@@ -96,7 +96,7 @@ def test_keys_that_differ_in_what_fills_them_up_are_told_apart() -> None:
     for length in {len(each) for each in some}:
         together = [each for each in some if len(each) == length]
         assert compact(together) == [alone[some.index(each)] for each in together]
-    mixed = [("a", "b"), ("ab",), ("ab", None), 1, "1", None, "None", ("a", 1), ("a", "1")]
+    mixed: list[Key] = [("a", "b"), ("ab",), ("ab", None), 1, "1", None, "None", ("a", 1), ("a", "1")]
     assert len({compact([each])[0] for each in mixed}) == len(mixed)
 
 
