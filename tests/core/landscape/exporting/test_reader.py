@@ -12,17 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
+from elspeth.core.landscape.exporting import reader
 from elspeth.core.landscape.exporting._csv_form import HASH_REMARK
 from elspeth.core.landscape.exporting.exporter import ManifestBuilder
+from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
-from elspeth.core.landscape.exporting.reader import read_export
+from elspeth.core.landscape.exporting.reader import find_place, find_source, read_export
 from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
 from elspeth.evidence.format import export_lines
+from elspeth.outputs.compression import Compression
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
-from tests.fixtures.rich_run import export_to, rich_run
+from tests.fixtures.landscapes import in_memory
+from tests.fixtures.rich_run import export_to, recorded, rich_run
 
 Record = dict[str, object]
 
@@ -385,6 +389,64 @@ AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": l
 )
 def test_each_fault_has_its_message(lines: list[bytes], line: int, problem: str) -> None:
     assert refusal(lines) == f"line {line}: {problem}"
+
+
+NO_EPOCH = " (no manifest at the end says of which epoch the export is: it is incomplete)"
+
+
+def test_without_a_manifest_only_a_record_that_does_not_fit_may_be_of_another_epoch() -> None:
+    number = NUMBERS["token"]
+    swapped = [*LINES[:number], LINES[number + 1], LINES[number], *LINES[number + 2 : -1]]
+    problem = "token_id: expected a value after 'token-2', got 'token-1': repeated, or out of order"
+    assert refusal(swapped) == f"line {number + 2}: {problem}"
+    other = edited(LINES, number, record_type="knot")
+    assert refusal(other) == f'line {number + 1}: {UNKNOWN_TYPE}"knot"'
+    assert refusal(other[:-1]) == f'line {number + 1}: {UNKNOWN_TYPE}"knot"{NO_EPOCH}'
+
+
+@pytest.mark.parametrize(
+    ("stated", "found"),
+    [
+        ({}, (EPOCH, False)),
+        ({"epoch": 5}, (5, True)),
+        ({"epoch": 4}, (EPOCH, True)),
+        ({"epoch": "5"}, (EPOCH, True)),
+        ({"epoch": True}, (EPOCH, True)),
+    ],
+    ids=["none", "an older one", "one before exports", "text", "a boolean"],
+)
+@pytest.mark.parametrize("form", LOSSLESS)
+def test_an_export_that_names_no_known_epoch_is_read_as_one_of_today(
+    tmp_path: Path, form: ExportFormat, stated: Record, found: tuple[int, bool]
+) -> None:
+    path = export_to(tmp_path / "export", form, rich_run()[:1])
+    file = path / "manifest.json" if path.is_dir() else path
+    manifest = json.loads(LINES[-1])
+    del manifest["epoch"]
+    lines = file.read_bytes().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if b'"record_type":"manifest"' in line)
+    lines[last] = canonical_bytes(manifest | stated) + b"\n"
+    file.write_bytes(b"".join(lines))
+    source = find_source(path)
+    assert (source.epoch, source.is_stated) == found
+
+
+def test_an_empty_key_is_a_key() -> None:
+    assert refusal(LINES, key=b"") == "line 1: signature: expected one by the key given, got an unsigned export"
+
+
+@pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.CSV])
+def test_a_compression_without_its_library_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: ExportFormat
+) -> None:
+    path = tmp_path / "export"
+    with in_memory() as db:
+        write_export(db, recorded(db, rich_run()), path, format=form, compression=Compression.ZSTD)
+    assert find_place(path).is_compressed
+    monkeypatch.setattr(reader, "missing_library", lambda each: f"needs a library for {each}")
+    with pytest.raises(ExportError) as refused:
+        find_place(path)
+    assert str(refused.value) == f"{path}: is compressed with zstd, which needs a library for zstd"
 
 
 def test_a_line_in_another_order_is_not_canonical() -> None:

@@ -309,7 +309,9 @@ def _reading_engine(url: URL) -> Engine:
     """
     if url.get_backend_name() != "sqlite":
         options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
-        engine = create_engine(url, poolclass=NullPool, execution_options=options)
+        # Text of a database without encoding would otherwise be returned as bytes, which SQLAlchemy cannot read.
+        encoding = {"client_encoding": "utf8"}
+        engine = create_engine(url, poolclass=NullPool, execution_options=options, connect_args=encoding)
         prepare_connections(engine, set_utc)
         prepare_connections(engine, _load_odd_times_as_text)
         return engine

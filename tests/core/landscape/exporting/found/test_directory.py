@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -43,6 +44,32 @@ def test_signatures_are_in_the_last_column(url: str, tmp_path: Path, form: Expor
     assert verify(target, KEY).verdict is Verdict.VERIFIED
     assert verify(target).verdict is Verdict.SIGNATURE_UNCHECKED
     assert verify(target, b"x" * 32).verdict is Verdict.NOT_VERIFIED
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("form", [ExportFormat.CSV, ExportFormat.PARQUET])
+def test_odd_tables_are_read_back_as_they_were_written(tmp_path: Path, form: ExportFormat, key: bytes | None) -> None:
+    with closing(sqlite3.connect(tmp_path / "x.db")) as lite:
+        lite.executescript(
+            "CREATE TABLE names (signature, signature_, number, SIGNATURE__);"
+            "INSERT INTO names VALUES (1, 2, 3, 4), (5, 6, 7, 8);"
+            "CREATE TABLE undecodable (a, b); INSERT INTO undecodable VALUES (CAST(x'ff' AS TEXT), 'x'), (NULL, 'y');"
+            "CREATE TABLE large (a, b); INSERT INTO large VALUES (zeroblob(200000), hex(zeroblob(100000)));"
+            "CREATE TABLE zeros (a, b, c); INSERT INTO zeros VALUES (0, 0.0, ''), (x'', '0', 0);"
+            "CREATE TABLE empty (a);"
+        )
+    url = make_url(f"sqlite:///{tmp_path / 'x.db'}")
+    for name, each in (("lines", ExportFormat.JSONL), ("files", form)):
+        export_found(url, tmp_path / name, format=each, signing_key=key)
+    assert read(tmp_path / "files") == read(tmp_path / "lines")
+    assert verify(tmp_path / "files", key).verdict is (Verdict.UNSIGNED if key is None else Verdict.VERIFIED)
+
+
+def read(path: Path) -> list[bytes]:
+    """Return the lines but for what depends on the time."""
+    lines = find_found_lines(path)
+    assert lines is not None
+    return [re.sub(rb'"(?:read_at|final_hash|signature)":"[^"]*"', b"", line) for _, line in lines]
 
 
 def test_only_text_is_quoted_in_csv(url: str, tmp_path: Path) -> None:

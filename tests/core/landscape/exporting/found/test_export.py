@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from collections import Counter
@@ -15,14 +16,18 @@ from sqlalchemy import NullPool, create_engine, make_url
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.found.export import export_found
+from elspeth.core.landscape.exporting.found.reading import find_found_lines
 from elspeth.evidence.format.found import record_schema
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.verify import verify_bag
+from elspeth.outputs.compression import Compression
+from elspeth.outputs.policy import OutputRefusedError
 from tests.fixtures.effort import THOROUGH
 from tests.fixtures.found_exports import (
     export_lines,
     quoted,
     tables_of,
+    values_of,
     verify_lines,
     without_time,
 )
@@ -149,3 +154,58 @@ def check_export_of_file(source: Path, directory: Path) -> None:
         ]
         rows = sum(lite.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in names)  # noqa: S608
     assert (summary.tables, summary.rows) == (len(names), rows)
+
+
+@pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.CSV, ExportFormat.PARQUET])
+def test_every_row_of_a_large_table_is_exported_and_counted(tmp_path: Path, form: ExportFormat) -> None:
+    with closing(sqlite3.connect(tmp_path / "x.db")) as lite:
+        lite.execute("CREATE TABLE t (i)")
+        lite.executemany("INSERT INTO t VALUES (?)", [(number,) for number in range(2500, 0, -1)])
+        lite.commit()
+    counts: list[int] = []
+    url = make_url(f"sqlite:///{tmp_path / 'x.db'}")
+    summary = export_found(url, tmp_path / "found", format=form, progress=counts.append)
+    assert (summary.name, summary.tables, summary.rows, summary.records) == ("x.db", 2, 2501, 2504)
+    assert counts == [1000, 2000, 2504]
+    lines = find_found_lines(tmp_path / "found")
+    assert lines is not None
+    rows = [record for record in (json.loads(line) for _, line in lines) if record.get("table") == "t"][1:]
+    assert [(row["number"], row["values"]["i"]) for row in rows] == [(i, 2501 - i) for i in range(1, 2501)]
+
+
+def test_rows_are_in_the_order_of_all_columns_of_the_key(database_url: str, tmp_path: Path) -> None:
+    with create_engine(database_url, poolclass=NullPool).begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (c INT, a VARCHAR(9), b INT, PRIMARY KEY (b, a, c))")
+        connection.exec_driver_sql(
+            "INSERT INTO t VALUES (2, 'x', 1), (1, 'y', 1), (1, 'x', 2), (1, 'x', 1), (3, 'X', 1)"
+        )
+    connection.engine.dispose()
+    records = export_lines(database_url, tmp_path)
+    rows = [(each["b"], each["a"], each["c"]) for each in values_of(records, "t")]
+    assert rows == [(1, "X", 3), (1, "x", 1), (1, "x", 2), (1, "y", 1), (2, "x", 1)]
+    assert tables_of(records)["t"]["key"] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    "form", [form for form in ExportFormat if form not in {ExportFormat.NT, ExportFormat.OPENLINEAGE}]
+)
+def test_a_database_is_never_replaced_by_its_own_export(tmp_path: Path, form: ExportFormat) -> None:
+    path = tmp_path / "x.db"
+    with closing(sqlite3.connect(path)) as lite:
+        lite.execute("CREATE TABLE t (i)")
+    before = path.read_bytes()
+    with pytest.raises(OutputRefusedError) as refused:
+        export_found(make_url(f"sqlite:///{path}"), path, format=form, force=True)
+    assert (
+        str(refused.value) == f"{path}: is the database that is exported, which no output may touch: name another path"
+    )
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", [ExportFormat.JSON, ExportFormat.JSONL])
+def test_a_compressed_export_has_the_same_content(some_url: str, tmp_path: Path, form: ExportFormat) -> None:
+    for name, compression in (("plain", None), ("packed", Compression.GZIP)):
+        export_found(make_url(some_url), tmp_path / name, format=form, compression=compression)
+    packed = gzip.decompress((tmp_path / "packed").read_bytes())
+    assert without_time(packed) == without_time((tmp_path / "plain").read_bytes())
+    assert packed.startswith(b"[\n{" if form is ExportFormat.JSON else b"{")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -228,6 +229,27 @@ def test_exported_values_equal_those_of_the_server(
 def test_included_columns_are_not_part_of_the_key(postgresql_url: str, tmp_path: Path) -> None:
     execute(postgresql_url, "CREATE TABLE t (c int, b int, a int, PRIMARY KEY (a, c) INCLUDE (b))")
     assert tables_of(export_lines(postgresql_url, tmp_path))["t"]["key"] == ["a", "c"]
+
+
+@pytest.mark.postgres
+def test_a_database_without_encoding_is_exported_if_its_text_is_utf_8(postgresql_server: URL, tmp_path: Path) -> None:
+    name = f"any_text_{uuid.uuid4().hex}"
+    url = postgresql_server.set(database=name)
+    address, server = (each.render_as_string(hide_password=False) for each in (url, postgresql_server))
+    with psycopg.connect(server.replace("postgresql+psycopg", "postgresql"), autocommit=True) as session:
+        session.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'".encode())
+        try:
+            execute(address, "CREATE TABLE t (a text)", "INSERT INTO t VALUES (E'\\xc3\\xa9')")
+            database, *records = export_lines(address, tmp_path)
+            execute(address, "INSERT INTO t VALUES (E'\\xff')")
+            with pytest.raises(LandscapeError) as refused:
+                export_lines(address, tmp_path)
+        finally:
+            session.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    assert (database["name"], database["encoding"]) == (name, "SQL_ASCII")
+    assert values_of([database, *records], "t") == [{"a": "\xe9"}]
+    problem = 'invalid byte sequence for encoding "UTF8": 0xff'
+    assert str(refused.value) == f"database {mask_url(url)} cannot be read (table 't' of schema 'public'): {problem}"
 
 
 @pytest.mark.postgres

@@ -266,3 +266,13 @@ def test_a_damaged_file_is_refused_with_its_name(lite: sqlite3.Connection, lite_
     with pytest.raises(LandscapeError, match=r"x\.db cannot be read \(table 't' of schema 'main'\): .*malformed"):
         export_lines(lite_url, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".found.jsonl.lock", "x.db"][1:]
+
+
+def test_declared_types_are_read_in_any_case(lite: sqlite3.Connection, lite_url: str, tmp_path: Path) -> None:
+    lite.executescript(
+        "CREATE TABLE t (a real, b Double precision, c fLOAT, d float_int, e text);INSERT INTO t VALUES (1, 2, 3, 4, 5)"
+    )
+    records = export_lines(lite_url, tmp_path)
+    forms = {each["name"]: each["form"] for each in tables_of(records)["t"]["columns"]}  # type: ignore[attr-defined]
+    assert forms == {"a": "any_real", "b": "any_real", "c": "any_real", "d": "any", "e": "any"}
+    assert values_of(records, "t") == [{"a": 1.0, "b": 2.0, "c": 3.0, "d": 4, "e": "5"}]
