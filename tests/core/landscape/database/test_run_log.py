@@ -9,12 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, delete, make_url, update
 from sqlalchemy.exc import IntegrityError
 
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.canonical import canonical_json
+from elspeth.core.landscape.database import LandscapeDB, run_log
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.run_log import log_origin, log_size, read_log
+from elspeth.core.landscape.database.run_log import (
+    Happening,
+    append_entry,
+    log_migration,
+    log_origin,
+    log_size,
+    read_log,
+    read_one_state,
+)
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.reproducibility import plan_purge, purge
 from elspeth.core.landscape.sealing.log_check import check_log
@@ -30,6 +40,7 @@ def entries_of(database: LandscapeDB) -> list[dict[str, object]]:
     with database.snapshot() as connection:
         found = list(read_log(connection))
     assert [position for position, _ in found] == list(range(len(found)))
+    assert [entry for _, entry in found] == [canonical_json(json.loads(entry)) for _, entry in found]
     return [json.loads(entry) for _, entry in found]
 
 
@@ -107,6 +118,60 @@ def test_a_log_that_was_removed_is_restarted_and_says_so(landscape: LandscapeDB)
         log_origin(connection)
     LandscapeRecorder(landscape).begin_run({}, "v1", run_id="b")
     assert happenings(landscape) == [("lost", None), ("found", "c"), ("found", "a"), ("begun", "b")]
+
+
+def test_a_log_that_another_process_begins_meanwhile_is_continued(
+    landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        connection.execute(delete(run_log_table))
+        monkeypatch.setattr(run_log, "lock_log", run_log.begin_log)
+        run_log.ensure_log(connection)
+        run_log.ensure_log(connection)
+    assert happenings(landscape) == [("created", None)]
+
+
+def test_an_entry_comes_after_those_that_were_committed_while_it_waited(
+    landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = run_log.lock_log
+
+    def let_another_append(connection: Connection) -> None:
+        monkeypatch.setattr(run_log, "lock_log", lock)
+        append_entry(connection, Happening.BEGUN, run_id="other")
+
+    monkeypatch.setattr(run_log, "lock_log", let_another_append)
+    with landscape.write_transaction() as connection:
+        append_entry(connection, Happening.BEGUN, run_id="own", note="\u00e9")
+    assert happenings(landscape) == [("created", None), ("begun", "other"), ("begun", "own")]
+    with landscape.snapshot() as connection:
+        assert [position for position, _ in read_log(connection, 1)] == [1, 2]
+        assert [position for position, _ in read_log(connection, 2)] == [2]
+        assert list(read_log(connection, 3)) == []
+
+
+def test_a_migration_is_logged_with_the_epoch_from_which_it_came(landscape: LandscapeDB) -> None:
+    with landscape.write_transaction() as connection:
+        log_migration(connection, 3)
+    last = entries_of(landscape)[-1]
+    assert {**last, "time": ""} == {"entry": "migrated", "epoch": EPOCH, "from_epoch": 3, "time": ""}
+
+
+def test_a_position_is_never_used_again(landscape: LandscapeDB) -> None:
+    with landscape.write_transaction() as connection:
+        append_entry(connection, Happening.BEGUN, run_id="a")
+        drop_guards(connection)
+        connection.execute(delete(run_log_table).where(run_log_table.c.position == 0))
+        assert log_size(connection) == 2
+
+
+def test_all_reads_see_one_state_inside_a_transaction_and_outside(database_url: str) -> None:
+    with LandscapeDB(database_url) as database, read_only_connection(make_url(database_url)) as connection:
+        for _ in range(2):
+            read_one_state(connection)
+            assert log_size(connection) == 1
+            LandscapeRecorder(database).begin_run({}, "v1")
 
 
 WORK = """

@@ -27,6 +27,7 @@ from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.queries.runs import list_runs
 from elspeth_schema import EPOCH
+from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.epochs import lacking, say_epoch
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabase, OldDatabaseMaker
 from tests.fixtures.untouched import untouched
@@ -504,3 +505,38 @@ def test_an_unreachable_server_is_reported() -> None:
 def test_a_message_lists_five_differences_and_counts_the_rest(count: int, listed: str) -> None:
     state = DatabaseState(kind=StateKind.FOREIGN, differences=tuple(map(str, range(count))))
     assert f"it holds other tables ({listed})." in describe_state(state, "sqlite:///x.db")
+
+
+@pytest.mark.parametrize(
+    ("count", "listed"),
+    [(1, "a"), (5, "a, b, c, d, e"), (6, "a, b, c, d, e, and 1 more"), (7, "a, b, c, d, e, and 2 more")],
+)
+def test_a_message_lists_five_and_counts_the_others(count: int, listed: str) -> None:
+    state = DatabaseState(kind=StateKind.FOREIGN, differences=tuple("abcdefg"[:count]))
+    assert f"it holds other tables ({listed})." in describe_state(state, "URL")
+
+
+def test_every_difference_is_named_those_of_triggers_last(current_url: str) -> None:
+    trigger = "guard_rows_update" if current_url.startswith("sqlite") else "guard_rows_row ON rows"
+    change(current_url, "DROP INDEX ix_tokens_row", "ALTER TABLE rows ADD COLUMN note TEXT", f"DROP TRIGGER {trigger}")
+    assert verdict(current_url)[2] == (
+        "column rows.note is not expected",
+        "index of tokens is missing: ix_tokens_row run_id row_id not unique all rows",
+        f"trigger {trigger.split(maxsplit=1)[0]} is missing",
+    )
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 4])
+def test_an_epoch_that_named_none_is_an_impossible_history(current_url: str, epoch: int) -> None:
+    with LandscapeDB(current_url) as database, database.connection() as connection:
+        drop_guards(connection)
+        connection.exec_driver_sql("DELETE FROM schema_migrations")
+        say_epoch(connection, epoch)
+    assert verdict(current_url) == (
+        StateKind.DIVERGED,
+        None,
+        (f"schema_migrations: expected an epoch from 5 on, got {epoch}",),
+    )
+    assert " has an impossible history of migrations: schema_migrations: expected " in describe_state(
+        read_state(make_url(current_url)), "URL"
+    )

@@ -273,6 +273,32 @@ def test_rows_of_a_database_without_runs_are_kept_once(tmp_path: Path, database_
     assert adopt(f"sqlite:///{old}", database_url).rows == counts | {"runs": 0, "artifacts": 0}
 
 
+def test_the_order_of_rows_does_not_matter_to_what_was_kept(tmp_path: Path, database_url: str) -> None:
+    old = tmp_path / "old.db"
+    create_filled(f"sqlite:///{old}", OLDEST)
+    delete_runs(old, "TRUE")
+    assert adopt(f"sqlite:///{old}", database_url).rows["artifacts"] > 1
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("CREATE TABLE turned AS SELECT * FROM artifacts ORDER BY artifact_id DESC")
+        connection.execute("DELETE FROM artifacts")
+        connection.execute("INSERT INTO artifacts SELECT * FROM turned")
+        connection.execute("DROP TABLE turned")
+        connection.commit()
+    assert adopt(f"sqlite:///{old}", database_url).rows == {}
+
+
+def test_rows_of_several_tables_may_have_the_same_key(tmp_path: Path, database_url: str) -> None:
+    old = tmp_path / "old.db"
+    counts = create_filled(f"sqlite:///{old}", NEWEST)
+    with closing(sqlite3.connect(old)) as connection:
+        for table, key in (("artifacts", "artifact_id"), ("checkpoints", "checkpoint_id"), ("calls", "call_id")):
+            connection.execute(f"UPDATE {table} SET {key} = 'same-' || rowid")  # noqa: S608 - names of the test
+        connection.commit()
+    assert adopt(f"sqlite:///{old}", database_url).rows == counts
+    with LandscapeDB(database_url, create_tables=False) as db:
+        require_every_value(rows_of(old), db, NEWEST)
+
+
 def digests(url: str) -> dict[str, object]:
     """Return what an adoption says of each old table."""
     with LandscapeDB(url, create_tables=False) as db, db.connection() as connection:
