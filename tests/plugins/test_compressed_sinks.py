@@ -16,6 +16,7 @@ from elspeth.plugins.row_spool import row_line
 
 PLUGINS = PluginManager.installed()
 ROWS: list[RowData] = [{"id": number, "name": f"n{number}"} for number in range(200)]
+ROWS[100]["name"] = "long" * 30_000
 
 
 def unzstd(content: bytes) -> bytes:
@@ -195,3 +196,10 @@ def test_a_json_sink_writes_lines_if_that_is_its_format(tmp_path: Path) -> None:
     empty.open("run1")
     publish(empty, [])
     assert (tmp_path / "c").read_bytes() == b""
+
+
+def test_a_refused_path_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "out.csv.gz").mkdir()
+    with pytest.raises(PluginError, match="expected the path of a file, got that of a directory"):
+        sink("csv", tmp_path / "out.csv.gz").open("run1")
+    assert [each.name for each in tmp_path.iterdir()] == ["out.csv.gz"]

@@ -239,3 +239,14 @@ def test_the_schema_may_require_a_field_that_the_source_adds(tmp_path: Path) -> 
 def test_a_name_in_other_case_is_named_whatever_the_case_of_the_schema(tmp_path: Path) -> None:
     said = fail(tmp_path, b"AMOUNT\n1\n", {"mode": "free", "fields": ["Amount: int"]})
     assert said == "in.csv, header: the schema requires a field 'Amount', and it has 'AMOUNT': see header_names"
+
+
+def test_a_line_too_long_to_hold_is_named_by_its_own_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_csv_lines, "MAX_CHARACTERS", 10)
+    assert fail(tmp_path, b'a\n"x\n' + b"y" * 20) == "in.csv, line 3: longer than 10 characters"
+
+
+def test_a_name_with_spaces_and_in_another_case_is_shown(tmp_path: Path) -> None:
+    assert fail(tmp_path, b" ID ,b\n1,2\n", {"mode": "free", "fields": ["id: int"]}) == (
+        "in.csv, header: the schema requires a field 'id', and it has ' ID ': see header_names"
+    )

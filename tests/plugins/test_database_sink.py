@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,7 +20,7 @@ from elspeth.contracts.plugins import PluginError, RowRejectedError, Sink
 from elspeth.contracts.rows import RowData
 from elspeth.plugins import _target_columns, database_sink
 from elspeth.plugins.manager import PluginManager
-from elspeth.plugins.row_spool import RowSpool
+from elspeth.plugins.row_spool import RowSpool, row_line
 from tests.fixtures.effort import examples_of
 from tests.plugins.typed_rows import EXPECTED, FIELDS, ROWS, TEXTS, TYPED, write
 
@@ -483,3 +484,28 @@ def test_a_database_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         PLUGINS.sink("database", options).open("run1")
     assert str(caught.value) == f"{options['url']}#t cannot be created: File exists"
+
+
+def test_the_output_is_described_by_its_rows_as_lines(options: dict[str, Any]) -> None:
+    sink = PLUGINS.sink("database", options)
+    sink.open("run1")
+    rows: list[RowData] = [{"id": 1}, {"id": 2, "paid": Decimal("1.50")}]
+    for row in rows:
+        sink.write(row)
+    output = sink.finish()
+    lines = b"".join(map(row_line, rows))
+    assert output is not None
+    assert (output.artifact_type, output.path) == ("database", f"{options['url']}#customers")
+    assert (output.content_hash, output.size_bytes) == (hashlib.sha256(lines).hexdigest(), len(lines))
+    sink.discard()
+
+
+@pytest.mark.postgres
+def test_a_time_without_zone_is_that_of_utc_wherever_the_server_is(postgresql_url: str, tmp_path: Path) -> None:
+    target = Target(postgresql_url, tmp_path)
+    target.execute(
+        "CREATE TABLE target (at TIMESTAMP)",
+        f"ALTER DATABASE \"{make_url(postgresql_url).database}\" SET timezone TO 'Asia/Tokyo'",
+    )
+    write(target.sink(), [{"at": TYPED["at"]}])
+    assert [str(at) for (at,) in target.execute("SELECT at FROM target")] == ["2026-03-01 12:30:00.000005"]

@@ -12,8 +12,8 @@ from sqlalchemy.exc import ArgumentError
 
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow
-from elspeth.plugins import databases
-from elspeth.plugins.databases import database_exists, describe_database_error
+from elspeth.plugins import database_sink, databases
+from elspeth.plugins.databases import database_exists, describe_database_error, make_parent_directory
 from elspeth.plugins.manager import PluginManager
 
 PLUGINS = PluginManager.installed()
@@ -122,3 +122,26 @@ def test_a_driver_message_becomes_one_line_without_the_password() -> None:
     url = make_url("postgresql+psycopg://u:my%20secret@h/db?sslpassword=hidden")
     error = ArgumentError("cannot use u:my secret@h with hidden\nand more")
     assert describe_database_error(error, url) == "cannot use u:***@h with ***"
+
+
+def test_a_driver_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, people: str, tmp_path: Path) -> None:
+    def refuse(_: URL) -> Engine:
+        raise ImportError("no such driver")
+
+    monkeypatch.setattr(databases, "create_engine", refuse)
+    monkeypatch.setattr(database_sink, "create_engine", refuse)
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("sql", {"url": people, "query": "SELECT 1"}).read())
+    assert str(caught.value) == f"database {people} cannot be opened: no such driver"
+    sink = PLUGINS.sink("database", {"url": people, "table": "t", "staging_directory": str(tmp_path)})
+    with pytest.raises(PluginError) as caught:
+        sink.open("run1")
+    assert str(caught.value) == f"{people}#t cannot be opened: no such driver"
+
+
+def test_the_directory_of_a_new_database_is_synced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    make_parent_directory(make_url(f"sqlite:///{tmp_path / 'a' / 'b' / 'x.db'}"))
+    assert (tmp_path / "a" / "b").is_dir()
+    assert len(synced) >= 2

@@ -82,3 +82,8 @@ def test_a_plain_query_names_its_table(query: str, tables: list[str]) -> None:
 def test_options_name_the_tables_of_any_other_query() -> None:
     found = _source(SqlSource, url="sqlite:////data/shop.db", query="SELECT 1", tables=["orders", "items"])
     assert found == ["file /data/shop.db#orders", "file /data/shop.db#items"]
+
+
+def test_the_tables_of_the_options_are_named_whatever_the_query_reads() -> None:
+    found = _source(SqlSource, url="sqlite:////data/shop.db", query="SELECT * FROM a_view", tables=["orders"])
+    assert found == ["file /data/shop.db#orders"]

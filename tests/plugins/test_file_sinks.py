@@ -222,3 +222,10 @@ def test_a_file_of_failed_rows_without_rows_names_the_declared_columns(tmp_path:
     sink.finish()
     sink.publish()
     assert (tmp_path / "out.csv").read_text().startswith("a,b")
+
+
+@pytest.mark.parametrize(("plugin", "text"), [(CsvSink, "a\n007\n"), (JsonlSink, '{"a": "007"}\n')])
+def test_a_file_holds_the_values_of_the_rows_not_those_of_its_schema(
+    tmp_path: Path, plugin: type[FileSink], text: str
+) -> None:
+    assert written(plugin, tmp_path, [{"a": "007"}], {"mode": "strict", "fields": ["a: int"]}) == text

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
+import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from elspeth.plugins.input_files import InputFile, TextSource
 from elspeth.plugins.json import JsonlSource, JsonSource
 from elspeth.plugins.parquet_source import ParquetSource
 from tests.fixtures.effort import law
-from tests.fixtures.object_store import Bucket
+from tests.fixtures.object_store import Bucket, Failure
 
 ROWS = b"id,name\n1,Ada\n2,Zo\xc3\xab\n"
 READ: list[RowData] = [{"id": "1", "name": "Ada"}, {"id": "2", "name": "Zoë"}]
@@ -74,6 +76,9 @@ def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def test_a_file_is_read_in_its_encoding(encoding: str) -> None:
     Path("in.csv").write_bytes(ROWS.decode().encode(encoding))
     assert read("in.csv", encoding=encoding) == READ
+    if encoding.lower().startswith("utf8"):
+        Path("in.csv").write_bytes(b"\xef\xbb\xbf" + ROWS)
+        assert read("in.csv", encoding=encoding) == READ
     Path("in.json").write_bytes('\ufeff[{"id": "1", "name": "Ada"}, {"id": "2", "name": "Zoë"}]'.encode("utf-16-be"))
     assert read("in.json", JsonSource, encoding="utf-16") == READ
 
@@ -220,6 +225,25 @@ def test_a_source_that_is_read_again_has_the_same_inputs() -> None:
     assert [(each.rows, each.is_complete, each.size_bytes) for each in again.inputs()] == [(2, True, len(ROWS))]
 
 
+@pytest.mark.parametrize("plugin", [CsvSource, JsonlSource])
+def test_a_file_that_is_being_read_has_no_hash_yet(plugin: type[TextSource]) -> None:
+    Path("in").write_bytes({CsvSource: b"a\n1\n2\n", JsonlSource: b'{"a": "1"}\n{"a": "2"}\n'}[plugin])
+    opened = source("in", plugin)
+    rows = opened.read()
+    assert next(rows) == {"a": "1"}
+    [read] = opened.inputs()
+    found = (read.rows, read.is_complete, read.content_hash, read.size_bytes)
+    assert found == (1, False, None, None)
+
+
+def test_checking_a_pipe_does_not_wait_for_its_writer() -> None:
+    os.mkfifo("pipe")
+    checking = threading.Thread(target=source("pipe").check, daemon=True)
+    checking.start()
+    checking.join(20)
+    assert not checking.is_alive()
+
+
 def test_a_file_that_was_closed_counts_as_read() -> None:
     Path("1.csv").write_bytes(ROWS)
     file = InputFile(Path("1.csv"), "utf-8", is_only=True)
@@ -344,6 +368,10 @@ def test_an_existing_field_is_not_replaced_by_the_file_field() -> None:
     assert row == {"a": 1, "n": 1}
     assert isinstance(bad, InvalidRow)
     assert bad.error == "line 2: the field 'n' is also to be added"
+    Path("in.jsonl").write_text('{"n": null}\n')
+    [bad] = read("in.jsonl", JsonlSource, line_field="n")
+    assert isinstance(bad, InvalidRow)
+    assert bad.error == "line 1: the field 'n' is also to be added"
 
 
 # -- standard input --------------------------------------------------------------------------------------------------
@@ -398,3 +426,30 @@ def test_an_object_that_is_replaced_while_its_rows_are_used_is_refused(bucket: B
     with pytest.raises(PluginError) as caught:
         list(rows)
     assert str(caught.value) == f"{url} cannot be read: it was replaced while it was read"
+
+
+def test_an_object_is_recorded_with_its_version(bucket: Bucket) -> None:
+    bucket.put("in.csv", ROWS)
+    opened = source(bucket.url("in.csv"))
+    assert list(opened.read()) == READ
+    [read] = opened.inputs()
+    assert (read.input_type, read.path_or_uri, read.rows) == ("object", bucket.url("in.csv"), 2)
+    assert (read.object_version, read.size_bytes) == (bucket.version("in.csv"), len(ROWS))
+    assert read.content_hash == hashlib.sha256(ROWS).hexdigest()
+
+
+def test_an_object_whose_size_is_not_told_is_read_without_progress(bucket: Bucket) -> None:
+    bucket.put("in.csv", ROWS)
+    bucket.server.fail(Failure(method="HEAD", part="in.csv", status=403, code="AccessDenied", skip=1))
+    opened = source(bucket.url("in.csv"))
+    assert list(opened.read()) == READ
+    assert opened.fraction_read() is None
+
+
+def test_an_invalid_row_has_its_place_too() -> None:
+    Path("in.csv").write_bytes(b"a,b\n\xff,1\n2\n")
+    undecodable, short = read("in.csv", file_field="file", line_field="line")
+    assert isinstance(undecodable, InvalidRow)
+    assert isinstance(short, InvalidRow)
+    assert undecodable.data == {"a": "\\xff", "b": "1", "file": "in.csv", "line": 2}
+    assert short.data == {"a": "2", "file": "in.csv", "line": 3}

@@ -289,3 +289,24 @@ def test_an_array_is_read_back_whatever_the_size_of_chunks(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_text, "_CHUNK", chunk)
         assert read(JsonSource, tmp_path_factory.mktemp("json") / "in", json.dumps(rows).encode()) == rows
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 5, 65_536])
+def test_line_and_column_do_not_depend_on_how_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(json_text, "_CHUNK", chunk)
+    for content, problem in (
+        (b'[\n{"a": 1},\n  x]', ", element 1: not JSON: Expecting value at line 3, column 3"),
+        (b'[{"a": 1},\n{"a": 2}] x', ": expected nothing after the array at line 2, column 11"),
+        (b'[{"a": 1}\n\n   {"a": 2}]', ", element 1: expected ',' or ']' after an element at line 3, column 4"),
+    ):
+        with pytest.raises(PluginError) as caught:
+            read(JsonSource, tmp_path / "in", content)
+        assert str(caught.value) == f"{tmp_path / 'in'}{problem}"
+
+
+def test_an_invalid_line_is_kept_as_it_is(tmp_path: Path) -> None:
+    [bad] = read(JsonlSource, tmp_path / "in", b'  {"a" 1}\t \r\n')
+    assert isinstance(bad, InvalidRow)
+    assert bad.data == {"__raw__": '  {"a" 1}\t '}

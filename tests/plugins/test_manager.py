@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from elspeth.contracts.plugins import Plugin, PluginKind
 from elspeth.plugins import manager as manager_module
 from elspeth.plugins.csv import CsvSink, CsvSinkOptions
 from elspeth.plugins.hookspecs import hookimpl
-from elspeth.plugins.manager import BUILTIN, PluginManager, PluginRegistrationError
+from elspeth.plugins.manager import BUILTIN, PluginManager, PluginRegistrationError, plugin_packages
 from elspeth.plugins.null import NullSink, NullSource
 
 
@@ -102,6 +102,13 @@ def test_the_plugins_of_every_package_are_found(monkeypatch: pytest.MonkeyPatch)
     plugins = PluginManager.installed()
     assert "other" in plugins.names(PluginKind.SINK)
     assert "nameless" in plugins.names(PluginKind.SOURCE)
+
+
+def test_every_package_that_offers_plugins_is_named_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [SimpleNamespace(name="one", version="1.0"), None, SimpleNamespace(name="two", version="2.0")]
+    points = [SimpleNamespace(dist=package) for package in packages]
+    monkeypatch.setattr(manager_module, "entry_points", lambda *, group: points if group == "elspeth.plugins" else [])
+    assert plugin_packages() == {"one": "1.0", "two": "2.0"}
 
 
 def test_plugins_are_listed_sources_first_and_by_name() -> None:

@@ -217,3 +217,12 @@ def test_objects_of_one_name_do_not_share_their_staging() -> None:
     places = {StagedFile(ObjectPath(each))._staging_path("run1") for each in addresses}
     assert len(places) == len(addresses)
     assert {place.parent for place in places} == {Path(".elspeth/staging")}
+
+
+def test_an_object_that_may_not_be_replaced_is_reported_on_opening(bucket: Bucket) -> None:
+    bucket.put("x.csv", b"an earlier output")
+    bucket.server.fail(Failure(method="POST", part="uploads", status=403, code="AccessDenied"))
+    with pytest.raises(PluginError) as caught:
+        staged(bucket)
+    assert str(caught.value) == f"{bucket.url('x.csv')} cannot be written: {DENIED}"
+    assert (bucket.get("x.csv"), waiting()) == (b"an earlier output", [])

@@ -223,3 +223,31 @@ def test_a_sink_without_its_library_says_so_before_the_first_row(
             "plugin 'parquet' needs pyarrow: in a checkout of elspeth, pip install '.[parquet]'"
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_being_read_is_an_input_with_its_rows_so_far(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"a": [1, 2, 3]}), tmp_path / "1.parquet")
+    source = PLUGINS.source("parquet", {"path": str(tmp_path / "1.parquet")})
+    rows = source.read()
+    next(rows)
+    assert [(each.rows, each.is_complete, each.content_hash) for each in source.inputs()] == [(1, False, None)]
+    assert source.fraction_read() == pytest.approx(1 / 3)
+
+
+def test_an_integer_among_decimals_stays_exact(tmp_path: Path) -> None:
+    path, large = tmp_path / "rows.parquet", 2**53 + 1
+    write(PLUGINS.sink("parquet", {"path": str(path)}), [{"a": Decimal("1.50")}, {"a": large}])
+    assert parquet.read_table(path).to_pylist() == [{"a": Decimal("1.50")}, {"a": Decimal(large)}]
+
+
+def test_an_error_while_values_are_read_does_not_repeat_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise pa.ArrowInvalid("cannot convert 'a secret'")
+
+    path = tmp_path / "in.parquet"
+    parquet.write_table(pa.table({"a": [1]}), path)
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", fail)
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("parquet", {"path": str(path)}).read())
+    assert str(caught.value).startswith(f"{path} cannot be read: ")
+    assert "secret" not in str(caught.value)

@@ -29,6 +29,11 @@ def forget(row: dict[str, object]) -> dict[str, object]:
 def split(row: dict[str, object]) -> list[dict[str, object]]:
     return [row, {}]
 
+def share(net: int) -> float | RowError | RowDrop:
+    if net < 0:
+        return RowError(message="negative")
+    return net / 2 if net else RowDrop(reason="nothing")
+
 def decide(net: int) -> dict[str, object] | RowError | RowDrop:
     answers = {1: RowError(message="too small"), 2: RowDrop(reason="not wanted")}
     return answers.get(net, {"net": net})
@@ -53,6 +58,9 @@ def decide(net: int) -> dict[str, object] | RowError | RowDrop:
         ),
         ("forget", {"net": 2}, None),  # which the engine refuses: nothing says that rows are dropped
         ("split", {"net": 2}, [{"net": 2}, {}]),
+        ("share", {"net": 2}, {"net": 2, "sum": 1.0}),
+        ("share", {"net": 0}, RowDrop(reason="nothing")),
+        ("share", {"net": -1}, RowError(message="negative")),
         ("decide", {"net": 1}, RowError(message="too small")),
         ("decide", {"net": 2}, RowDrop(reason="not wanted")),
         ("decide", {"net": 3}, {"net": 3}),
@@ -61,7 +69,7 @@ def decide(net: int) -> dict[str, object] | RowError | RowDrop:
 def test_a_function_decides_what_becomes_of_a_row(
     write_module: ModuleWriter, function: str, row: RowData, result: object
 ) -> None:
-    options = {"result": "sum"} if function == "total" else {}
+    options = {"result": "sum"} if function in {"total", "share"} else {}
     found = process("python", row, function=f"rules:{function}", directory=str(write_module(RULES)), **options)
     assert found == result
 

@@ -202,10 +202,12 @@ def test_a_staging_file_has_one_writer(tmp_path: Path) -> None:
     first.sync()
     position = first.position()
     problem = r"\.out\.txt\.run1\.partial is being written by another process"
+    descriptors = len(list(Path("/dev/fd").iterdir()))
     with pytest.raises(PluginError, match=problem):
         second.open("run1")
     with pytest.raises(PluginError, match=problem):
         second.reopen("run1", position)
+    assert len(list(Path("/dev/fd").iterdir())) == descriptors, "none is left open"
     assert (tmp_path / ".out.txt.run1.partial").read_bytes() == b"one\n"
     first.close()
     second.reopen("run1", position)
@@ -295,3 +297,26 @@ def test_a_full_disk_does_not_hide_where_the_recorded_rows_are(tmp_path: Path, m
     assert opened is not None
     opened.close()
     monkeypatch.setattr(Full, "close", io.BytesIO.close)
+
+
+def test_a_row_that_the_disk_does_not_take_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    opened, file._file = file._file, Full()
+    assert opened is not None
+    opened.close()
+    with pytest.raises(PluginError) as caught:
+        file.write(b"x")
+    assert str(caught.value) == f"{tmp_path / '.out.txt.run1.partial'} cannot be written: No space left on device"
+
+
+def test_a_published_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    output = StagedOutput(artifact_type="text", path="out.txt", content_hash="0" * 64, size_bytes=1)
+    (tmp_path / "out.txt").mkdir()
+    with pytest.raises(PluginError) as caught:
+        StagedFile(tmp_path / "out.txt").confirm("run1", output)
+    assert str(caught.value) == f"{tmp_path / 'out.txt'} cannot be read: Is a directory"

@@ -214,6 +214,18 @@ def test_pages_follow_a_cursor_in_the_body() -> None:
         assert paths(server) == ["?limit=1&after=", "?limit=1&after=a%26b%3Dc%3F"]
 
 
+def test_a_secret_in_the_url_of_a_page_is_neither_recorded_nor_told() -> None:
+    with reading(linked("?sig=abc"), sends([]), next_page="link") as (plugin, server):
+        assert list(plugin.read()) == [{"id": 1}]
+        assert paths(server) == ["", "?sig=abc"]
+        assert [each.path_or_uri for each in plugin.inputs()] == [
+            f"{server.url}/orders",
+            f"{server.url}/orders?sig=[redacted]",
+        ]
+    problem = failure(linked("?sig=abc"), answers(404), next_page="link")
+    assert problem == "URL/orders?sig=[redacted] cannot be read: the server answered 404 Not Found"
+
+
 def test_signatures_of_urls_are_not_shown() -> None:
     query = "page=2&X-Amz-Signature=a&X-Goog-Signature=b&signature=c&accessToken=d"
     hidden = "X-Amz-Signature=[redacted]&X-Goog-Signature=[redacted]&signature=[redacted]&accessToken=[redacted]"
@@ -312,6 +324,11 @@ def linked(url: str) -> Answer:
             "URL/orders?page=2 is the same as the page before: does the server know page_parameter?",
         ),
         ([sends([{}])], {"next_page": "body.next"}, "the answer has no body.next, for the next page"),
+        (
+            [sends({"rows": []})],
+            {"next_page": "body.next", **IN_ROWS},
+            "URL/orders: the answer has no body.next, for the next page; with '?' at its end, that means the last one",
+        ),
         (
             [sends({"next": 7, "rows": []})],
             {"next_page": "body.next", **IN_ROWS},
@@ -484,6 +501,7 @@ def test_a_server_in_a_private_network_is_refused() -> None:
         ({"next_page": "body.?"}, "expected link, or a place in the answer such as body.paging.next?"),
         ({"next_page": "link", "page_parameter": "page"}, "the header Link has the whole URL"),
         ({"next_page": "body.next", "page_step": 2}, "page_step: only for a page_parameter that counts"),
+        ({"next_page": "body.next", "format": "jsonl"}, "a place in the body is for format: json, not jsonl"),
         ({"next_page": "body.next", "format": "csv"}, "a place in the body is for format: json, not csv"),
         ({"format_options": {"delimiter": ";"}}, "format_options.delimiter: Extra inputs are not permitted"),
         *(

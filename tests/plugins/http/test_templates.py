@@ -78,3 +78,8 @@ def test_a_body_can_contain_values_and_text() -> None:
     assert BodyTemplate({"a": ["{x}", None], "b": "{x}"}).fill({"x": None}) == {"a": [None, None], "b": None}
     with pytest.raises(RowValueError, match=r"^field 'lines' is missing$"):
         template.fill({"id": 3})
+
+
+def test_a_parameter_may_have_dots_and_slashes() -> None:
+    url = UrlTemplate("https://api.example.com/x?path={p}").fill({"p": "a/../b"})
+    assert url == "https://api.example.com/x?path=a%2F..%2Fb"

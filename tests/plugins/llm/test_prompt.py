@@ -26,6 +26,7 @@ ROW: RowData = {
         ("{{ row.other | default(row.score) }} {{ row.other is defined }}", "1.25 False"),
         ("{{ 'none' if row.none is none else row.none }}", "none"),
         ("{{ row.nested | tojson }}", '{"keys": 3, "list": [1, {"k": "v"}]}'),
+        ("{{ 'Zoë <a>' | tojson }}", '"Zoë <a>"'),
         ("{{ row.name | upper | truncate(6, true, '.', 0) }} {{ row.score | round(1) }}", "ADA <. 1.2"),
         ("{{ row.name | truncate(1000) }}", "Ada <a@b>"),
         ("{{ row.name[:3] ~ '-' ~ row.score }}{# aside #}{% raw %}{{ }}{% endraw %}", "Ada-1.25{{ }}"),
@@ -101,6 +102,10 @@ LOOP = "{% for a in row.items %}"
         ),
         (
             "{{ row.score | round(1000000000, 'ceil') }}",
+            "line 1 of the template: the filter 'round' takes small constants only in a prompt",
+        ),
+        (
+            "{{ row.score | round(-1001) }}",
             "line 1 of the template: the filter 'round' takes small constants only in a prompt",
         ),
         (

@@ -422,6 +422,7 @@ def test_no_body_raises_anything_but_a_call_error(body: bytes) -> None:
             ["must not hold credentials, which would be recorded: use api_key"],
         ),
         ({"base_url": "https://models.example.com/v1?key=1"}, ["must end with the path: no '?' and no '#'"]),
+        ({"base_url": "https://models.example.com/v1#x"}, ["must end with the path: no '?' and no '#'"]),
         (
             {"base_url": "ftp://models.example.com"},
             ["expected the URL of an endpoint, such as https://api.example.com/v1, got 'ftp://models.example.com'"],
@@ -493,3 +494,9 @@ def test_the_connections_are_closed_with_the_plugin(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(plugin._endpoint, "close", lambda: closed.append(True))
     plugin.close()
     assert closed == [True]
+
+
+@pytest.mark.parametrize("end", ["", "/", "//"])
+def test_slashes_at_the_end_of_the_address_do_not_matter(end: str) -> None:
+    plugin = transform(base_url=f"https://models.example.com/v1{end}")
+    assert request(plugin, {"word": "hello"})["url"] == "https://models.example.com/v1/chat/completions"

@@ -114,6 +114,10 @@ def test_a_value_that_is_not_of_its_type_fails_the_row(
             ),
         ),
         (
+            {"fields": {"x": "int??"}},
+            "type 'int?' is not known: expected one of any, bool, date, datetime, decimal(N), duration, float, int, str",
+        ),
+        (
             {"fields": {"x": "date"}, "formats": {"x": "%d %B"}},
             "the format of 'x' is '%d %B': expected a text with some of %%, %H, %M, %S, %Y, %d, %f, %j, %m, %y, %z",
         ),
@@ -136,6 +140,10 @@ def test_a_value_that_is_not_of_its_type_fails_the_row(
         (
             {"fields": {"x": "datetime"}, "zone": "Europe/Zurich"},
             "expected UTC or an offset such as +01:00, got 'Europe/Zurich'",
+        ),
+        (
+            {"fields": {"x": "datetime"}, "zone": "+01:00:30"},
+            "expected UTC or an offset such as +01:00, got '+01:00:30'",
         ),
     ],
 )

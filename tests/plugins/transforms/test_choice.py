@@ -69,5 +69,6 @@ def test_only_what_is_renamed_or_computed_is_kept_if_asked() -> None:
 
 def test_impossible_options_are_refused() -> None:
     assert problem_of("rename", fields={"a": "c", "b": "c"}) == "two fields would both be named 'c'"
+    assert problem_of("rename", fields={"a": "c", "b": "c", "c": "d"}) == "two fields would both be named 'c'"
     both = problem_of("field_mapper", mapping={"a": "b"}, mappings={"a": "b"})
     assert both == "mapping is another name of mappings: give one of them"
