@@ -42,6 +42,7 @@ def problems_of(rows: list[RowData | InvalidRow]) -> list[str]:
         ('a,b\n"x\\"y",1\\,5\n', {"escape": "\\"}, [{"a": 'x"y', "b": "1,5"}]),
         ("a,b\nx\\\ny,2\n3,4\n", {"escape": "\\", "quote": None}, [{"a": "x\ny", "b": "2"}, {"a": "3", "b": "4"}]),
         ("a,b,c\n,NULL,null\n", {"null_values": ["", "NULL"]}, [{"a": None, "b": None, "c": "null"}]),
+        ("a,b\n NULL ,NULL\n", {"null_values": ["NULL"]}, [{"a": " NULL ", "b": None}]),
         ("made by X\n\na\n1\n", {"skip_lines": 2}, [{"a": "1"}]),
         ('# x\na\n#1\n"#2"\n"3\n#4"\n', {"comment": "#"}, [{"a": "#2"}, {"a": "3\n#4"}]),
         ("1,2\n3,4\n", {"header": False, "fields": ["x", "y"]}, [{"x": "1", "y": "2"}, {"x": "3", "y": "4"}]),

@@ -453,3 +453,9 @@ def test_an_invalid_row_has_its_place_too() -> None:
     assert isinstance(short, InvalidRow)
     assert undecodable.data == {"a": "\\xff", "b": "1", "file": "in.csv", "line": 2}
     assert short.data == {"a": "2", "file": "in.csv", "line": 3}
+
+
+def test_the_file_field_is_the_path_as_it_was_found() -> None:
+    Path("in").mkdir()
+    Path("in/1.csv").write_bytes(ROWS)
+    assert {row["file"] for row in read("in/*.csv", file_field="file") if isinstance(row, dict)} == {"in/1.csv"}

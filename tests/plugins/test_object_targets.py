@@ -136,10 +136,13 @@ def test_changes_by_another_program_are_not_overwritten(
 
 
 @pytest.mark.parametrize("code", ["ConditionalRequestConflict", "PreconditionFailed"])
-def test_a_failed_condition_is_reported_as_a_change_by_another_program(bucket: Bucket, code: str) -> None:
+def test_a_failed_condition_is_reported_as_a_change_by_another_program(
+    bucket: Bucket, code: str, *, parts: bool
+) -> None:
     file, _ = staged(bucket)
     status = 409 if code == "ConditionalRequestConflict" else 412
-    bucket.server.fail(Failure(method="PUT", part="x.csv", status=status, code=code))
+    method, part = ("POST", "x.csv?uploadId") if parts else ("PUT", "x.csv")
+    bucket.server.fail(Failure(method=method, part=part, status=status, code=code))
     with pytest.raises(PluginError) as caught:
         file.publish()
     assert str(caught.value) == f"{bucket.url('x.csv')} {CHANGED}"

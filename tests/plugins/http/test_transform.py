@@ -117,6 +117,7 @@ def test_a_key_may_be_sent_in_another_header() -> None:
             {"fields": {"total": "body.orders.0.total"}, "response_field": "all"},
             {"total": 7.5, "all": {"name": "Ada", "orders": [{"total": 7.5}]}},
         ),
+        ({"fields": {}}, {}),
         ({"answer": "text"}, {"http_response": '{"name": "Ada", "orders": [{"total": 7.5}]}'}),
     ],
 )

@@ -115,7 +115,10 @@ def test_a_value_that_is_not_of_its_type_fails_the_row(
         ),
         (
             {"fields": {"x": "int??"}},
-            "type 'int?' is not known: expected one of any, bool, date, datetime, decimal(N), duration, float, int, str",
+            (
+                "type 'int?' is not known: "
+                "expected one of any, bool, date, datetime, decimal(N), duration, float, int, str"
+            ),
         ),
         (
             {"fields": {"x": "date"}, "formats": {"x": "%d %B"}},
