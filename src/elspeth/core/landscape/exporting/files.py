@@ -16,7 +16,6 @@ from elspeth.core.landscape.database.urls import database_files
 from elspeth.core.landscape.exporting._csv_form import write_csv
 from elspeth.core.landscape.exporting._text_form import write_array, write_lines
 from elspeth.core.landscape.exporting._triples_form import TRIPLES_OF_RUN, write_triples
-from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem
@@ -97,6 +96,8 @@ def write_export(
     policy = export_policy(format, protected=[*protected, *database_files(db.engine.url)], force=force)
     with hold(target, policy) as output:
         if format is ExportFormat.BAG:
+            from elspeth.core.landscape.exporting.bag_form import write_bag_of_run  # noqa: PLC0415  loads cryptography
+
             bag = write_bag_of_run(
                 db,
                 run_id,
