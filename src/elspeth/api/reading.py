@@ -20,10 +20,10 @@ from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.lines.reading import read_records
 from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.queries.endings import EndedToken, ended_tokens
-from elspeth.core.landscape.queries.exported import RecordedRun, open_exported
+from elspeth.core.landscape.queries.exported import open_exported
 from elspeth.core.landscape.queries.outputs import RecordedOutput, recorded_outputs
 from elspeth.core.landscape.queries.problems import FailedRows, read_failed_rows
-from elspeth.core.landscape.queries.runs import LATEST, matches_run, recorded_settings, resolve_run
+from elspeth.core.landscape.queries.runs import LATEST, RecordedRun, matches_run, recorded_settings, resolve_run
 from elspeth.core.landscape.queries.story.model import RowStory
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail

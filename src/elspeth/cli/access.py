@@ -18,7 +18,7 @@ from elspeth.contracts.environment import DATABASE, DEFAULT_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.database import LandscapeDB
-    from elspeth.core.landscape.queries.exported import RecordedRun
+    from elspeth.core.landscape.queries.runs import RecordedRun
     from elspeth.evidence.format.signatures import Signer
     from elspeth.outputs.policy import Protected
     from elspeth_schema.contracts import AuditRecord
@@ -56,8 +56,7 @@ def open_run(
     if database is not None and export is not None:
         raise UsageError("give -d or --from: either the audit database or an export")
     from elspeth.core.landscape.database.errors import RunNotFoundError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.queries.exported import RecordedRun, open_exported  # noqa: PLC0415
-    from elspeth.core.landscape.queries.runs import matches_run, resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import RecordedRun, matches_run, resolve_run  # noqa: PLC0415
 
     if export is None:
         with open_landscape(database or default_database()) as db:
@@ -65,6 +64,8 @@ def open_run(
             with db.snapshot() as connection:
                 yield RecordedRun(connection, run_id)
         return
+    from elspeth.core.landscape.queries.exported import open_exported  # noqa: PLC0415
+
     with ExitStack() as stack:
         with record_display("read") as progress:
             found = stack.enter_context(open_exported(export, record_types, progress))

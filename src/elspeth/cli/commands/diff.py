@@ -21,7 +21,7 @@ from elspeth.cli.terminal import aligned, one_line, print_json_list, print_table
 if TYPE_CHECKING:
     from elspeth.core.differences import Difference
     from elspeth.core.landscape.queries.comparison import CountDifference, DifferingRow, RowJourney
-    from elspeth.core.landscape.queries.exported import RecordedRun
+    from elspeth.core.landscape.queries.runs import RecordedRun
 
 __all__ = ["diff"]
 

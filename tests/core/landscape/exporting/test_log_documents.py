@@ -292,7 +292,7 @@ def test_a_log_that_does_not_fit_the_bag_is_refused(
     def altered(connection: Connection, run_id: str) -> Documents:
         return change(log_documents(connection, run_id))
 
-    monkeypatch.setattr("elspeth.core.landscape.exporting.bag_form.log_documents", altered)
+    monkeypatch.setattr("elspeth.core.landscape.exporting._log_documents.log_documents", altered)
     with in_memory() as database:
         finish(database, "a")
         leave(database, tmp_path / "kept")

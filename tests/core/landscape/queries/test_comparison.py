@@ -22,7 +22,7 @@ from elspeth.core.landscape.queries.comparison import (
 )
 from elspeth.core.landscape.queries.comparison import _collect as collect
 from elspeth.core.landscape.queries.comparison import _compare as compare_facts
-from elspeth.core.landscape.queries.exported import RecordedRun
+from elspeth.core.landscape.queries.runs import RecordedRun
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.contracts import RowOutcome, Token
 from tests.fixtures import told_run

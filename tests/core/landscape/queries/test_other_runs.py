@@ -18,7 +18,6 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.queries.comparison import compare_counts, compare_rows, compare_settings, compare_steps
 from elspeth.core.landscape.queries.endings import ended_tokens, step_names
-from elspeth.core.landscape.queries.exported import RecordedRun
 from elspeth.core.landscape.queries.outputs import recorded_outputs
 from elspeth.core.landscape.queries.problems import (
     DIFFERS_FROM,
@@ -36,7 +35,7 @@ from elspeth.core.landscape.queries.recorded import (
     count_rows_by_source,
     row_hashes,
 )
-from elspeth.core.landscape.queries.runs import recorded_settings
+from elspeth.core.landscape.queries.runs import RecordedRun, recorded_settings
 from elspeth.core.landscape.queries.story.model import story_json
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail

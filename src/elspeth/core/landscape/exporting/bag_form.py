@@ -26,7 +26,6 @@ from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import RunNotFoundError
 from elspeth.core.landscape.exporting._crate_records import read_crate_records
-from elspeth.core.landscape.exporting._log_documents import log_documents
 from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.exporting._text_form import parse_line
 from elspeth.core.landscape.exporting.contents import RunContents
@@ -108,7 +107,9 @@ def write_bag_of_run(
     Raises RunNotFoundError, AlteredRunError for a run that differs from its seal, AuditIntegrityError for a record that
     breaks the schema, and all errors of `write_bag`.
     """
-    from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415  loads cryptography, which reading does not need
+    # These load cryptography, which reading does not need.
+    from elspeth.core.landscape.exporting._log_documents import log_documents  # noqa: PLC0415
+    from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415
 
     with db.snapshot() as connection:
         facts = _run_facts(connection, run_id, db.url)

@@ -12,8 +12,7 @@ from sqlalchemy import Connection, Select, and_, func, literal, null, select, un
 
 from elspeth.core.differences import Difference, find_differences
 from elspeth.core.landscape.queries.endings import step_names
-from elspeth.core.landscape.queries.exported import RecordedRun
-from elspeth.core.landscape.queries.runs import recorded_settings
+from elspeth.core.landscape.queries.runs import RecordedRun, recorded_settings
 from elspeth_schema.contracts import NodeStateStatus
 from elspeth_schema.records import CALL, EDGE, NODE, NODE_STATE, ROUTING_EVENT, ROW, RUN, TOKEN, TOKEN_OUTCOME
 from elspeth_schema.tables import (

@@ -8,7 +8,6 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from sqlalchemy import URL, Connection, create_engine
 
@@ -17,21 +16,15 @@ from elspeth.core.landscape.database.writing import insert_rows, stored_times
 from elspeth.core.landscape.exporting.forms import StoredRecord
 from elspeth.core.landscape.exporting.importer import open_migrated
 from elspeth.core.landscape.exporting.reader import ExportReader, find_source
+from elspeth.core.landscape.queries.runs import RecordedRun
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import metadata
 
-__all__ = ["RecordedRun", "open_exported"]
+__all__ = ["open_exported"]
 
 _ROWS = 1000
 """The number of rows inserted at a time, which limits memory."""
-
-
-class RecordedRun(NamedTuple):
-    """A run, and a connection to tables with its records."""
-
-    connection: Connection
-    run_id: str
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, String, Table, cast, func, null, select
 
@@ -29,6 +29,7 @@ __all__ = [
     "LATEST",
     "AmbiguousRunError",
     "ListedRun",
+    "RecordedRun",
     "list_runs",
     "matches_run",
     "newest_run",
@@ -40,6 +41,13 @@ LATEST = "latest"
 """The name for the run that began last."""
 
 _LISTED = 5
+
+
+class RecordedRun(NamedTuple):
+    """A run, and a connection to tables with its records."""
+
+    connection: Connection
+    run_id: str
 
 
 class AmbiguousRunError(LandscapeError):

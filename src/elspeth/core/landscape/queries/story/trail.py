@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.queries.story._index import LOOKUPS, ExportIndex
-from elspeth.core.landscape.queries.story._index_cache import open_index
 from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
@@ -103,6 +102,8 @@ def open_export(
 
     Arguments and errors are those of `open_index`.
     """
+    from elspeth.core.landscape.queries.story._index_cache import open_index  # noqa: PLC0415  start time
+
     with open_index(path, keep=keep, progress=progress) as index:
         yield ExportTrail(index)
 
