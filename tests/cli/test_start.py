@@ -7,6 +7,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from elspeth.core.landscape.database import LandscapeDB
+from tests.fixtures.rich_run import recorded, rich_run
+
 HEAVY = {
     *("alembic", "asyncio", "cryptography", "httpx", "jinja2", "pluggy", "psycopg", "pyarrow"),
     *("pyrate_limiter", "rfc3161_client", "rich", "securesystemslib", "sqlalchemy", "tenacity"),
@@ -69,6 +72,16 @@ def test_an_unsigned_run_loads_no_clients_of_signing_services(tmp_path: Path) ->
     )
     (tmp_path / "settings.yaml").write_text(settings)
     assert "securesystemslib.signer" not in imported_modules("run", "-s", "settings.yaml", "-x", directory=tmp_path)
+
+
+def test_questions_to_a_database_and_plain_exports_load_no_cryptography(tmp_path: Path) -> None:
+    with LandscapeDB(f"sqlite:///{tmp_path}/audit.db") as database:
+        recorded(database, rich_run())
+    for command in (("explain", "--row", "0"), ("rows",), ("export", "-o", "trail.jsonl")):
+        run = ("latest",) if command[0] == "export" else ("--run", "latest")
+        modules = imported_modules(*command, *run, "-d", "audit.db", directory=tmp_path)
+        assert modules.isdisjoint({"cryptography", "elspeth.evidence.verifier.procedure"}), command
+    assert (tmp_path / "trail.jsonl").exists()
 
 
 def test_the_package_can_be_run_as_a_module() -> None:
