@@ -10,12 +10,12 @@ import pytest
 
 from codegen.__main__ import main
 from codegen.errors import SchemaError
-from codegen.history import EPOCHS, disagreements, with_current
+from codegen.history import EPOCHS, _past, disagreements, with_current
 from codegen.load import load_model
 from codegen.model import Model
 from codegen.snapshot import snapshot_of
 from codegen.validate import Fault
-from elspeth.schema.snapshots import Snapshot, parse_snapshot
+from elspeth.schema.snapshots import Snapshot, TableSnapshot, parse_snapshot
 from tests.codegen.snapshots import column, snapshot, table
 from tests.codegen.trees import copy_case, copy_project, tree
 
@@ -185,3 +185,18 @@ def test_a_backfill_that_was_changed_after_its_epoch_is_refused(model: Model) ->
     assert list(disagreements(wrong, history(model))) == [
         Fault(element=first.class_name, member=first.columns[0].name, message=message)
     ]
+
+
+def test_a_renamed_table_has_the_past_of_its_earlier_names() -> None:
+    def shape(epoch: int, name: str, renamed_from: str | None = None) -> Snapshot:
+        tables = (
+            TableSnapshot(name=name, columns=(), renamed_from=renamed_from),
+            TableSnapshot(name="other", columns=()),
+        )
+        return Snapshot(epoch=epoch, tables=tables)
+
+    snapshots = (shape(1, "runs"), shape(2, "jobs", "runs"), shape(3, "jobs"), shape(4, "work", "jobs"))
+    found = [(epoch, each.name) for epoch, each in _past("work", snapshots)]
+    assert found == [(1, "runs"), (2, "jobs"), (3, "jobs"), (4, "work")]
+    assert [epoch for epoch, _ in _past("other", snapshots)] == [1, 2, 3, 4]
+    assert _past("jobs", snapshots) == []

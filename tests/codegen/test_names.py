@@ -42,6 +42,12 @@ def test_a_docstring_has_the_given_text(text: str, indent: int) -> None:
     assert re.sub(r"\s+", "", docstring) == re.sub(r"\s+", "", text)
 
 
+def test_a_long_word_of_a_docstring_stays_whole() -> None:
+    address = f"https://example.org/{'x' * 150}"
+    words = ["See", address, "and", *["more"] * 10]
+    assert names.docstring(" ".join(words)).split() == words
+
+
 def test_a_long_docstring_stays_within_the_line_and_closes_on_its_own() -> None:
     lines = names.docstring("word " * 60).split("\n")
     assert len(lines) == 4
