@@ -16,7 +16,7 @@ def variant(parent: str, slot: str, value: str) -> Json:
 
 
 def schema() -> Json:
-    """Return the parts of a schema with two tables that have variants."""
+    """Return a schema with two tables that have variants."""
     return {
         "version": "1",
         "types": {"name": {"annotations": {"storage": "text"}}},
@@ -46,7 +46,7 @@ def schema() -> Json:
 
 
 def faults(content: Json, **more: Mapping[str, object]) -> list[str]:
-    """Return what is wrong with a schema of one file, or of several."""
+    """Return what is wrong with a schema in several files."""
     files = [SchemaFile(name="a.yaml", content=content)]
     files += [SchemaFile(name=f"{name}.yaml", content=each) for name, each in more.items()]
     return list(map(str, faults_of_references(files)))

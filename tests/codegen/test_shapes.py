@@ -1,4 +1,4 @@
-"""Single values of a schema, and what is said of wrong ones."""
+"""Single values of a schema, and what they should be."""
 
 from __future__ import annotations
 
