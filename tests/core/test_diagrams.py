@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.diagrams import STYLE, DiagramEdge, DiagramNode, draw_svg
+from elspeth.core.diagrams import STYLE, DiagramEdge, DiagramNode, draw_svg, node_detail
 from tests.fixtures.effort import law
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -119,6 +119,31 @@ def test_a_drawing_needs_no_style_attribute_or_other_file() -> None:
 def test_long_and_hostile_names_are_cut_and_escaped(name: str, drawn: str) -> None:
     root = ET.fromstring(draw_svg([DiagramNode(key="a", name=name, kind="gate")], [], title="t"))  # noqa: S314  our own
     assert root.findtext(f".//{SVG}text") == drawn
+
+
+def test_a_box_is_as_wide_as_its_texts() -> None:
+    def width(name: str, detail: str = "") -> float:
+        box = DiagramNode(key="a", kind="gate", name=name, detail=detail)
+        return float(ET.fromstring(draw_svg([box], [], title="t")).attrib["width"])  # noqa: S314  our own
+
+    narrow = width("a")
+    assert width("a", detail="plugin of a long name") > narrow
+    assert width("x" * 30) > narrow
+    assert width("\u6f22" * 20) == width("\uff21" * 20) > width("A" * 20)
+
+
+def test_every_kind_of_node_has_its_own_shape() -> None:
+    kinds = ["source", "transform", "gate", "coalesce", "aggregation", "sink"]
+    drawn = {kind: draw_svg([DiagramNode(key="a", name="a", kind=kind)], [], title="t") for kind in kinds}
+    assert len({text.replace(f"node {kind}", "node") for kind, text in drawn.items()}) == len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("node_type", "plugin", "detail"),
+    [("gate", "config_gate", "gate"), ("coalesce", "coalesce", "coalesce"), ("sink", "csv", "sink · csv")],
+)
+def test_the_detail_of_a_node_is_its_type_and_plugin(node_type: str, plugin: str, detail: str) -> None:
+    assert node_detail(node_type, plugin) == detail
 
 
 def test_a_cycle_is_not_drawn() -> None:

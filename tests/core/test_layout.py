@@ -176,6 +176,12 @@ def test_a_pipeline_is_laid_out_as_it_was() -> None:
     assert (layout.crossings, round(layout.width), round(layout.height)) == (2, 316, 552)
 
 
+@pytest.mark.parametrize(("origin", "target"), [("a", "x"), ("x", "a")])
+def test_an_edge_of_an_unknown_node_is_refused(origin: str, target: str) -> None:
+    with pytest.raises(KeyError, match="x"):
+        lay_out({"a": 50}, [edge(origin, target)], node_height=HEIGHT, label_height=LABEL)
+
+
 def test_an_empty_graph_has_no_size() -> None:
     layout = lay_out({}, [], node_height=HEIGHT, label_height=LABEL)
     assert (layout.nodes, layout.width, layout.height) == ({}, 0.0, 0.0)

@@ -144,6 +144,8 @@ def test_payloads_are_read_in_bulk_and_in_order(bucket: Bucket) -> None:
     gone = hashlib.sha256(b"gone").hexdigest()
     assert store.find(["no hash", *hashes, gone]) == hashes
     assert list(store.read(hashes)) == list(zip(hashes, contents, strict=True))
+    assert list(store.read([hashes[1], hashes[0], hashes[1]])) == [(hashes[at], contents[at]) for at in (1, 0, 1)]
+    assert list(store.read([])) == []
     with pytest.raises(KeyError):
         list(store.read([*hashes, gone]))
 
@@ -178,6 +180,9 @@ def test_only_payloads_unused_since_a_moment_are_deleted(bucket: Bucket, monkeyp
 def test_opening_a_store_needs_write_access(bucket: Bucket) -> None:
     path = ObjectPath(bucket.url("payloads"))
     open_payload_store(path)
+    empty = hashlib.sha256(b"").hexdigest()
+    assert bucket.server.requests != []
+    assert [each for each in bucket.server.requests if f"/payloads/{empty[:2]}/{empty}" not in each] == []
     assert (bucket.listed(), bucket.unfinished_uploads()) == ([], 0)
     bucket.server.fail(Failure(method="POST", status=403, code="AccessDenied"))
     with pytest.raises(ObjectStoreError, match="Amazon S3 denies access"):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core import payload_store
+from elspeth.core.payload_places import find_payload_store
 from elspeth.core.payload_store import FilesystemPayloadStore, IntegrityError
 
 CONTENT = b"what was read"
@@ -151,6 +152,26 @@ def test_a_missing_payload_is_a_key_error(store: FilesystemPayloadStore) -> None
     with pytest.raises(KeyError) as caught:
         store.retrieve(CONTENT_HASH)
     assert caught.value.args == (CONTENT_HASH,)
+
+
+def test_payloads_are_found_and_read_in_order(store: FilesystemPayloadStore, base: Path) -> None:
+    hashes = [store.store(b"%d" % number) for number in range(3)]
+    assert store.find(["no hash", hashes[2], CONTENT_HASH, hashes[0]]) == [hashes[2], hashes[0]]
+    assert list(store.read([*hashes, hashes[0]])) == [*zip(hashes, [b"0", b"1", b"2"], strict=True), (hashes[0], b"0")]
+    with pytest.raises(KeyError) as caught:
+        list(store.read([hashes[0], CONTENT_HASH]))
+    assert caught.value.args == (CONTENT_HASH,)
+    assert find_payload_store(base.parent / "missing") is None
+    found = find_payload_store(base)
+    assert found is not None
+    assert found.retrieve(hashes[1]) == b"1"
+
+
+def test_a_payload_that_was_emptied_is_not_retrieved(store: FilesystemPayloadStore, base: Path) -> None:
+    store.store(CONTENT)
+    alter(base).write_bytes(b"")
+    with pytest.raises(IntegrityError, match=r"The file was altered\.$"):
+        store.retrieve(CONTENT_HASH)
 
 
 def test_an_altered_payload_is_not_retrieved(store: FilesystemPayloadStore, base: Path) -> None:

@@ -64,6 +64,12 @@ def test_every_place_of_a_secret_is_found() -> None:
     ]
 
 
+def test_every_number_under_the_name_of_a_secret_is_a_secret() -> None:
+    tree: dict[str, object] = {"pin_token": 1.5, "x_secret": [7, True, None], "amount": 1.5}
+    assert list(find_secrets(tree)) == [("pin_token",), ("x_secret", 0)]
+    assert secrets_in(tree) == {"1.5", "7"}
+
+
 def test_only_secrets_are_replaced() -> None:
     assert mask_secrets(SETTINGS, redact) == {
         "landscape": {"url": "postgresql+psycopg://audit:[redacted]@db/landscape"},
@@ -119,6 +125,7 @@ def test_a_masked_secret_is_not_left_in_the_text(secret: str, key: str) -> None:
         ),
         ("https://u:my secret@h/x?api_key=my secret&page=2", "https://u:[redacted]@h/x?api_key=[redacted]&page=2"),
         ("https://h:8080/x?page=2", "https://h:8080/x?page=2"),
+        ("https://u:a@b@c@d@h/x", "https://u:[redacted]@h/x"),
         ("https://h/x?SIG=1", "https://h/x?SIG=[redacted]"),
         ("row['n'] % 2 == 1", "row['n'] % 2 == 1"),
     ],

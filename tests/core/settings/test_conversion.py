@@ -105,6 +105,41 @@ def test_anchors_and_flow_style_are_written_out(tmp_path: Path) -> None:
         assert result.lost_comments == text.count("#")
 
 
+def test_every_comment_above_a_key_stays_with_it(tmp_path: Path) -> None:
+    head = '# file\n\ndatasource: {plugin: "null"}\n'
+    tail = "# one\n  # two\n# tr\u00e8s bien\nsinks: {out: {plugin: 'null'}}\n# gone\noutput_sink: out\n"
+    result = converted(tmp_path, f"{head}labels: {{caf\u00e9: oui}}\n{tail}")
+    kept = tail.replace("# gone\noutput_sink: out\n", "")
+    assert result.text.endswith(f"labels: {{caf\u00e9: oui}}\n\n{kept}")
+    assert result.lost_comments == 1
+    shared = converted(
+        tmp_path, f"{head}labels: &a {{caf\u00e9: oui}}\nsinks: {{out: {{plugin: 'null'}}}}\noutput_sink: out\n"
+    )
+    assert "caf\u00e9" in shared.text
+
+
+def test_a_step_may_have_the_name_of_a_branch(tmp_path: Path) -> None:
+    gate = '{name: g, condition: "True", routes: {"true": fork, "false": continue}, fork_to: [copy, a, b]}'
+    steps = "row_plugins: [{plugin: passthrough, name: a}, {plugin: passthrough, branch: a, name: b}]\n"
+    joins = "coalesce: [{name: j, branches: [a, b]}]\n"
+    text = f'datasource: {{plugin: "null"}}\ngates: [{gate}]\n{steps}{joins}output_sink: out\n{TAIL}'
+    result = converted(tmp_path, text)
+    assert "on_success: to_a" in result.text
+    assert "{name: a, plugin: passthrough, input: to_a, on_success: g}" in result.text
+
+
+def test_a_connection_that_several_steps_write_becomes_a_queue(tmp_path: Path) -> None:
+    """The rows that are joined go where the others went."""
+    gate = '{name: g, condition: "True", routes: {"true": fork, "false": continue}, fork_to: [a, b]}'
+    last = '{name: last, condition: "True", routes: {"true": continue, "false": continue}}'
+    text = (
+        f'datasource: {{plugin: "null"}}\ngates: [{gate}, {last}]\ncoalesce: [{{name: j, branches: [a, b]}}]\n'
+        f'sinks: {{out: {{plugin: "null"}}}}\noutput_sink: out\n'
+    )
+    result = converted(tmp_path, text)
+    assert "queues:\n  last: {}\n" in result.text
+
+
 def test_a_branch_with_steps_before_its_sink_gets_another_name(tmp_path: Path) -> None:
     gate = '{name: g, condition: "True", routes: {"true": fork, "false": continue}, fork_to: [copy]}'
     steps = "row_plugins: [{plugin: passthrough, branch: copy}]\n"

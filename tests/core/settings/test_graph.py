@@ -1,6 +1,7 @@
 """The graph that settings describe, and its checks."""
 
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,136 @@ def test_a_nested_fork_that_meets_twice_cannot_be_joined(tmp_path: Path) -> None
             "each with those of its own fork: expected at most one"
         ),
     ]
+
+
+FAILING: dict[str, Any] = {
+    "datasource": {"plugin": "null", "options": {"on_validation_failure": "copy"}},
+    "sinks": {"out": {"plugin": "null", "on_write_failure": "copy"}, "copy": {"plugin": "null"}},
+    "output_sink": "out",
+    "gates": [{"name": "g", "condition": "True", "routes": {"true": "continue", "false": "out"}}],
+    "row_plugins": [
+        {"plugin": "passthrough", "options": {"on_error": "copy"}},
+        {"plugin": "passthrough", "options": {"on_error": "discard"}},
+    ],
+    "aggregations": [
+        {"name": "a", "plugin": "batch_stats", "options": {"value_field": "v", "on_error": "copy"}},
+        {"name": "b", "plugin": "batch_stats", "options": {"value_field": "v"}},
+    ],
+}
+
+
+def test_rows_that_fail_are_diverted_to_the_sinks_that_are_named(tmp_path: Path) -> None:
+    wires = wire(load(tmp_path, FAILING)).wires
+    assert [(each.origin, each.label, each.target) for each in wires if each.mode is RoutingMode.DIVERT] == [
+        (("datasource",), "__quarantine__", ("sinks", "copy")),
+        (("row_plugins", 0), "__error__", ("sinks", "copy")),
+        (("aggregations", 0), "__error__", ("sinks", "copy")),
+        (("sinks", "out"), "__error__", ("sinks", "copy")),
+    ]
+
+
+def test_a_line_goes_through_transforms_then_aggregations_then_gates(tmp_path: Path) -> None:
+    wiring = wire(load(tmp_path, FAILING))
+    line = [("datasource",), ("row_plugins", 0), ("row_plugins", 1), ("aggregations", 0), ("aggregations", 1)]
+    line += [("gates", 0), ("sinks", "out")]
+    ways = {each.origin: each.target for each in wiring.wires if each.label == "continue"}
+    assert [(place, ways[place]) for place in line[:-2]] == list(pairwise(line[:-1]))
+    assert {each.label: each.completes for each in wiring.leaving(("gates", 0))} == {"true": True, "false": False}
+
+
+def test_an_edge_into_a_join_has_the_name_of_its_branch(tmp_path: Path) -> None:
+    """A row that is copied to the output sink does not complete."""
+    wiring = wire(load(tmp_path, changed(gates__0__fork_to=["a", "b", "copy", "out"])))
+    into = {(each.origin, each.label): each.connection for each in wiring.wires if each.target == ("coalesce", 0)}
+    assert into == {(("row_plugins", 1), "continue"): "a", (("gates", 0), "b"): "b"}
+    assert wiring.joins == {"a": ("coalesce", 0), "b": ("coalesce", 0)}
+    (copied,) = [each for each in wiring.leaving(("gates", 0)) if each.label == "out"]
+    assert (copied.mode, copied.target, copied.completes) == (RoutingMode.COPY, ("sinks", "out"), False)
+
+
+def test_each_join_follows_its_own_fork(tmp_path: Path) -> None:
+    inner = SECOND_FORK | {"branch": "copy", "fork_to": ["p", "q"]}
+    wiring = wire(load(tmp_path, changed(gates__2=inner, coalesce__1={"name": "inner", "branches": ["p", "q"]})))
+    assert [each.target for each in wiring.leaving(("coalesce", 0))] == [("gates", 1)]
+    assert [each.target for each in wiring.leaving(("coalesce", 1))] == [("sinks", "copy")]
+
+
+def test_one_source_and_named_sources_go_together(tmp_path: Path) -> None:
+    settings = {
+        "source": {"plugin": "null", "on_success": "out"},
+        "sources": {"more": {"plugin": "null", "on_success": "more"}},
+        "sinks": {"out": {"plugin": "null"}, "more": {"plugin": "null"}},
+    }
+    wires = wire(load(tmp_path, settings)).wires
+    assert {(each.origin, each.target) for each in wires} == {
+        (("source",), ("sinks", "out")),
+        (("sources", "more"), ("sinks", "more")),
+    }
+
+
+def test_every_source_is_where_rows_begin(tmp_path: Path) -> None:
+    step = {"plugin": "passthrough"}
+    wiring = wire(
+        load(
+            tmp_path,
+            {
+                "sources": {each: {"plugin": "null", "on_success": each} for each in "ab"},
+                "transforms": [
+                    {**step, "name": "first", "input": "a", "on_success": "c"},
+                    {**step, "name": "second", "input": "b", "on_success": "out", "on_error": "failed"},
+                    {**step, "name": "third", "input": "c", "on_success": "out", "on_error": "discard"},
+                ],
+                "sinks": {"out": {"plugin": "null"}, "failed": {"plugin": "null"}},
+            },
+        )
+    )
+    assert wiring.sources == (("sources", "a"), ("sources", "b"))
+    assert wiring.reached() == {each.target for each in wiring.wires} | set(wiring.sources)
+    assert [(each.origin[1], each.label, each.target[1], each.connection, each.completes) for each in wiring.wires] == [
+        ("a", "continue", 0, "a", False),
+        ("b", "continue", 1, "b", False),
+        (0, "continue", 2, "c", False),
+        (1, "continue", "out", None, True),
+        (1, "__error__", "failed", None, False),
+        (2, "continue", "out", None, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"gates__1__branch": "xy"}, ["gates[1].branch: no gate forks to 'xy': expected one of a, b, copy"]),
+        (
+            {
+                "gates__2": SECOND_FORK | {"branch": "copy", "fork_to": ["p", "q"]},
+                "coalesce__1": {"name": "meet", "branches": ["p", "q"]},
+            },
+            ["coalesce[1].name: the name 'meet' is taken by coalesce[0]: give each its own"],
+        ),
+        (
+            {
+                "sinks__out": {"plugin": "json", "options": {"path": "trail.json"}},
+                "landscape": {"export": {"enabled": True, "sink": "out", "format": "json"}},
+            },
+            [
+                "output_sink: sink 'out' takes the export of the audit trail: rows need another sink",
+                (
+                    "row_plugins[2].options.on_error: sink 'out' takes the export of the audit trail:"
+                    " rows need another sink"
+                ),
+            ],
+        ),
+        (
+            {"gates__1__name": None, "gates__2": SECOND_FORK | {"routes": {"true": "nowhere", "false": "continue"}}},
+            [
+                "gates[1].name: expected a valid string, got None",
+                "gates[2].routes.true: unknown sink 'nowhere': expected one of continue, fork, copy, out",
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_a_graph_with_a_wrong_name_is_refused(tmp_path: Path, changes: dict[str, object], expected: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, changed(**changes))
+    assert [str(problem) for problem in caught.value.problems] == expected

@@ -221,6 +221,49 @@ def test_every_variable_that_is_read_is_known() -> None:
     assert named - {"ELSPETH_SECTION", "ELSPETH_KEY"} - {"ELSPETH_SECTION__KEY"} == set(VARIABLES)
 
 
+def test_a_section_that_may_be_left_out_is_a_section_too(tmp_path: Path) -> None:
+    environ = dict.fromkeys(["ELSPETH_FAIL_IF", "ELSPETH_OPENLINEAGE", "ELSPETH_COALESCE", "ELSPETH_LABELS"], "1")
+    assert problems(tmp_path, VALID, **environ) == [
+        f"the environment sets {name}: {name.removeprefix('ELSPETH_').lower()!r} is a section: "
+        f"name a key in it, as in {name}__KEY"
+        for name in sorted(environ)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("limit", "expected KEY=VALUE, with dots in KEY, as in landscape.url=sqlite:///audit.db"),
+        ("=1", "expected KEY=VALUE, with dots in KEY, as in landscape.url=sqlite:///audit.db"),
+        ("sinks..out=1", "expected KEY=VALUE, with dots in KEY, as in landscape.url=sqlite:///audit.db"),
+        ("limit=" + "[" * 5000, "the value is not valid YAML: nested too deeply"),
+        ("limit=]", "the value is not valid YAML: expected the node content, but found ']'"),
+        ("limit={a: .inf}", "the value expected a finite number, got inf"),
+        ("gates.7.name=x", "the settings have nothing at that place that could hold it"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_an_override_that_cannot_be_applied_is_a_problem(tmp_path: Path, override: str, problem: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(VALID)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, environ={}, plugins=Catalogue(), overrides=[override, "limit=3"])
+    assert [str(each) for each in caught.value.problems] == [f"--set {override}: {problem}"]
+
+
+def test_a_text_in_a_list_is_reported_at_its_place(tmp_path: Path) -> None:
+    text = VALID.replace("path: in.csv", 'path: in.csv, more: [a, {b: ["c", "d\\0"]}]')
+    assert "datasource.options.more[1].b[1]: expected text, got a NUL character or a lone surrogate in it" in problems(
+        tmp_path, text
+    )
+
+
+def test_an_unknown_key_deep_in_a_section_is_compared_with_the_keys_there(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, f"{VALID}landscape: {{export: {{pth: x}}}}\n")
+    assert found.startswith("landscape.export.pth: unknown key: expected one of path, ")
+    assert found.endswith("; did you mean 'path'?")
+
+
 def test_an_override_of_an_unknown_key_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, VALID, ELSPETH_CONCURENCY__MAX_WORKERS="8", ELSPETH_OUTPUT_SINK__X="1") == [
         "the environment sets ELSPETH_CONCURENCY__MAX_WORKERS: no section 'concurency'; did you mean 'concurrency'?",
@@ -491,6 +534,12 @@ def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:
         (b"# nothing\n", "is empty: expected at least sources and sinks, or datasource, sinks and output_sink"),
         (b"- a\n- b\n", "expected a mapping of settings, got a list"),
         (b"just text", "expected a mapping of settings, got text"),
+        (b"true", "expected a mapping of settings, got true or false"),
+        (b"7.5", "expected a mapping of settings, got a number"),
+        (b"2026-01-01", "expected a mapping of settings, got a date"),
+        (b"\xef\xbb\xbf- a\n", "expected a mapping of settings, got a list"),
+        (b"a: {<<: {b: 1, b: 2}}\n", "is not valid YAML at line 1, column 16: key 'b' occurs twice"),
+        (b"a: {<<: [{b: 1}, {c: 1, c: 2}]}\n", "is not valid YAML at line 1, column 25: key 'c' occurs twice"),
         (b"\x7fELF\x02\x01\x01\x00\x00", "is not text: it contains NUL bytes"),
         (b"a: 1\nb: \xff\n", "is not UTF-8 text: byte 0xff in line 2"),
         (b"a: [1, 2\nb: 3\n", "is not valid YAML at line 2, column 2: expected ',' or ']', but got ':'"),

@@ -36,6 +36,15 @@ def test_a_job_is_named_after_the_settings_file_by_default(tmp_path: Path) -> No
     assert (named.namespace, named.job) == ("shop", "orders")
 
 
+def test_a_job_is_named_after_the_directory_of_the_settings_wherever_a_run_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = _load(Path()).openlineage
+    assert section is not None
+    assert section.job == f"{tmp_path.name}.settings"
+
+
 def test_a_variable_for_the_parent_may_be_empty(tmp_path: Path) -> None:
     section = _load(tmp_path, parent="${OPENLINEAGE_PARENT_ID:-}").openlineage
     assert section is not None

@@ -146,6 +146,126 @@ def test_no_database_sink_writes_into_the_audit_database_on_a_server(sink: str, 
     assert problems(tree) == ([expected] if is_refused else [])
 
 
+def test_an_audit_database_that_is_not_used_is_in_nobodys_way() -> None:
+    Path("bag").mkdir()
+    Path("bag/bagit.txt").touch()
+    tree = database_sink("postgresql+psycopg://other@host/audit")
+    for url in ("postgresql+psycopg://audit@host/audit", "sqlite:///bag/audit.db"):
+        tree["landscape"] = {"url": url, "enabled": False}
+        assert problems(tree) == []
+
+
+@pytest.mark.parametrize("path", ["settings.yaml", ".env", "seal.pem"])
+def test_a_source_may_read_what_no_output_may_touch(path: str) -> None:
+    tree = settings()
+    tree["datasource"]["options"]["path"] = path
+    assert problems(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("{run}.html", "unknown placeholder {run}: expected one of {run_id}, {date}; write '{{' for a brace"),
+        ("pages/", "pages/: names a directory, and the output is a file: leave the slash out"),
+        ("settings.yaml", f"settings.yaml: is the settings file, {TOUCH}"),
+        ("in.csv", "the file 'in.csv' is also that of datasource: give each its own"),
+        ("s3://b/out/rows.csv", None),
+        ("{date}/{run_id}.html", None),
+    ],
+)
+def test_an_obstacle_to_the_report_is_a_problem(path: str, problem: str | None) -> None:
+    tree = settings()
+    tree["landscape"]["report"] = {"path": path}
+    found = problems(tree, objection=None)
+    assert [each.removesuffix("; did you mean 'run_id'?") for each in found] == (
+        [] if problem is None else [f"landscape.report.path: {problem}"]
+    )
+
+
+def test_a_database_that_cannot_be_read_is_no_database_to_write_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("rows.db").write_text("a file")
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  as the method's
+        if path.name == "rows.db":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    expected = "sinks.out.options.url: rows.db: cannot be read: Permission denied"
+    assert problems(database_sink("sqlite:///rows.db")) == [expected]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_force_is_for_files_that_an_objection_protects(*, force: bool) -> None:
+    Path("theirs.csv").write_text("mine")
+    found = []
+    try:
+        load_settings(
+            settings("theirs.csv"),
+            environ={},
+            plugins=PluginManager.installed(),
+            objection=lambda _, path: f"is not ours: {path}",
+            force=force,
+        )
+    except SettingsError as error:
+        found = [str(problem) for problem in error.problems]
+    assert found == ([] if force else ["sinks.out.options.path: theirs.csv: is not ours: theirs.csv"])
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ({"datasource": "s3://b/*.csv", "out": "s3://b/x.csv"}, ["sinks.out.options.path: the object 's3://b/x.csv'"]),
+        ({"datasource": "s3://b/*.csv", "out": "s3://b/a/x.csv"}, []),
+        ({"datasource": "s3://b/*.csv", "out": "s3://b/x.json"}, []),
+        ({"out": "s3://b/x.csv", "export": "s3://b/x.csv"}, ["landscape.export.path: the object 's3://b/x.csv'"]),
+        (
+            {"out": "s3://b/p", "store": "s3://b/p"},
+            ["payload_store.base_path: the address 's3://b/p' is also that of sinks.out: give each its own"],
+        ),
+        (
+            {"out": "s3://b/p", "store": "s3://b/p/q"},
+            ["payload_store.base_path: the address 's3://b/p/q' lies below that of sinks.out: give each its own"],
+        ),
+        ({"out": "s3://b/p/q", "store": "s3://b/p"}, []),
+        ({"out": "s3://b/p", "store": "s3://b/pq"}, []),
+        ({"limits": "s3://b/p"}, ["rate_limit.persistence_path: expected a local path, got the address of an object"]),
+    ],
+    ids=str,
+)
+def test_objects_are_as_apart_as_files(tree: dict[str, str], expected: list[str]) -> None:
+    given = settings(tree.get("out", "out.csv"))
+    given["datasource"]["options"]["path"] = tree.get("datasource", "in.csv")
+    given["payload_store"] = {"base_path": tree.get("store", "payloads")}
+    given["rate_limit"] = {"persistence_path": tree.get("limits")}
+    given["landscape"]["export"] = {"path": tree["export"], "format": "csv"} if "export" in tree else {}
+    found = problems(given, objection=None)
+    assert [each[: len(text)] for each, text in zip(found, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_marked", "expected"),
+    [
+        ({"mode": "strict", "fields": ["id: int"]}, False, []),
+        ({"mode": "free", "fields": ["id: int"]}, True, []),
+        ({"mode": "observed"}, True, []),
+        (
+            {"mode": "strict", "fields": ["id: integer"]},
+            True,
+            ["sinks.out.options.schema: field 'id: integer' is not understood: "],
+        ),
+    ],
+    ids=str,
+)
+def test_only_a_strict_schema_refuses_error_fields(schema: Tree, is_marked: bool, expected: list[str]) -> None:
+    tree = settings()
+    tree["sinks"]["out"]["error_fields"] = is_marked
+    tree["sinks"]["out"]["options"]["schema"] = schema
+    found = problems(tree)
+    assert [each[: len(text)] for each, text in zip(found, expected, strict=True)] == expected
+
+
 def test_no_sink_writes_the_table_of_a_lookup() -> None:
     table = {"plugin": "csv", "options": {"path": ["rates.csv", "out/rows.csv"]}}
     tree = settings()
@@ -376,9 +496,10 @@ def test_only_one_source_reads_standard_input(path: object) -> None:
     tree = settings()
     source = tree.pop("datasource") | {"on_success": "rows"}
     source["options"]["path"] = path
-    tree["sources"] = {"first": source, "second": source}
+    tree["sources"] = {"first": source, "second": source, "third": source}
     expected = "standard input can be read only once, and sources.first reads it: name a file"
-    assert f"sources.second.options.path: {expected}" in problems(tree)
+    found = [each for each in problems(tree) if expected in each]
+    assert found == [f"sources.{name}.options.path: {expected}" for name in ("second", "third")]
 
 
 def test_a_source_does_not_name_a_file_twice() -> None:

@@ -152,6 +152,23 @@ def test_replacing_waiting_items_does_not_affect_other_runs(recorder: LandscapeR
     assert recorder.get_held("other") == [first, second, *elsewhere]
 
 
+def test_the_end_of_a_run_deletes_only_its_own_waiting_items(recorder: LandscapeRecorder) -> None:
+    item = HeldItem(node_id="aggregation", item="first", position=0, state={})
+    for run_id in ("run", "other"):
+        record_graph(recorder, run_id)
+        recorder.hold(run_id, [item])
+    recorder.complete_run("run", "failed")
+    assert (recorder.get_held("run"), recorder.get_held("other")) == ([], [item])
+
+
+def test_waiting_items_of_several_nodes_are_in_one_order(recorder: LandscapeRecorder) -> None:
+    record_graph(recorder)
+    nodes = ["transform", "aggregation", "transform"]
+    items = [HeldItem(node_id=node_id, item=str(at), position=at, state={}) for at, node_id in enumerate(nodes)]
+    recorder.hold("run", items[::-1])
+    assert recorder.get_held("run") == items
+
+
 def test_waiting_items_are_restored_in_order_of_position(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     items = [HeldItem(node_id="aggregation", item=item, position=at, state={}) for at, item in enumerate("cab")]

@@ -90,6 +90,13 @@ def test_threads_never_get_the_same_id() -> None:
     assert all(re.fullmatch(ID, each) for each in made)
 
 
+def test_a_block_with_a_tag_that_fails_gives_the_tag_back() -> None:
+    own = new_id()[-3:]
+    with pytest.raises(KeyboardInterrupt), tagged_ids(other_tag(0)):
+        raise KeyboardInterrupt
+    assert new_id()[-3:] == own
+
+
 def test_the_tags_of_processes_differ() -> None:
     own = new_id()[-3:]
     with tagged_ids(other_tag(0)):

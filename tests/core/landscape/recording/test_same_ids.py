@@ -57,6 +57,7 @@ def test_a_record_is_read_of_the_run_that_is_asked_for(recorder: LandscapeRecord
 def test_a_record_of_the_run_that_is_named_is_changed(recorder: LandscapeRecorder) -> None:
     for run_id in ("run", "other"):
         record_everything(recorder, run_id)
+    recorder.record_call("state-open", 7, "http", "success", {}, run_id="run")
     assert recorder.allocate_call_index("state-open", run_id="other") == 1
     event = recorder.record_routing_event("state-open", "copy", "copy", run_id="other", ordinal=7)
     assert recorder.get_routing_events("state-open", run_id="other")[-1] == event

@@ -348,7 +348,7 @@ def test_a_call_is_recorded_with_the_hashes_of_request_and_response(
 def test_a_call_may_have_no_answer(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:
     call = recorder.record_call(calling_state.state_id, 0, CallType.SQL, CallStatus.ERROR, {})
     assert (call.response_hash, call.response_ref, call.request_ref) == (None, None, None)
-    assert (call.error_json, call.latency_ms) == (None, None)
+    assert (call.error_json, call.latency_ms, call.status) == (None, None, CallStatus.ERROR)
 
 
 def test_the_calls_of_a_state_are_listed_in_order(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, delete, insert, make_url, update
+from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import read_only_connection
@@ -462,6 +463,37 @@ def edited(connection: Connection, table: str, order: str, column: str, value: s
     before = connection.exec_driver_sql(look).one()
     connection.exec_driver_sql(f"UPDATE {table} SET {column} = {value} WHERE rowid = {rowid}")  # noqa: S608
     return connection.exec_driver_sql(look).one() != before
+
+
+def test_undecodable_text_is_shown_as_hex_only_during_the_check() -> None:
+    with LandscapeDB.in_memory() as database:
+        finish(database, "a", None)
+        with database.write_transaction() as connection:
+            drop_guards(connection)
+            connection.exec_driver_sql("UPDATE runs SET canonical_version = CAST(x'ff61' AS TEXT)")
+        with database.connection() as connection:
+            (fault,) = check_seals(connection).faults
+            assert (fault.table, fault.key) == ("runs", "run_id='a'")
+            with pytest.raises(OperationalError, match="Could not decode to UTF-8"):
+                connection.exec_driver_sql("SELECT canonical_version FROM runs").all()
+
+
+def test_the_time_of_a_seal_is_a_time() -> None:
+    with LandscapeDB.in_memory() as database:
+        finish(database, "a", None)
+        with database.write_transaction() as connection:
+            drop_guards(connection)
+            connection.exec_driver_sql("UPDATE seals SET sealed_at = 'yesterday'")
+        problem = "was altered: it cannot be read"
+        assert faults_of(database) == [f"run a is not what was sealed: seals run_id='a': {problem}"]
+
+
+def test_runs_without_a_seal_are_reported_in_order(landscape: LandscapeDB) -> None:
+    for run_id in ("c", "a", "b"):
+        recorded(landscape, rich_run(run_id))
+    finish(landscape, "sealed", None)
+    report = report_of(landscape)
+    assert (report.unsealed, report.faults) == (("a", "b", "c"), ())
 
 
 def test_all_seals_are_checked_in_one_snapshot(database_url: str) -> None:

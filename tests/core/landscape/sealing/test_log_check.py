@@ -456,6 +456,16 @@ def test_an_entry_that_cannot_follow_the_others_is_named(told: Told, entry: dict
     assert fault.startswith(f"log of runs: entry 7: {problem}")
 
 
+def test_the_name_of_a_run_that_is_gone_cannot_pose_as_another_line(told: Told) -> None:
+    begun = {"entry": "begun", "run_id": "x\ny\x1b[2J", "config_hash": "0", "started_at": "x", "time": "x"}
+    with administrator(told) as connection:
+        write_log(connection, [*entries_of(connection), canonical_json(begun)])
+        (fault,) = faults_in(connection)
+        assert check_log(connection).verdict == "4 runs in the log of runs, 8 entries, 1 fault"
+    gone = "is in the log at entry 7, but not in the database: it was removed"
+    assert fault == f"log of runs: run x\\ny\\x1b[2J: {gone}"
+
+
 def test_a_run_that_was_pruned_twice_is_named(told: Told) -> None:
     pruned = canonical_json(PRUNED | {"run_id": "b", "status": "failed", "time": "x"})
     with administrator(told) as connection:

@@ -26,7 +26,7 @@ from elspeth.core.landscape.sealing.scope import (
     sealed_chunks,
     seals_whole_lines,
 )
-from elspeth.core.landscape.sealing.seal import read_seals, read_secret, seal_run, sealed_record_count
+from elspeth.core.landscape.sealing.seal import read_seals, read_secret, seal_run, sealed_epoch, sealed_record_count
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH, triggers
@@ -238,7 +238,7 @@ def test_a_run_with_several_pieces_of_leaves_is_sealed(landscape: LandscapeDB) -
 
 def test_the_seal_has_the_number_of_records(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     reported: list[tuple[int, int]] = []
-    record_rows(recorder, 3)
+    record_rows(recorder, 5)  # as many as nodes
     record_graph(recorder, "beside")
     recorder.finalize_run("run", RunStatus.COMPLETED, progress=lambda done, total: reported.append((done, total)))
     assert [total for _, total in reported] == [reported[-1][0]] * len(reported)
@@ -246,6 +246,24 @@ def test_the_seal_has_the_number_of_records(landscape: LandscapeDB, recorder: La
     with landscape.snapshot() as connection:
         assert sealed_record_count(connection, "run") == reported[-1][0]
         assert sealed_record_count(connection, "other") is None
+
+
+def test_each_run_has_its_own_seal_and_secret(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
+    for run_id, rows in (("b", 1), ("a", 2)):
+        record_graph(recorder, run_id)
+        for index in range(rows):
+            recorder.create_row(run_id, "source", index, {})
+        recorder.complete_run(run_id, RunStatus.COMPLETED)
+    recorder.begin_run({}, "v1", run_id="open")
+    with landscape.snapshot() as connection:
+        assert [seal.run_id for seal in read_seals(connection)] == ["b", "a"]
+        assert [seal.run_id for seal in read_seals(connection, "a")] == ["a"]
+        counts = {run_id: sealed_record_count(connection, run_id) for run_id in ("b", "a", "open")}
+        assert counts == {"b": 9, "a": 10, "open": None}
+        epochs = [sealed_epoch(connection, run_id) for run_id in ("b", "a", "open", "nowhere")]
+        assert epochs == [EPOCH, EPOCH, None, None]
+        secrets = {read_secret(connection, run_id) for run_id in ("b", "a", "open")}
+        assert (len(secrets), read_secret(connection, "nowhere")) == (3, None)
 
 
 def test_an_interrupted_seal_leaves_the_run_open(
