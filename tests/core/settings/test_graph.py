@@ -292,7 +292,7 @@ def test_a_line_goes_through_transforms_then_aggregations_then_gates(tmp_path: P
 
 
 def test_an_edge_into_a_join_has_the_name_of_its_branch(tmp_path: Path) -> None:
-    """A row that is copied to the output sink does not complete."""
+    """A row copied to the output sink does not complete."""
     wiring = wire(load(tmp_path, changed(gates__0__fork_to=["a", "b", "copy", "out"])))
     into = {(each.origin, each.label): each.connection for each in wiring.wires if each.target == ("coalesce", 0)}
     assert into == {(("row_plugins", 1), "continue"): "a", (("gates", 0), "b"): "b"}

@@ -1,4 +1,4 @@
-"""The valid sections of a file, and the form of its settings."""
+"""The valid sections of a file, and their form."""
 
 from __future__ import annotations
 
