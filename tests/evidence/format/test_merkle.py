@@ -17,6 +17,10 @@ from elspeth.evidence.format.merkle import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
+    leaf_hashes,
+    node_hash,
+    root_of_roots,
+    split_hashes,
     tree_root,
     verify_consistency,
     verify_inclusion,
@@ -193,3 +197,87 @@ def test_subtrees_that_do_not_follow_are_refused() -> None:
     tree = CompactRange()
     with pytest.raises(ValueError, match="leaf 1 does not follow the first 0"):
         tree.extend(Subtrees.of(1, [leaf_hash(b"")]))
+
+
+@pytest.mark.parametrize("entry", [b"", b"\n", b" a \n", b"a\r\n\0", bytes(100)])
+def test_every_byte_of_an_entry_is_hashed(entry: bytes) -> None:
+    """RFC 9162, section 2.1.1."""
+    assert leaf_hash(entry) == hashlib.sha256(b"\0" + entry).digest()
+    assert leaf_hashes([b"", entry, entry]) == [leaf_hash(b""), leaf_hash(entry), leaf_hash(entry)]
+    assert node_hash(b"2", entry) == hashlib.sha256(b"\x012" + entry).digest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 5, 8, 15, 16])
+def test_the_root_over_roots_is_that_of_the_tree(size: int) -> None:
+    leaves = [leaf_hash(b"%d" % number) for number in range(size)]
+    roots = [tree_root(leaves[at : at + 4]) for at in range(0, size, 4)]
+    assert root_of_roots(roots) == tree_root(leaves) == recursive_root(leaves)
+    assert split_hashes(b"".join(leaves)) == leaves
+
+
+@pytest.mark.parametrize("first", [1, 700, 1023, 1024])
+def test_leaves_may_be_added_singly_and_together(first: int) -> None:
+    leaves = [leaf_hash(b"%d" % number) for number in range(2500)]
+    hasher = TreeHasher()
+    for leaf in leaves[:first]:
+        hasher.add(leaf)
+    hasher.extend(leaves[first:1500])
+    hasher.extend(leaves[1500:2400])
+    for leaf in leaves[2400:]:
+        hasher.add(leaf)
+    expected = CompactRange()
+    for leaf in leaves:
+        expected.add(leaf)
+    assert (hasher.size, hasher.root()) == (2500, expected.root())
+
+
+def test_a_proof_that_does_not_hold_is_refused_with_the_reason() -> None:
+    leaves, other = LEAVES[:5], bytes(32)
+    root, proof = tree_root(leaves), inclusion_proof(leaves, 2, 5)
+    old, grown = tree_root(leaves[:3]), consistency_proof(leaves, 3, 5)
+
+    def included(index: int, hashes: Sequence[bytes], expected: bytes = root) -> None:
+        verify_inclusion(leaves[2], index, 5, hashes, expected)
+
+    def consistent(before: bytes, after: bytes, hashes: Sequence[bytes], first: int = 3) -> None:
+        verify_consistency(first, 5, before, after, hashes)
+
+    long = "expected fewer hashes: it is longer than the tree is deep"
+    short = "expected more hashes: it ends before the root"
+    for check, problem in (
+        (lambda: included(5, proof), "inclusion proof: expected a leaf below 5, got leaf 5"),
+        (lambda: included(-1, proof), "inclusion proof: expected a leaf below 5, got leaf -1"),
+        (lambda: included(2, [*proof, other]), f"inclusion proof: {long}"),
+        (lambda: included(2, proof[:-1]), f"inclusion proof: {short}"),
+        (
+            lambda: included(2, proof, other),
+            f"inclusion proof: expected the root {other.hex()}, got {root.hex()}",
+        ),
+        (lambda: consistent(old, root, [*grown, other]), f"consistency proof: {long}"),
+        (lambda: consistent(old, root, grown[:-1]), f"consistency proof: {short}"),
+        (lambda: consistent(old, root, []), "consistency proof: expected hashes, got none"),
+        (
+            lambda: consistent(other, root, grown),
+            f"consistency proof: expected the root {other.hex()}, got {old.hex()}",
+        ),
+        (
+            lambda: consistent(old, other, grown),
+            f"consistency proof: expected the root {other.hex()}, got {root.hex()}",
+        ),
+        (lambda: consistent(root, root, [other], 5), f"consistency proof: {long}"),
+        (
+            lambda: consistent(other, root, [], 5),
+            f"consistency proof: expected the root {root.hex()}, got {other.hex()}",
+        ),
+    ):
+        with pytest.raises(EvidenceError) as caught:
+            check()
+        assert str(caught.value) == problem
+
+
+def test_leaves_that_leave_a_gap_or_come_again_are_refused() -> None:
+    tree = CompactRange()
+    tree.extend(Subtrees.of(0, LEAVES[:3]))
+    for first in (2, 4):
+        with pytest.raises(ValueError, match=f"^leaf {first} does not follow the first 3$"):
+            tree.extend(Subtrees.of(first, LEAVES[:1]))

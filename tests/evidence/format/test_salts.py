@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import leaf_hash
-from elspeth.evidence.format.salts import BLOCK_LINES, LeafHasher, Salts, salt_algorithm
+from elspeth.evidence.format.salts import BLOCK_LINES, KeySalts, LeafHasher, Salts, salt_algorithm
 from tests.evidence.bags import SECRET, salts_of
 from tests.evidence.documents import Document, refusal
 
@@ -83,3 +84,29 @@ def test_leaves_without_salts_are_hashes_of_the_lines(salts: Salts | None) -> No
     hasher = LeafHasher(salts)
     assert hasher.hashes(5, [b"a", b"b"]) == [leaf_hash(b"a"), leaf_hash(b"b")]
     assert hasher.salt(5) is None
+
+
+def test_a_hasher_can_go_back_to_earlier_lines() -> None:
+    hasher = LeafHasher(Salts(secret=SECRET, version=3))
+    numbers = [2 * BLOCK_LINES, 5, BLOCK_LINES + 1, 5, 0]
+    fresh = [LeafHasher(Salts(secret=SECRET, version=3)).salt(number) for number in numbers]
+    assert [hasher.salt(number) for number in numbers] == fresh
+    assert {len(salt or b"") for salt in fresh} == {32}
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 200])
+def test_salts_of_keys_are_those_of_hmac(size: int) -> None:
+    """RFC 2104 hashes only a key longer than a block."""
+    secret = "s" * size
+    keys: list[list[str | int | None]] = [["run-1", 7], ["\u00e4", None], []]
+    texts = ['["run-1",7]', '["\u00e4",null]', "[]"]
+    expected = [hmac.new(secret.encode(), b"token\0" + text.encode(), "sha256").hexdigest() for text in texts]
+    assert KeySalts(secret).salts("token", keys) == expected
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_early_bags_have_salts_in_their_records(version: int) -> None:
+    salts = Salts(secret=SECRET, version=version)
+    assert (salts.of_keys is None) is (version == 3)
+    assert salt_algorithm(version).partition(":")[0] == ("shake-256" if version == 3 else "hmac-sha256")
+    assert salt_algorithm(version).encode() in salts.to_bytes()

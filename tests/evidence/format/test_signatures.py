@@ -67,9 +67,17 @@ def test_only_the_owner_may_read_the_private_key(tmp_path: Path) -> None:
 
 def test_the_fingerprint_agrees_with_openssl(tmp_path: Path) -> None:
     public = generate_keys(tmp_path)
-    command = ["openssl", "pkey", "-pubin", "-in", str(tmp_path / PUBLIC_KEY), "-outform", "DER"]
-    der = subprocess.run(command, check=True, capture_output=True).stdout
+    command = ["openssl", "pkey", "-pubin", "-in", str(tmp_path / PUBLIC_KEY), "-outform"]
+    der = subprocess.run([*command, "DER"], check=True, capture_output=True).stdout
     assert public.fingerprint == hashlib.sha256(der).hexdigest()
+    text = subprocess.run([*command, "PEM"], check=True, capture_output=True).stdout
+    assert public.pem == (tmp_path / PUBLIC_KEY).read_bytes() == text
+
+
+def test_a_key_may_lie_at_a_path_with_a_colon(tmp_path: Path) -> None:
+    directory = tmp_path / "key: mine"
+    public = generate_keys(directory)
+    assert load_signer(str(directory / PRIVATE_KEY)).public_key == public
 
 
 @pytest.mark.parametrize("name", [PRIVATE_KEY, PUBLIC_KEY])

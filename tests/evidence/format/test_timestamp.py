@@ -23,7 +23,14 @@ from elspeth.evidence.format.bag import ENVELOPE as ENVELOPE_FILE
 from elspeth.evidence.format.bag import TIMESTAMP
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, Signer
-from elspeth.evidence.format.timestamp import check_signer, load_authorities, request_timestamp, verify_timestamp
+from elspeth.evidence.format.timestamp import (
+    check_signer,
+    load_authorities,
+    looks_like_timestamp,
+    may_be_timestamp,
+    request_timestamp,
+    verify_timestamp,
+)
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.evidence.writer.bag import write_bag
@@ -336,6 +343,37 @@ def test_only_a_stamp_that_was_granted_as_asked_counts(authority: Authority, rep
     with pytest.raises(EvidenceError) as caught:
         verify_timestamp(other, ENVELOPE, load_authorities(authority.certificate), "stamp")
     assert str(caught.value) == "stamp: the authority refused: ''"
+
+
+def test_a_stamp_without_the_certificate_of_its_authority_is_refused(authority: Authority) -> None:
+    builder = TimestampRequestBuilder().data(ENVELOPE).hash_algorithm(HashAlgorithm.SHA256)
+    stamp = authority.stamp(builder.cert_request(cert_request=False).build().as_bytes())
+    with pytest.raises(EvidenceError) as caught:
+        verify_timestamp(stamp, ENVELOPE, load_authorities(authority.certificate), "stamp")
+    assert str(caught.value) == "stamp: expected a time-stamp by one authority, with its certificate"
+
+
+@pytest.mark.parametrize("answer", [b"garbage\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"])
+def test_an_answer_that_is_not_http_is_refused(answer: bytes) -> None:
+    with answering([answer]) as url, pytest.raises(EvidenceError) as found:
+        request_timestamp(ENVELOPE, url)
+    assert str(found.value).startswith(f"{url}: expected a")
+
+
+def test_a_large_response_may_be_a_time_stamp(tmp_path: Path) -> None:
+    """One with several certificates takes many kilobytes."""
+    inner = bytes.fromhex("3003020100") + b"\x04\x82\xf0\x00" + bytes(0xF000)
+    response = b"\x30\x82" + len(inner).to_bytes(2) + inner
+    (tmp_path / "stamp").write_bytes(response)
+    assert may_be_timestamp(response)
+    assert looks_like_timestamp(tmp_path / "stamp")
+    (tmp_path / "stamp").write_bytes(response + b"x")
+    assert not looks_like_timestamp(tmp_path / "stamp")
+
+
+@given(st.binary(max_size=8) | st.binary(max_size=8).map(lambda data: b"\x30" + data))
+def test_no_bytes_are_too_strange_to_be_asked_about(data: bytes) -> None:
+    assert may_be_timestamp(data) in {True, False}
 
 
 def der(tag: int, content: bytes) -> bytes:
