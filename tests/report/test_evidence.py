@@ -16,11 +16,14 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.sealing.seal import read_seals
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hashes
-from elspeth.report.evidence import read_bag_files, read_seal
+from elspeth.evidence.writer.bag import write_bag
+from elspeth.report.evidence import read_bag_certificate, read_bag_contents, read_bag_files, read_seal
 from elspeth.report.records import open_database_records
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import seals_table
 from tests.core.landscape.sealing.test_seal import drop_guards
+from tests.evidence.bags import DOCUMENTS, SECRET, run_facts, to_lines
+from tests.evidence.bags import records as bag_records
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.told_run import RUN_ID, record_told_run
 
@@ -49,9 +52,30 @@ def test_a_page_of_a_bag_holds_its_other_files(told: LandscapeDB, archive: bool,
         assert read_bag_files(path / bag.RECORDS) == files
 
 
+@pytest.mark.parametrize("archive", [False, True])
+def test_contents_of_a_bag_are_read_apart_from_its_other_files(archive: bool, tmp_path: Path) -> None:
+    path = tmp_path / "bag"
+    contents = [(digest * 64, digest.encode() * 99) for digest in "b0a"]
+    write_bag(
+        path,
+        [to_lines(bag_records())],
+        facts=run_facts(),
+        documents=DOCUMENTS,
+        signer=None,
+        secret=SECRET,
+        archive=archive,
+        contents=contents,
+    )
+    assert list(read_bag_contents(path)) == sorted(contents)
+    assert not [name for name in read_bag_files(path) if name.startswith(bag.CONTENTS)]
+    assert read_bag_certificate(path) is None
+
+
 def test_an_export_that_is_not_a_bag_has_no_such_files(told: LandscapeDB, tmp_path: Path) -> None:
     write_export(told, RUN_ID, tmp_path / "csv", format=ExportFormat.CSV)
     assert read_bag_files(tmp_path / "csv") == {}
+    assert list(read_bag_contents(tmp_path / "csv")) == []
+    assert read_bag_certificate(tmp_path / "csv") is None
 
 
 def test_the_seal_of_a_page_is_that_of_its_lines(told: LandscapeDB) -> None:

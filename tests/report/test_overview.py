@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +100,42 @@ def test_times_are_those_of_visits_operations_and_calls(told: tuple[LandscapeDB,
     assert {each.started_at.utcoffset() for each in timings.operations} == {timings.nodes[0].started_at.utcoffset()}
 
 
+def test_times_of_each_node_and_system_are_recounted_from_the_records(told: tuple[LandscapeDB, Overview]) -> None:
+    database, overview = told
+    records, timings = records_of(database), overview.timings
+    states = records["node_state"]
+    for node in timings.nodes:
+        own = [each for each in states if each["node_id"] == node.node_id]
+        ends = [each["completed_at"] for each in own if each.get("completed_at")]
+        assert node.started_at == datetime.fromisoformat(min(each["started_at"] for each in own)).replace(tzinfo=UTC)
+        assert node.ended_at == (datetime.fromisoformat(max(ends)).replace(tzinfo=UTC) if ends else None)
+        durations = [each["duration_ms"] or 0.0 for each in own]
+        assert (node.total_ms, node.longest_ms) == pytest.approx((sum(durations), max(durations)))
+    nodes = {each["state_id"]: each["node_id"] for each in states}
+    nodes |= {each["operation_id"]: each["node_id"] for each in records["operation"]}
+    for found in timings.calls:
+        own = [
+            each
+            for each in records["call"]
+            if (nodes[each["state_id"] or each["operation_id"]], each["call_type"]) == (found.node_id, found.call_type)
+        ]
+        latencies = [each["latency_ms"] or 0.0 for each in own]
+        assert (found.calls, found.total_ms, found.longest_ms) == (len(own), sum(latencies), max(latencies))
+        assert found.errors == sum(each["status"] == "error" for each in own)
+    rows = {each["row_id"]: each["row_index"] for each in records["row"]}
+    rows = {each["token_id"]: rows[each["row_id"]] for each in records["token"]}
+    visits = {(each["node_id"], each["token_id"], each["attempt"], each["duration_ms"]) for each in states}
+    assert len(timings.visits) == 10
+    for visit in timings.visits:
+        assert (visit.node_id, visit.token_id, visit.attempt, visit.duration_ms) in visits
+        assert visit.row_index == rows[visit.token_id]
+    assert {each.column: each.records for each in overview.withheld} == {
+        "validation_error.row_data_json": len(records["validation_error"]),
+        "transform_error.row_data_json": len(records["transform_error"]),
+        "adopted_value.contents_json": 0,
+    }
+
+
 def test_open_records_are_counted(told: tuple[LandscapeDB, Overview]) -> None:
     database, overview = told
     records, left = records_of(database), overview.left_open
@@ -145,7 +182,7 @@ def test_the_first_of_many_records_and_the_newest_checkpoint_are_shown(
     run += [
         *(replace(process, process_id=f"a{attempt}", attempt=attempt) for attempt in (2, 1)),
         *(replace(secret, resolution_id=f"a-{name}", env_var_name=name) for name in ("Z", "A")),
-        *(replace(source, input_id=f"a{ordinal}", ordinal=ordinal) for ordinal in (2, 1)),
+        *(replace(source, input_id=f"a{9 - ordinal}", ordinal=ordinal) for ordinal in (2, 1)),
         replace(token, token_id="token-5"),
         replace(call, call_id="slow", state_id="step-2", latency_ms=5.0),
         replace(checkpoint, checkpoint_id="newer", sequence_number=2, token_id="token-4"),

@@ -649,6 +649,43 @@ def test_a_failed_source_is_shown_with_its_error(rich: Overview) -> None:
     assert [row[1] for row in slowest[1:]] == ["✕ source load, failed", "sink write", "4 visits"]
 
 
+def test_bars_stay_inside_of_the_drawing_and_reach_over_days() -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def drawn(first: timedelta, last: timedelta, end: timedelta) -> list[str]:
+        bar = slow._Bar(
+            name="a", what="b", started_at=begin + first, ended_at=begin + last, busy_ms=1e12, longest_ms=None
+        )
+        return re.findall(r'(?:x|width)="([\d.]+)"', slow._draw(bar, begin, begin + end))
+
+    day = timedelta(days=1)
+    assert drawn(day, 3 * day, 4 * day) == ["25.00", "50.00", "25.00", "50.00"]
+    assert drawn(day, day, day) == ["99.40", "0.60", "99.40", "0.60"]
+    assert drawn(0 * day, 0 * day, 0 * day) == ["0.00", "0.60", "0.00", "0.60"]
+
+
+def test_failed_work_is_named_by_its_step_whether_or_not_it_has_ended(rich: Overview) -> None:
+    load, write = rich.timings.operations
+    names = {node.node_id: f"the {node.node_id}" for node in rich.flow.nodes}
+    flow = replace(rich.flow, nodes=tuple(replace(node, name=names[node.node_id]) for node in rich.flow.nodes))
+    failed = replace(write, status=OperationStatus.FAILED, ended_at=write.started_at, duration_ms=None, error=None)
+    timings = replace(rich.timings, operations=(load, failed))
+    found = Tables(render_sections(replace(rich, flow=flow, timings=timings))).rows
+    slowest = found["The slowest work, in the order in which it began, over 9 s"][1:]
+    assert [row[:2] for row in slowest] == [
+        ["the node-1", "source load"],
+        ["the node-3", "✕ sink write, failed"],
+        ["the node-1", "4 visits"],
+    ]
+    assert found["Sources and sinks that failed"][1][:2] == ["the node-3", "sink write"]
+    reasons = found["Failed visits by reason, the most frequent first"][1:]
+    assert [row[1] for row in reasons] == ["the node-1"]
+    assert {row[1] for row in found["The longest visits"][1:]} == {"the node-1"}
+    assert {row[0] for row in found["Calls to other systems"][1:]} == {"the node-1"}
+    assert {row[1] for row in found["Visits that have not ended"][1:]} == {"the node-1"}
+    assert found["Batches that were not processed"][1][0] == "the node-2"
+
+
 def test_the_slowest_work_is_shown_if_there_is_much(rich: Overview, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow, "_MOST", 2)
     load, write = rich.timings.operations
