@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -244,7 +244,7 @@ def test_a_proof_that_does_not_hold_is_refused_with_the_reason() -> None:
 
     long = "expected fewer hashes: it is longer than the tree is deep"
     short = "expected more hashes: it ends before the root"
-    for check, problem in (
+    checks: list[tuple[Callable[[], None], str]] = [
         (lambda: included(5, proof), "inclusion proof: expected a leaf below 5, got leaf 5"),
         (lambda: included(-1, proof), "inclusion proof: expected a leaf below 5, got leaf -1"),
         (lambda: included(2, [*proof, other]), f"inclusion proof: {long}"),
@@ -269,7 +269,8 @@ def test_a_proof_that_does_not_hold_is_refused_with_the_reason() -> None:
             lambda: consistent(other, root, [], 5),
             f"consistency proof: expected the root {root.hex()}, got {other.hex()}",
         ),
-    ):
+    ]
+    for check, problem in checks:
         with pytest.raises(EvidenceError) as caught:
             check()
         assert str(caught.value) == problem

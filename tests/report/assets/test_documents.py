@@ -21,6 +21,9 @@ from tests.report.scripts import bytes_in
 
 ENVELOPE = Envelope(payload_type="text", payload=b"payload", keyid="0", signature=b"signature")
 
+COUNTS: list[object] = [0, -1, True, "1"]
+ROOTS: list[object] = ["1" * 65, "A" * 64, None]
+
 
 def refusals(code: Tab, function: str, documents: Sequence[bytes]) -> list[str | None]:
     """Return why the page refuses each document, or None."""
@@ -79,7 +82,8 @@ def test_statements_are_refused_as_by_the_verifier(code: Tab) -> None:
         for name in given["predicate"]:
             if name != "contact":
                 wrong.append(canonical({**given, "predicate": change_copy(given["predicate"], without(name))}))
-            wrong += [changed(statement, "predicate", name, value=value) for value in (1.5, [[]], {"a": "b"})]
+            values: list[object] = [1.5, [[]], {"a": "b"}]
+            wrong += [changed(statement, "predicate", name, value=value) for value in values]
         wrong.append(changed(statement, "predicate", "merkle_tree", "more", value=1))
         wrong.append(changed(statement, "predicate", "more", value=None))
     kinds = (
@@ -88,8 +92,8 @@ def test_statements_are_refused_as_by_the_verifier(code: Tab) -> None:
         "urn:elspeth:database-as-found:v2",
     )
     wrong += [changed(STATEMENT, "predicateType", value=kind) for kind in kinds]
-    wrong += [changed(STATEMENT, "predicate", "counts", value={"run": count}) for count in (0, -1, True, "1")]
-    wrong += [changed(STATEMENT, "predicate", "merkle_tree", "root", value=root) for root in ("1" * 65, "A" * 64, None)]
+    wrong += [changed(STATEMENT, "predicate", "counts", value={"run": count}) for count in COUNTS]
+    wrong += [changed(STATEMENT, "predicate", "merkle_tree", "root", value=root) for root in ROOTS]
     wrong.append(changed(FOUND, "predicate", "complete", value=False))
     assert all(is_refused(Statement.from_bytes, each) for each in wrong)
     found = refusals(code, "parseStatement", wrong)
