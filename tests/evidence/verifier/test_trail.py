@@ -287,3 +287,35 @@ def test_a_key_is_repeated_though_the_order_has_more_columns() -> None:
         with pytest.raises(StepError) as caught:
             check(size)
         assert str(caught.value) == expected
+
+
+def plain(count: int = 6) -> list[Record]:
+    """Return ordinary things and steps, which are read in blocks."""
+    run, thing, _, step, *_ = records()
+    things = [{**thing, "row_id": f"thing-{at}", "row_index": at} for at in range(count)]
+    return [run, *things, *({**step, "step_id": f"step-{at}", "row_id": f"thing-{at}"} for at in range(count))]
+
+
+FAULTS: dict[str, tuple[int, Record, Step, str]] = {
+    "run": (3, {"run_id": "run-2"}, Step.LINES, "run_id: expected 'run-1' as in the records before, got 'run-2'"),
+    "order": (3, {"row_index": 1}, Step.LINES, "row_index: expected a value after '1', got '1': repeated, or out of"),
+    "key": (5, {"row_id": "thing-1"}, Step.LINES, "row_id: expected each key once, got 'thing-1' again"),
+    "key of the neighbour": (3, {"row_id": "thing-1"}, Step.LINES, "row_id: expected each key once, got 'thing-1'"),
+    "reference": (9, {"row_id": "gone"}, Step.REFERENCES, "row_id: expected the key of an earlier thing record, got"),
+    "lifecycle": (9, {"status": "open", "seconds": None}, Step.LIFECYCLES, "status: expected done, as the run is"),
+    "salt": (9, {"salt": "0" * 64}, Step.LINES, "salt: expected "),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+@pytest.mark.parametrize("batches", [[], [1, 20], [1, 6, 6], [2, 4, 4, 4], [8, 5], [3, 3, 3, 3, 3]])
+def test_a_fault_in_the_midst_of_a_block_is_found(case: str, batches: list[int]) -> None:
+    at, values, step, problem = FAULTS[case]
+    lines = to_lines(plain(), salts=True)
+    assert findings(lines, iter([*batches, *[1] * 13])) == shared_findings(lines, iter([*batches, *[1] * 13]))
+    some = plain()
+    some[at] = {**some[at], **values}
+    lines[at] = to_lines([some[at]], salts="salt" not in values)[0]
+    for find in (findings, shared_findings):
+        found, message = find(lines, iter([*batches, *[1] * 13]))
+        assert (found, str(message).startswith(f"data/records.jsonl, line {at + 1}: {problem}")) == (step, True)
