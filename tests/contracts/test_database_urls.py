@@ -20,6 +20,7 @@ from elspeth.contracts.database_urls import (
     is_database_url,
     mask_database_url,
     mask_url,
+    parse_database_url,
     sqlite_file,
     without_credentials,
 )
@@ -53,6 +54,7 @@ EXPECTED_URL = "expected a SQLAlchemy URL such as sqlite:///PATH or postgresql+p
         (f"{URL}u@/db?host=h1:5432&host=h2&password=secret", f"{URL}u@/db?host=h1:5432&host=h2&password=***"),
         (f"{URL}h/db?sslmode=require&sslpassword=secret&", f"{URL}h/db?sslmode=require&sslpassword=***&"),
         (f"{URL}h/db?password=", f"{URL}h/db?password="),
+        (f"{URL}h/db?ssl%6Dode=require&p%6Frt=1&PORT=2", f"{URL}h/db?ssl%6Dode=require&p%6Frt=1&PORT=2"),
         ("mssql+pyodbc://u@h/db?Encrypt=yes&PWD=secret", "mssql+pyodbc://u@h/db?Encrypt=yes&PWD=***"),
         (f"{URL}u:p@s?e=cret@h/db", f"{URL}u:***@h/db"),
         (f"{URL}u:secret", f"{URL}u:***"),
@@ -74,6 +76,7 @@ def test_a_url_of_sqlalchemy_is_masked_alike() -> None:
 
 def test_a_mask_gets_the_secrets_without_percent_encoding() -> None:
     assert find_url_secrets(f"{URL}u:p%40+ss@h/db?sslpassword=a+b%26c&host=h") == ["p@+ss", "a b&c"]
+    assert find_url_secrets(f"{URL}u:100%2541@h/db?sslpassword=a%252Bb") == ["100%41", "a%2Bb"], "decoded once"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +198,39 @@ def test_a_path_becomes_the_url_of_its_file(database: str, url: str) -> None:
 )
 def test_the_file_of_a_database_is_known(url: str, file: str | None) -> None:
     assert sqlite_file(url) == (None if file is None else Path(file))
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("sqlite:///x.db?timeout=hunter2&password=hunter2", "could not convert string to float: '***'"),
+        ("sqlite:///x.db?check_same_thread=maybe", "String is not true/false: 'maybe'"),
+        (
+            "sqlite://?x=1",
+            (
+                "Query string argument(s) 'x' are not accepted by the pysqlite driver and are being ignored; "
+                "SQLite URI arguments require that 'uri=true' also be present in the URL."
+            ),
+        ),
+        (
+            f"{URL}h/db?host=a&host=b&port=1&port=2&port=3",
+            (
+                "Can't mix 'multihost' formats together; use \"host=h1,h2,h3&port=p1,p2,p3\" or "
+                '"host=h1:p1&host=h2:p2&host=h3:p3" separately'
+            ),
+        ),
+        ("hunter2", EXPECTED_URL),
+    ],
+    ids=["secret", "boolean", "ignored", "hosts", "no URL"],
+)
+def test_parameters_that_a_driver_would_refuse_are_named_without_secrets(url: str, problem: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole message is compared
+        parse_database_url(url)
+    assert str(caught.value) == problem
+
+
+def test_a_url_of_an_unknown_driver_is_left_to_the_connection() -> None:
+    assert parse_database_url("nosuch://h/db").drivername == "nosuch"
 
 
 MARK = "MARK"

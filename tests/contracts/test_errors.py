@@ -9,7 +9,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 import psycopg
 import pytest
@@ -18,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.contracts.errors import RecordableError, describe_kind, driver_message, recordable_message, short_repr
+from elspeth.contracts.input_paths import matches_pattern
 from elspeth.contracts.plugins import CallError, PluginError, RowRejectedError
 from elspeth.core.payload_store import relative_path
 
@@ -57,6 +60,23 @@ def test_other_errors_keep_the_last_places_in_foreign_code() -> None:
         assert error.__traceback__ is not None
         error.__traceback__ = error.__traceback__.tb_next
     assert re.fullmatch(r"raised at elspeth\.core\.payload_store line \d+", recordable_message(error))
+
+
+def test_an_error_within_elspeth_names_the_innermost_line() -> None:
+    error = raised_by(lambda: matches_pattern(Path("a"), cast("str", 5)))
+    for _ in range(2):  # without the frames of this module
+        assert error.__traceback__ is not None
+        error.__traceback__ = error.__traceback__.tb_next
+    assert error.__traceback__ is not None
+    assert error.__traceback__.tb_frame.f_globals["__name__"] == "elspeth.contracts.input_paths"
+    assert re.fullmatch(r"raised at elspeth\.objects\.address line \d+", recordable_message(error))
+
+
+@pytest.mark.parametrize("is_retryable", [True, False])
+def test_the_error_of_a_call_keeps_what_is_known_about_it(*, is_retryable: bool) -> None:
+    error = CallError("busy", is_retryable=is_retryable, retry_after=0.0, details={"status": 503}, answer={"body": ""})
+    assert (str(error), error.is_retryable, error.retry_after) == ("busy", is_retryable, 0.0)
+    assert (error.details, error.answer) == ({"status": 503}, {"body": ""})
 
 
 def test_the_message_of_an_os_error_comes_from_its_number() -> None:

@@ -43,5 +43,5 @@ def test_a_field_that_the_row_lacks_is_read_too() -> None:
 def test_iterating_over_a_row_reads_all_fields() -> None:
     noted = NotedRow({"a": 1, "b": 2})
     assert (len(noted), [*noted.asked]) == (2, [])
-    assert dict(noted) == {"a": 1, "b": 2}
+    assert [*noted] == ["a", "b"]
     assert [*noted.asked] == ["a", "b"]

@@ -170,6 +170,7 @@ def test_expressions_have_the_expected_values(source: str, value: object) -> Non
             "expected a decimal of at most 20 digits before the point, got a larger one",
         ),
         ("row['day'] + row['took']", "day", "expected a duration of whole days beside a date"),
+        ("row['day'] + duration('PT0.5S')", "day", "expected a duration of whole days beside a date"),
         ("row['day'] - duration('PT0.5S')", "day", "expected a duration of whole days beside a date"),
         ("row['day'] + duration('P9999999D')", "day", "date value out of range"),
         ("row['day'] + 1", "day", "expected two numbers or two texts, got date and int"),

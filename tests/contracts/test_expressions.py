@@ -374,6 +374,10 @@ def test_whether_a_condition_is_boolean_is_known_before_the_first_row(source: st
     assert compile_expression(source).is_boolean is is_boolean
 
 
+def test_an_expression_keeps_its_text_as_the_settings_have_it() -> None:
+    assert compile_expression("  row['a'] >  1 ").source == "  row['a'] >  1 "
+
+
 def test_the_fields_that_a_condition_reads_are_known() -> None:
     source = "row['a']['x'] > 1 and row.get('b', row['c']).get('y') in ['d'] and startswith('e', row['f'])"
     assert compile_expression(source).fields == {"a", "b", "c", "f"}

@@ -51,6 +51,7 @@ def test_a_pattern_finds_everything_that_can_be_read_like_a_file() -> None:
         ("in/[a].csv", True),
         ("s3://bucket/*.csv", True),
         ("s3://b/a.csv", False),
+        ("s3://b*/a.csv", False),
     ],
 )
 def test_a_path_with_wildcards_is_a_pattern(text: str, expected: bool) -> None:

@@ -93,6 +93,15 @@ def test_ordinary_text_and_short_parts_are_not_taken_for_a_secret(secret: str, t
     assert not KnownSecret(secret).is_in(text)
 
 
+@pytest.mark.parametrize("letter", "bfnrt")
+def test_a_secret_behind_a_backslash_is_recognised(letter: str) -> None:
+    """Both are tried: that they are an escape, and that not."""
+    secret = f"{letter}ever-told"
+    assert len(secret) < LEAST_PART
+    assert KnownSecret(secret).is_in(f"C:\\{secret}")
+    assert KnownSecret(secret).is_in(f"line\\n{secret}")
+
+
 @given(st.text(st.sampled_from("\\u00%25&#;xn4aA \n")))
 def test_any_text_can_be_searched(text: str) -> None:
     assert KnownSecret("0123456789").is_in(text) in {True, False}

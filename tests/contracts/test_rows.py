@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError, convert_value
+from elspeth.contracts.rows import (
+    InvalidRow,
+    RowData,
+    RowValidator,
+    SchemaViolationError,
+    convert_row,
+    convert_value,
+)
 from elspeth.contracts.schema import MAX_INTEGER, SUPPORTED_TYPES, FieldDefinition, SchemaConfig, SchemaMode
 from elspeth.contracts.values import plain_row
 
@@ -208,3 +215,31 @@ def test_foreign_values_are_converted_to_json_types() -> None:
     assert json.dumps(convert_value(values))
     with pytest.raises(ValueError, match="a row cannot hold a value of type set"):
         convert_value({1})
+
+
+@pytest.mark.parametrize(
+    ("values", "data", "error"),
+    [
+        (
+            {"a": "x\udcff", "b": "\u00fc", "c": "y\udcfe"},
+            {"a": "x\\xff", "b": "\u00fc", "c": "y\\xfe"},
+            "row 1: column 'a': bytes that are not UTF-8",
+        ),
+        (
+            {"a": "x", "b": {1}},
+            {"__raw__": "{'a': 'x', 'b': {1}}"},
+            "row 1: a row cannot hold a value of type set",
+        ),
+        ({"a": 1, "b": b"1"}, {"a": 1, "b": "MQ=="}, "row 1: field 'a': expected text, got an integer"),
+    ],
+    ids=["bytes", "type", "schema"],
+)
+def test_a_row_that_cannot_be_converted_keeps_its_data(
+    values: dict[str, object], data: dict[str, object], error: str
+) -> None:
+    assert convert_row(values, validator("free", "a: str"), "row 1") == InvalidRow(data=data, error=error)
+
+
+def test_a_row_that_can_be_converted_has_the_types_of_its_schema() -> None:
+    found = convert_row({"a": "\u00fc", "n": "7", "b": b"1"}, validator("free", "a: str", "n: int"), "row 1")
+    assert found == {"a": "\u00fc", "n": 7, "b": "MQ=="}

@@ -103,6 +103,13 @@ def test_values_have_known_canonical_texts(value: Decimal | dt.date | dt.timedel
     assert canonical_text(value) == text
 
 
+def test_a_tuple_is_stored_like_a_list() -> None:
+    row: dict[str, object] = {"x": (Decimal("1.50"), {"y": (dt.date(2026, 3, 1),)})}
+    assert plain_row(row) == plain_row({"x": [*row["x"]]}) == {"x": ["1.50", {"y": ["2026-03-01"]}]}  # type: ignore[misc]
+    assert decode_row(encode_row(row)) == {"x": [Decimal("1.50"), {"y": [dt.date(2026, 3, 1)]}]}
+    assert json.dumps(encode_row(row)) == '{"x": [{"$decimal": "1.50"}, {"y": [{"$date": "2026-03-01"}]}]}'
+
+
 def test_a_time_without_a_zone_is_not_stored() -> None:
     with pytest.raises(MisfitError, match="expected a date and time with a zone, got one without"):
         encode_row({"at": dt.datetime(2026, 3, 1)})  # noqa: DTZ001  without a zone on purpose

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def test_a_function_of_an_installed_package_has_the_version_of_the_package() -> 
 def test_a_module_of_a_package_without_a_version_of_its_own_has_that_of_the_distribution() -> None:
     loaded = load_function("hypothesis.errors:__getattr__", None)
     assert loaded.version == sys.modules["hypothesis"].__version__
+
+
+def test_a_module_has_the_version_of_its_package(write_module: ModuleWriter) -> None:
+    write_module("__version__ = '3.1'\n", "parts/__init__")
+    directory = write_module("def f(row):\n    return row\n", "parts/own")
+    assert load_function("parts.own:f", str(directory)).version == "3.1"
+    assert load_function("tenacity._utils:get_callback_name", None).version == metadata.version("tenacity")
 
 
 def test_the_hash_is_that_of_the_source_that_runs(write_module: ModuleWriter) -> None:
@@ -154,7 +162,9 @@ def test_a_function_of_a_neighbouring_module_is_named_by_that_module(write_modul
     with pytest.raises(FunctionError, match=r"'parts\.shown:f' is another module's: expected 'parts\.own:f'"):
         load_function("parts.shown:f", str(directory))
     assert load_function("parts.own:f", str(directory)).function(1) == 1
-    assert sys.modules["parts"].own is sys.modules["parts.own"], "as after any import"
+    write_module("def f(row):\n    return row\n", "parts/alone")
+    load_function("parts.alone:f", str(directory))
+    assert sys.modules["parts"].alone is sys.modules["parts.alone"], "as after any import"
 
 
 def test_a_module_with_the_name_of_an_imported_one_is_refused(write_module: ModuleWriter) -> None:

@@ -130,6 +130,36 @@ def test_a_gate_has_the_labels_that_its_function_returns(
     assert row_function("rules:f", str(directory)).label_problem(labels) == problem
 
 
+@pytest.mark.parametrize(
+    ("returns", "got"),
+    [
+        ("dict", None),
+        ("list[dict] | RowError", None),
+        ("dict | list[dict] | None", None),
+        ("int", "int"),
+        ("dict | int", "dict | int"),
+        ("RowError", "RowError"),
+        ("list[int]", "list[int]"),
+    ],
+)
+def test_a_function_without_a_field_for_its_result_returns_rows(
+    write_module: ModuleWriter, returns: str, got: str | None
+) -> None:
+    directory = write_module(f"{HEAD}\ndef f(a: int) -> {returns}:\n    return {{}}\n")
+    function = row_function("rules:f", str(directory))
+    assert function.returns_rows is ("list[dict]" in returns)
+    assert function.returns_none is returns.endswith("None")
+    if got is None:
+        function.require_rows()
+        return
+    with pytest.raises(FunctionError) as caught:
+        function.require_rows()
+    assert str(caught.value) == (
+        "function 'rules:f': expected to return a row (`dict[str, object]`) or a list of rows, got "
+        f"{got}: name the field for another result with `result`"
+    )
+
+
 @pytest.mark.parametrize("returns", ["dict", "list[dict[str, object]]", "Sequence[Mapping]", "Order"])
 def test_a_batch_is_a_list_of_rows(write_module: ModuleWriter, returns: str) -> None:
     directory = write_module(f"{HEAD}\ndef f(rows: list[dict]) -> {returns}:\n    return {{'n': len(rows)}}\n")
