@@ -95,7 +95,7 @@ def test_ordinary_text_and_short_parts_are_not_taken_for_a_secret(secret: str, t
 
 @pytest.mark.parametrize("letter", "bfnrt")
 def test_a_secret_behind_a_backslash_is_recognised(letter: str) -> None:
-    """Both are tried: that they are an escape, and that not."""
+    """It may be an escape, or not."""
     secret = f"{letter}ever-told"
     assert len(secret) < LEAST_PART
     assert KnownSecret(secret).is_in(f"C:\\{secret}")

@@ -1,4 +1,4 @@
-"""What plugins say about themselves, and the paths in their options."""
+"""What plugins say about themselves, and paths in options."""
 
 from __future__ import annotations
 
