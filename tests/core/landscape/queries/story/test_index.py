@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -311,6 +312,29 @@ def test_an_edit_of_the_same_size_and_time_is_found(
     with pytest.raises(ExportError):
         stories(export)
     assert len(making) == 2
+
+
+def test_an_index_of_another_epoch_is_not_trusted(
+    export: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = stories(export)
+    monkeypatch.setattr(_index_cache, "EPOCH", _index_cache.EPOCH + 1)
+    assert stories(export) == first
+    assert len(making) == 2
+
+
+def test_values_are_found_in_an_index_that_another_process_made() -> None:
+    """Python's own hashes of texts differ from process to process."""
+    assert _index._hash("row", 1, "row-0") == zlib.crc32(b"row 1 row-0")
+
+
+def test_an_empty_variable_names_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    beside, cached = _index_cache._candidates(tmp_path / "trail.jsonl")
+    assert beside == tmp_path / "trail.jsonl.index"
+    assert cached.parent == tmp_path / ".cache" / "elspeth"
+    assert cached != _index_cache._candidates(tmp_path / "other" / "trail.jsonl")[1]
 
 
 def test_a_copied_index_is_not_trusted(export: Path, tmp_path: Path, making: list[None]) -> None:
