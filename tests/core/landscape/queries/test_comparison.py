@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,7 @@ def test_rows_settings_and_steps_that_one_run_lacks_are_found(new_landscape: New
         for index in (0, 1):
             recorder.create_row("two", "source", index, {"row": index * 7})
         settings, steps, counts, rows = compare(db, "one", "two")
+        *_, backwards = compare(db, "two", "one")
     assert settings == [("limit", None, 2), ("pipeline", "told", "other")]
     assert ("source source", "source 1.0.0", "source 2.0.0") in steps
     assert ("sink output", "output 1.0.0", None) in steps
@@ -117,6 +119,7 @@ def test_rows_settings_and_steps_that_one_run_lacks_are_found(new_landscape: New
         (2, ("presence",)),
     ]
     assert [each.second for each in found[2:]] == [None] * (told_run.ROWS - 2)
+    assert backwards == [replace(each, first=each.second, second=each.first) for each in found]
 
 
 def test_what_happened_to_a_row_is_compared_whatever_was_recorded_first() -> None:

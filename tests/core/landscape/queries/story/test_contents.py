@@ -57,7 +57,7 @@ def test_a_bag_holds_the_contents_of_a_story(bagged: tuple[RowStory, Path, Path]
     expected = {"0" * 64: None} | {sha256(content).hexdigest(): shown for content, shown in STORED.items()}
     for path in bags:
         assert contents_in_bag(story, path) == expected
-    assert [*contents_in_bag(story, bags[0])][0] == "0" * 64
+    assert next(iter(contents_in_bag(story, bags[0]))) == "0" * 64
     assert contents_in_bag(story, bags[0] / "data") == dict.fromkeys(expected)
     assert contents_in_bag(story, bags[0] / "data" / "records.jsonl") == dict.fromkeys(expected)
 
