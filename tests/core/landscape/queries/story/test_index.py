@@ -31,6 +31,7 @@ from elspeth.core.landscape.queries.story.trail import open_export
 from elspeth.outputs.compression import Compression
 from elspeth.outputs.policy import Kind, OutputPolicy
 from elspeth.outputs.writing import Output, hold
+from elspeth_schema import EPOCH
 from elspeth_schema.records import BATCH
 from elspeth_schema.tables import rows_table
 from tests.fixtures.landscapes import in_memory
@@ -318,7 +319,7 @@ def test_an_index_of_another_epoch_is_not_trusted(
     export: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = stories(export)
-    monkeypatch.setattr(_index_cache, "EPOCH", _index_cache.EPOCH + 1)
+    monkeypatch.setattr(_index_cache, "EPOCH", EPOCH + 1)
     assert stories(export) == first
     assert len(making) == 2
 
