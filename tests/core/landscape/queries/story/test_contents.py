@@ -34,7 +34,7 @@ STORED = {
 
 @pytest.fixture
 def bagged(tmp_path: Path) -> Iterator[tuple[RowStory, Path, Path]]:
-    """Return a story, with bags that hold its contents but one."""
+    """Return a story, and bags with all contents but one."""
     store = FilesystemPayloadStore(tmp_path / "store")
     with in_memory() as db:
         recorder = LandscapeRecorder(db)
