@@ -256,3 +256,14 @@ def test_closing_an_object_closes_the_file_of_the_library() -> None:
         assert (reader.seek(-1, io.SEEK_END), reader.tell(), reader.read(), reader.tell()) == (3, 3, b"3", 4)
     assert file.closed
     reader.close()
+
+
+def test_an_error_on_opening_an_object_is_one_of_the_object(bucket: Bucket) -> None:
+    bucket.put("x", "one")
+    path = ObjectPath(bucket.url("x"))
+    bucket.server.fail(Failure(method="HEAD", status=403, code="AccessDenied", skip=1, times=9))
+    with pytest.raises(ObjectStoreError) as caught:
+        store_of(path).open(path)
+    assert str(caught.value) == (
+        f"{path}: Amazon S3 denies access: check the credentials, and what they are allowed to do"
+    )
