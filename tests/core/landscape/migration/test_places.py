@@ -127,3 +127,10 @@ def test_a_row_of_no_run_is_nothing_of_a_runs() -> None:
     assert (
         remainder_of(TABLES["rows"], None, dataclasses.replace(row_of("rows", row_id="r"), run_id=None), None) is None
     )
+
+
+def test_the_first_row_of_a_source_keeps_its_number() -> None:
+    column = next(each for each in PLACES["row"].record_type.columns if each.name == "row_index")
+    assert PLACES["row"].candidates["row_index"] == ("row_index", "ingest_sequence")
+    assert PLACES["row"]._value(column, {"row_index": 0, "ingest_sequence": 7}) == 0
+    assert PLACES["row"]._value(column, {"row_index": None, "ingest_sequence": 7}) == 7
