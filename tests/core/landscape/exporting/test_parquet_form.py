@@ -144,6 +144,13 @@ def test_types_without_records_have_no_file(tmp_path: Path) -> None:
     assert {path.name for path in directory.iterdir()} == {"manifest.json", "run.parquet"}
 
 
+def test_a_signed_export_has_a_signature_in_every_row(tmp_path: Path) -> None:
+    directory = export_to(tmp_path / "export", ExportFormat.PARQUET, signing_key=b"key")
+    for path in directory.glob("*.parquet"):
+        *_, signature = pq.read_schema(path)
+        assert (signature.name, signature.type, signature.nullable) == ("signature", pa.string(), False)
+
+
 def test_places_are_named_by_file_and_row(parquet: Path) -> None:
     places = [entry.where for entry in read_export(parquet)]
     assert places[:3] == ["run.parquet, row 1", "secret_resolution.parquet, row 1", "run_process.parquet, row 1"]
