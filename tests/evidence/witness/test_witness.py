@@ -407,6 +407,46 @@ def test_hostile_connections_are_refused_and_the_witness_goes_on(served: Served)
     assert served.post(request(8, 20).to_bytes())[0] == 200
 
 
+ANSWERS = {
+    b"POST /other HTTP/1.1\r\nContent-Length: 5\r\n\r\n": ("404 Not Found", "expected /add-checkpoint\n", True),
+    b"POST /add-checkpoint HTTP/1.1\r\n\r\n": ("400 Bad Request", "expected a Content-Length\n", True),
+    b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: +5\r\n\r\n": (
+        "400 Bad Request",
+        "expected a Content-Length\n",
+        True,
+    ),
+    b"POST /add-checkpoint HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n": (
+        "400 Bad Request",
+        "expected a Content-Length\n",
+        True,
+    ),
+    b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_REQUEST + 1): (
+        "413 Request Entity Too Large",
+        f"expected at most {MAX_REQUEST} bytes\n",
+        True,
+    ),
+    b"GET /add-checkpoint HTTP/1.1\r\n\r\n": ("405 Method Not Allowed", "expected POST /add-checkpoint\n", False),
+}
+"""Answers to requests, and whether they end the connection, because the body was not read."""
+
+
+@pytest.mark.parametrize("sent", ANSWERS, ids=range(len(ANSWERS)))
+def test_a_request_that_is_not_read_ends_its_connection(served: Served, sent: bytes) -> None:
+    """Else its body would be taken for the next request."""
+    status, text, is_end = ANSWERS[sent]
+    with closing(socket.create_connection(("127.0.0.1", served.port), timeout=20)) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    first, *lines = head.split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert (first, body) == (f"HTTP/1.1 {status}", text)
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert headers["Content-Length"] == str(len(text))
+    assert headers.get("Connection") == ("close" if is_end else None)
+
+
 def test_no_random_request_is_cosigned(knowing: Witness) -> None:
     """None of these requests extends the log."""
     rng = random.Random(19)  # noqa: S311  must be the same each time
