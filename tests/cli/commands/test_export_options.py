@@ -137,7 +137,7 @@ def test_the_summary_for_programs_goes_where_the_export_does_not(
     output: str, changes: Given, is_signed: bool, given: Given, capsys: pytest.CaptureFixture[str]
 ) -> None:
     members = {name: getattr(OPTIONS, name) for name in ExportOptions.__slots__}
-    options = ExportOptions(**{**members, **changes, "compression": None})
+    options = ExportOptions(**{**members, **changes})
     export_recorded_run("latest", DATABASE, output, options, include_withheld=False, json=True)
     assert given["written"][1]["include_payloads"] is False
     told_out, told_err = capsys.readouterr()
@@ -148,7 +148,7 @@ def test_the_summary_for_programs_goes_where_the_export_does_not(
         "contents": {"included": 2, "missing": 1_200},
         "path": output,
         "format": "jsonl",
-        "compress": None,
+        "compress": "gzip",
         "records": 1_200,
         "signed": is_signed,
     }
