@@ -299,6 +299,12 @@ def plain(count: int = 6) -> list[Record]:
 FAULTS: dict[str, tuple[int, Record, Step, str]] = {
     "run": (3, {"run_id": "run-2"}, Step.LINES, "run_id: expected 'run-1' as in the records before, got 'run-2'"),
     "order": (3, {"row_index": 1}, Step.LINES, "row_index: expected a value after '1', got '1': repeated, or out of"),
+    "order after a block": (
+        4,
+        {"row_index": 1},
+        Step.LINES,
+        "row_index: expected a value after '2', got '1': repeated",
+    ),
     "key": (5, {"row_id": "thing-1"}, Step.LINES, "row_id: expected each key once, got 'thing-1' again"),
     "key of the neighbour": (3, {"row_id": "thing-1"}, Step.LINES, "row_id: expected each key once, got 'thing-1'"),
     "reference": (9, {"row_id": "gone"}, Step.REFERENCES, "row_id: expected the key of an earlier thing record, got"),
@@ -308,7 +314,7 @@ FAULTS: dict[str, tuple[int, Record, Step, str]] = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-@pytest.mark.parametrize("batches", [[], [1, 20], [1, 6, 6], [2, 4, 4, 4], [8, 5], [3, 3, 3, 3, 3]])
+@pytest.mark.parametrize("batches", [[], [1, 20], [1, 3, 20], [1, 6, 6], [2, 4, 4, 4], [8, 5], [3, 3, 3, 3, 3]])
 def test_a_fault_in_the_midst_of_a_block_is_found(case: str, batches: list[int]) -> None:
     at, values, step, problem = FAULTS[case]
     lines = to_lines(plain(), salts=True)

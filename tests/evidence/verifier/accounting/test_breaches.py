@@ -648,11 +648,11 @@ def test_a_token_that_was_merged_did_not_come_too_late_for_another_merge() -> No
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_an_open_end_does_not_hide_the_others(size: int) -> None:
-    running = adding("operation", "sink_write out", operation_id="0", status="open", completed_at=None)
+    running = adding("operation", "sink_write out", operation_id="sink_write z", status="open", completed_at=None)
     late = f"expected a time until {ENDED}, when the run ended, got {LATER}"
     for time, problem in ((LATER, late), (EARLIER, "expected an end that is not before the beginning")):
-        trail = changed(all_of(running, setting("operation", "sink_write bad", completed_at=time)))
-        assert breaches(trail, size) == [f"operation sink_write bad: times: {problem}"]
+        trail = changed(all_of(running, setting("operation", "source_load source", completed_at=time)))
+        assert breaches(trail, size) == [f"operation source_load source: times: {problem}"]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
