@@ -56,6 +56,15 @@ def test_every_node_has_its_name_or_one_by_plugin_and_position() -> None:
     assert list(wired.source_parts) == [("source",), ("sources", "more")]
 
 
+def test_only_a_sink_takes_the_rows_that_a_step_cannot_process() -> None:
+    steps = [{"plugin": "passthrough", "options": {"on_error": each}} for each in ("out", "discard")]
+    positional = PositionalSettings.model_validate({**POSITIONAL, "row_plugins": [*steps, {"plugin": "passthrough"}]})
+    assert [each.error_sink for each in positional.row_plugins] == ["out", None, None]
+    own: list[dict[str, Any]] = [{"on_error": "out", **steps[1]}, {"on_error": "discard", **steps[0]}, steps[0]]
+    wired = WiredSettings.model_validate({**WIRED, "transforms": [WIRED["transforms"][0] | each for each in own]})
+    assert [each.error_sink for each in wired.transforms] == ["out", None, "out"]
+
+
 @pytest.mark.parametrize("limit", [0, 10, "0%", "1%", "12.5%", "100%"])
 def test_a_limit_is_a_number_of_rows_or_a_part_of_them(limit: object) -> None:
     assert FailIfSettings.model_validate({"failed": limit}).failed == limit
