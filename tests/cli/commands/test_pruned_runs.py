@@ -134,11 +134,13 @@ def test_a_run_that_cannot_be_pruned_is_kept_and_the_others_are_pruned(given: li
     assert given == [None] * 6
 
 
-@pytest.mark.usefixtures("given")
-def test_a_command_that_pruned_nothing_speaks_of_no_space(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_pruned_nothing_speaks_of_no_space(
+    given: list[object], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "find_prunable", lambda *_: [SECOND])
     assert main([*COMMAND, "--execute"]) == 1
     assert capsys.readouterr().err == f"error: run second: its bag is refused\n{WITHHELD}"
+    assert given == [None]
 
 
 def test_bags_are_signed_with_the_key(given: list[object]) -> None:
