@@ -21,6 +21,7 @@ from elspeth_schema.contracts import (
     Token,
     TokenOutcome,
     TokenParent,
+    ValidationErrorRecord,
 )
 from elspeth_schema.enums import (
     CallStatus,
@@ -173,6 +174,22 @@ def test_a_call_shows_what_was_asked_and_answered_and_where_it_is_kept(call: Cal
 )
 def test_an_outcome_shows_all_that_was_recorded_with_it(outcome: TokenOutcome, text: str) -> None:
     assert story_text._outcome(outcome) == text
+
+
+@pytest.mark.parametrize(
+    ("destination", "text"), [("high", "invalid, sent to high: bad"), (None, "invalid, destination not recorded: bad")]
+)
+def test_an_invalid_row_shows_where_it_went_if_that_was_recorded(destination: str | None, text: str) -> None:
+    error = ValidationErrorRecord(
+        run_id="run",
+        error_id="e",
+        row_hash="1" * 64,
+        error="bad",
+        schema_mode="fixed",
+        destination=destination,
+        created_at=AT,
+    )
+    assert story_text._validation_error_branch(error) == Branch(text)
 
 
 def test_a_token_of_another_row_is_named_with_how_it_ended() -> None:

@@ -269,7 +269,9 @@ def _outcome(outcome: TokenOutcome) -> str:
 
 
 def _validation_error_branch(error: ValidationErrorRecord) -> Branch:
-    return Branch(f"invalid, sent to {error.destination}: {_shorten(error.error)}")
+    # The predecessor did not always record the destination.
+    destination = "destination not recorded" if error.destination is None else f"sent to {error.destination}"
+    return Branch(f"invalid, {destination}: {_shorten(error.error)}")
 
 
 def _transform_error_branch(error: TransformErrorRecord) -> Branch:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -138,7 +140,9 @@ def test_the_summary_for_programs_goes_where_the_export_does_not(
 ) -> None:
     members = {name: getattr(OPTIONS, name) for name in ExportOptions.__slots__}
     options = ExportOptions(**{**members, **changes})
-    export_recorded_run("latest", DATABASE, output, options, include_withheld=False, json=True)
+    # As for each command, so that where this one prints its document does not affect later tests.
+    export = partial(export_recorded_run, "latest", DATABASE, output, options, include_withheld=False, json=True)
+    copy_context().run(export)
     assert given["written"][1]["include_payloads"] is False
     told_out, told_err = capsys.readouterr()
     document, nothing = (told_err, told_out) if output == "-" else (told_out, told_err)
