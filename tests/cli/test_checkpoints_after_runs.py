@@ -25,6 +25,7 @@ Settings = dict[str, object]
 UNREACHABLE = "http://127.0.0.1:1"
 SIGNER = signer_of(Ed25519PrivateKey.from_private_bytes(b"\4" * 32), "w.example")
 WITNESS_KEY = str(SIGNER.verifier_key(NoteKeyType.COSIGNATURE))
+LOG_KEY = str(SIGNER.verifier_key(NoteKeyType.ED25519))
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +212,10 @@ def test_settings_without_places_leave_no_checkpoint(settings: Settings, capsys:
         (
             {"after_run": [{"witness": "https://w.example", "key": "w.example"}]},
             "landscape.log.after_run[0].key: expected a verifier key, NAME+ID+BASE64, got 'w.example'",
+        ),
+        (
+            {"after_run": [{"witness": "https://w.example", "key": LOG_KEY}]},
+            "landscape.log.after_run[0].key: expected the key of a witness, got that of a log",
         ),
         (
             {"after_run": [{"witness": f"https://{name}.example", "key": name} for name in "vw"]},

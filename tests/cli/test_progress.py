@@ -131,6 +131,15 @@ def draw(width: int, *stages: Stage) -> list[str]:
     return file.getvalue().splitlines()
 
 
+def test_stages_that_begin_later_are_drawn_too(watch: FakeClock) -> None:
+    stages = [Stage(name="rows", total=2, clock=watch)]
+    file = io.StringIO()
+    bars, console = Bars(stages), Console(file=file, width=80, legacy_windows=False)
+    stages.append(Stage(name="seal", total=2, clock=watch))
+    console.print(bars)
+    assert [line.split()[0] for line in file.getvalue().splitlines()] == ["rows", "seal"]
+
+
 def test_no_time_is_estimated_before_enough_has_passed(watch: FakeClock) -> None:
     it = Stage(name="seal", total=280_100, clock=watch)
     it.update(1)

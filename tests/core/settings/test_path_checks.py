@@ -282,6 +282,7 @@ def test_no_sink_writes_the_table_of_a_lookup() -> None:
         (["s3://b/in.csv", "s3://b/*.csv"], "s3://c/rates.csv", "out.csv", {"datasource": "s3://b/*.csv"}),
         (["s3://b/in.csv"], "s3://b/in.csv", "out.csv", {}),
         (["s3://b/*.csv"], "s3://b/in.csv", "out.csv", {}),
+        (["s3://b/*.csv"], "s3://c/rates.csv", "s3://b/out.csv", {"datasource": "s3://b/out.csv"}),
         (["s3://b/in.csv"], "s3://b/rates.csv", "s3://b/in.csv", {"datasource": "s3://b/in.csv"}),
         (["s3://b/in.csv"], "s3://b/rates.csv", "s3://b/rates.csv", {"row_plugins[0]": "s3://b/rates.csv"}),
     ],

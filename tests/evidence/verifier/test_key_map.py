@@ -93,6 +93,7 @@ def test_keys_that_differ_in_what_fills_them_up_are_told_apart() -> None:
     alone = [compact([each])[0] for each in some]
     assert len(set(alone)) == len(some)
     assert {len(each) for each in alone} == {17}
+    assert {len(compact([each])) for each in some} == {1}
     for length in {len(each) for each in some}:
         together = [each for each in some if len(each) == length]
         assert compact(together) == [alone[some.index(each)] for each in together]

@@ -113,6 +113,14 @@ def test_contents_do_not_depend_on_the_number_of_rows_written_at_once(
     assert found == [(entry.where, entry.record) for entry in read_export(at_once)]
 
 
+def test_the_records_of_all_row_groups_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_FETCH", 1)
+    monkeypatch.setattr(parquet_form, "_GROUP_ROWS", 1)
+    with LandscapeDB.in_memory() as db:
+        run_id = recorded(db, rich_run())
+        assert write_export(db, run_id, tmp_path / "trail", format=ExportFormat.PARQUET) == len(rich_run())
+
+
 @pytest.mark.parametrize(
     ("rows", "size", "groups"),
     [(3, 1 << 20, [3, 3, 1]), (7, 1 << 20, [7]), (100, 10, [5, 2]), (100, 1, [1] * 7)],

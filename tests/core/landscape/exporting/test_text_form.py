@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.exporting import _text_form
-from elspeth.core.landscape.exporting._text_form import find_stated_epoch, is_sound
+from elspeth.core.landscape.exporting._text_form import find_stated_epoch, is_sound, write_array, write_lines
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
 from elspeth_schema import EPOCH
@@ -28,6 +30,17 @@ each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.co
 def exported_form(shape: Shape, data: st.DataObject) -> dict[str, Any]:
     convert = mapper(RECORD_TYPES[shape.record_type])
     return convert.to_record(list(convert.to_row(data.draw(records(shape))).values()))
+
+
+@pytest.mark.parametrize(
+    ("write", "content"), [(write_lines, b"1\n2\n3\n"), (write_array, b"[\n1,\n2,\n3\n]\n")], ids=["lines", "array"]
+)
+def test_the_lines_of_all_chunks_are_written_and_counted(
+    write: Callable[[BinaryIO, Iterable[tuple[int, bytes]]], int], content: bytes
+) -> None:
+    file = BytesIO()
+    assert write(file, [(2, b"1\n2\n"), (1, b"3\n")]) == 3
+    assert file.getvalue() == content
 
 
 @each_shape

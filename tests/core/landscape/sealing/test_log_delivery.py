@@ -213,6 +213,17 @@ def test_an_object_has_the_newest_checkpoint_and_its_time_stamp(
     assert bucket.get("log.checkpoint.tsr") == b"mine"
 
 
+@pytest.mark.parametrize("authority", ["https://tsa.example", None])
+def test_a_foreign_file_in_the_place_of_a_time_stamp_is_kept(
+    authority: str | None, landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_delivery, "request_timestamp", lambda _data, _url: b"\x30\x02\x30\x00")
+    Path("log.checkpoint.tsr").write_text("mine")
+    (missed,) = end(landscape, "a", replace(plan("log.checkpoint"), authority=authority))
+    assert missed.endswith("log.checkpoint.tsr: is no time-stamp: move it away")
+    assert Path("log.checkpoint.tsr").read_text() == "mine"
+
+
 def test_a_checkpoint_of_a_longer_log_is_never_overwritten(landscape: LandscapeDB) -> None:
     end(landscape, "a", plan("a.checkpoint"))
     before = Path("a.checkpoint").read_bytes()
