@@ -154,14 +154,18 @@ class Hasty(Lines):
         return output
 
 
-class Misremembering(Lines):
-    """Describes another output after a resume."""
+class Resuming(Lines):
+    """Knows whether it was resumed."""
 
     is_resumed = False
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
         super().reopen(staging_name, position)
         self.is_resumed = True
+
+
+class Misremembering(Resuming):
+    """Describes another output after a resume."""
 
     def finish(self) -> StagedOutput | None:
         output = super().finish()
@@ -208,14 +212,8 @@ class Undescribed(Lines):
         return None
 
 
-class Split(Lines):
+class Split(Resuming):
     """Describes its output only after a resume."""
-
-    is_resumed = False
-
-    def reopen(self, staging_name: str, position: JsonObject) -> None:
-        super().reopen(staging_name, position)
-        self.is_resumed = True
 
     def finish(self) -> StagedOutput | None:
         output = super().finish()

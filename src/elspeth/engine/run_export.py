@@ -42,8 +42,8 @@ _FAILURES = (
     KeyboardInterrupt,
 )
 
-_OWN_ERRORS = (EvidenceError, LandscapeError, OutputRefusedError)
-"""Errors of this program, whose messages repeat no values of rows."""
+_WITHOUT_VALUES = (EvidenceError, OutputRefusedError)
+"""Errors whose messages name keys and paths; those that other work raises may repeat lines of records."""
 
 
 def export_run(
@@ -73,7 +73,7 @@ def export_run(
 
 def _describe(error: BaseException) -> str:
     """Return an error to record, without values of rows."""
-    message = str(error) if isinstance(error, _OWN_ERRORS) else recordable_message(error)
+    message = str(error) if isinstance(error, _WITHOUT_VALUES) else recordable_message(error)
     return f"{type(error).__name__}: {message}"
 
 

@@ -120,9 +120,9 @@ def change_first_row(some: list[Record], **changes: Json) -> None:
 BROKEN: dict[str, tuple[Callable[[list[Record]], object], str]] = {
     "no database": (
         lambda some: some.pop(0),
-        "line 1: record_type: expected one database record, the first, got a table",
+        "line 1: record_type: expected one record of type database, the first, got one of type table",
     ),
-    "two databases": (lambda some: some.append(some[0]), "line 10: record_type: expected one database record"),
+    "two databases": (lambda some: some.append(some[0]), "line 10: record_type: expected one record of type database"),
     "an unknown type": (
         lambda some: change_first_row(some, record_type="cell"),
         "record_type: expected database, table, row",

@@ -62,7 +62,7 @@ def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: Public
         (Status.PASSED, f"a proof, {len(proof.to_bytes()):,} bytes"),
         (Status.PASSED, f"signed by the key {key.fingerprint}; {statement_identity(read_bag(directory))}"),
         not_part,
-        (Status.PASSED, f"a {kind} record of run 'run-1'"),
+        (Status.PASSED, f"a record of type {kind} of run 'run-1'"),
         not_part,
         (Status.PASSED, f"line {number + 1} of 13"),
         not_part,
@@ -140,7 +140,7 @@ def test_a_proof_discloses_nothing_of_other_records(directory: Path) -> None:
 def test_a_missing_record_cannot_be_proved(directory: Path) -> None:
     with pytest.raises(EvidenceError) as caught:
         prove(directory, "link", "a/z")
-    assert str(caught.value) == f"{directory}: expected a link record with step_id/other_id 'a/z', got none"
+    assert str(caught.value) == f"{directory}: expected a record of type link with step_id/other_id 'a/z', got none"
 
 
 def test_an_unknown_record_type_is_refused(directory: Path) -> None:

@@ -166,12 +166,12 @@ RULES_OF_LINES: dict[str, tuple[list[Record], Step, str]] = {
     "an earlier type": (
         [changed()[at] for at in (0, 1, 3, 2, *range(4, 13))],
         Step.LINES,
-        "line 4: expected a step record, or one of a later type, got a thing record: out of order",
+        "line 4: expected a record of type step or a later one, got one of type thing: out of order",
     ),
     "an earlier type at the end": (
         [*changed(), {**changed()[2], "row_id": "new", "row_index": 11}],
         Step.LINES,
-        "line 14: expected a operation record, or one of a later type, got a thing record: out of order",
+        "line 14: expected a record of type operation or a later one, got one of type thing: out of order",
     ),
     "a first reference to nothing": (
         changed((10, {"step_id": "gone"})),

@@ -254,9 +254,9 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
     ),
     "order of types": (
         [records()[at] for at in (0, 1, 3, 2, *range(4, 13))],
-        "line 4: expected a step record, or one of a later type, got a thing record: out of order",
+        "line 4: expected a record of type step or a later one, got one of type thing: out of order",
     ),
-    "run first": (records()[1:], "line 1: expected the run record first, got a thing record"),
+    "run first": (records()[1:], "line 1: expected the run record first, got one of type thing"),
     "two runs": (
         [records()[0], *records()],
         "line 2: run_id: expected a value after 'run-1', got 'run-1': repeated, or out of order",

@@ -215,9 +215,9 @@ class TrailChecker:
         """Check that a record's type is not an earlier one."""
         name, last = reader.rules.name, self._reader.rules.name
         if not self.counts and name != self._run.name:
-            raise _line_error(number, f"expected the {self._run.name} record first, got a {name} record")
+            raise _line_error(number, f"expected the {self._run.name} record first, got one of type {name}")
         if self._positions[name] < self._positions[last]:
-            problem = f"expected a {last} record, or one of a later type, got a {name} record: out of order"
+            problem = f"expected a record of type {last} or a later one, got one of type {name}: out of order"
             raise _line_error(number, problem)
         if name != last:
             self._go_on_to(reader)

@@ -126,7 +126,7 @@ class ExportCheck:
         if not self.counts:
             if kind != _RUN_TYPE:
                 raise StepError(
-                    Step.LINES, place, f"expected the run record first, got a {printable(kind[:_LONGEST])} record"
+                    Step.LINES, place, f"expected the run record first, got one of type {printable(kind[:_LONGEST])}"
                 )
             if not isinstance(run_id, str):
                 raise StepError(Step.LINES, f"{place}: run_id", f"expected text, got {shown_json(run_id)}")

@@ -56,8 +56,8 @@ class FoundRecords:
         members = Members(record, place)
         kind = members.text("record_type")
         if (kind == DATABASE) == bool(self.counts):
-            expected = f"one {DATABASE} record, the first"
-            raise EvidenceError(f"{place}: record_type", f"expected {expected}, got a {printable(kind)} record")
+            expected = f"one record of type {DATABASE}, the first"
+            raise EvidenceError(f"{place}: record_type", f"expected {expected}, got one of type {printable(kind)}")
         if kind == DATABASE:
             self._take_database(members)
         elif kind == TABLE:

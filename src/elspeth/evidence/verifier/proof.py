@@ -218,7 +218,7 @@ def verify_proof(path: Path, *, key: PublicKey | None = None, certified_by: Cert
         record = parse_canonical(proof.line, "record")
         kind = _check_record(record, proof.statement)
         of = f"run {shown(run_id)}" if isinstance(facts, RunFacts) else facts.title
-        steps.passed(Step.LINES, f"a {kind} record of {of}")
+        steps.passed(Step.LINES, f"a record of type {kind} of {of}")
     # 6. Merkle root.
     with steps.of(Step.ROOT):
         _check_inclusion(proof, "hashes")
@@ -313,4 +313,4 @@ def _find(
         done += len(lines)
         progress(done)
     shape = KEY_SEPARATOR.join(columns)
-    raise EvidenceError(str(files.path), f"expected a {record_type} record with {shape} {shown(identity)}, got none")
+    raise EvidenceError(str(files.path), f"expected a record of type {record_type} with {shape} {shown(identity)}, got none")

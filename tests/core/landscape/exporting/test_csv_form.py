@@ -109,7 +109,7 @@ OF_ROW = "token_parents run_id='run-1' token_id='token-2' parent_token_id='token
             f", row 1: {OF_ROW}: expected an integer from 0 to 9007199254740991, got None",
         ),
         (HEADER.replace(b",ordinal", b"") + ROW.replace(b",0", b""), ": column 'ordinal' is missing"),
-        (HEADER.replace(b",", b",note,", 1) + ROW, ": column 'note' is not a field of a token_parent record"),
+        (HEADER.replace(b",", b",note,", 1) + ROW, ": column 'note' is not a field of records of type token_parent"),
         (b"", ": column 'ordinal' is missing"),
         (
             HEADER + ROW.replace(b"token-2", b"\xff"),

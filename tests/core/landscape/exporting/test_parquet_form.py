@@ -226,7 +226,7 @@ def test_a_file_of_an_unknown_type_is_refused(parquet: Path) -> None:
 
 def test_an_unknown_column_is_refused(parquet: Path) -> None:
     rewritten(parquet / "row.parquet", lambda table: table.append_column("note", pa.array(["", ""])))
-    assert refusal(parquet) == ", row.parquet: column 'note' is not a field of a row record"
+    assert refusal(parquet) == ", row.parquet: column 'note' is not a field of records of type row"
 
 
 def test_a_missing_column_is_refused(parquet: Path) -> None:

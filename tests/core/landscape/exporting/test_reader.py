@@ -148,7 +148,7 @@ def test_lines_are_named_by_number(tmp_path: Path) -> None:
 def test_a_lost_line_is_found(number: int) -> None:
     problem = refusal([*LINES[:number], *LINES[number + 1 :]])
     if number == 0:
-        assert problem == "line 1: expected the run record first, got a secret_resolution record"
+        assert problem == "line 1: expected the run record first, got one of type secret_resolution"
     elif number == MANIFEST:
         assert problem == "after line 37: expected the manifest, got the end: the export is incomplete"
     else:

@@ -84,6 +84,17 @@ def edge(edge_id: str, to: str = "node", label: str = "continue") -> Edge:
     )
 
 
+def draft_batch(batch_id: str = "batch") -> Batch:
+    return Batch(
+        run_id="run",
+        batch_id=batch_id,
+        aggregation_node_id="node",
+        attempt=0,
+        status=BatchStatus.DRAFT,
+        created_at=now(),
+    )
+
+
 def row(row_id: str, index: int = 0, source: str = "node") -> Row:
     return Row(
         run_id="run",
@@ -376,14 +387,7 @@ def test_a_record_may_change_before_it_is_sent(store: RecordStore) -> None:
 
 def test_a_record_may_change_twice_in_a_unit(store: RecordStore) -> None:
     store.add(run(), node())
-    draft = Batch(
-        run_id="run",
-        batch_id="batch",
-        aggregation_node_id="node",
-        attempt=0,
-        status=BatchStatus.DRAFT,
-        created_at=now(),
-    )
+    draft = draft_batch()
     store.add(draft)
     executing = replace(draft, status=BatchStatus.EXECUTING)
     failed = replace(executing, status=BatchStatus.FAILED, completed_at=now())
@@ -483,17 +487,7 @@ def test_the_record_that_repeats_unique_values_is_named(store: RecordStore) -> N
 
 def test_a_change_to_a_dangling_reference_is_named(store: RecordStore) -> None:
     store.add(run(), node())
-    batches = [
-        Batch(
-            run_id="run",
-            batch_id=batch_id,
-            aggregation_node_id="node",
-            attempt=0,
-            status=BatchStatus.DRAFT,
-            created_at=now(),
-        )
-        for batch_id in ("fine", "astray")
-    ]
+    batches = [draft_batch("fine"), draft_batch("astray")]
     store.add(*batches)
     with pytest.raises(AuditIntegrityError) as caught:
         change_both(store, *batches)
@@ -617,14 +611,7 @@ def test_a_run_that_ended_after_a_committed_unit_accepts_no_records(landscape: L
 
 def test_no_record_of_an_ended_run_changes(landscape: LandscapeDB, store: RecordStore) -> None:
     begun = run()
-    draft = Batch(
-        run_id="run",
-        batch_id="batch",
-        aggregation_node_id="node",
-        attempt=0,
-        status=BatchStatus.DRAFT,
-        created_at=now(),
-    )
+    draft = draft_batch()
     store.add(begun, node(), draft)
     RecordStore(landscape).change(begun, replace(begun, status=RunStatus.FAILED, completed_at=now()))
     with pytest.raises(AuditIntegrityError) as caught:

@@ -149,7 +149,7 @@ def _columns(path: Path, file: str, form: RecordForm, header: list[str]) -> dict
     known["signature"] = (Kind.TEXT, False)
     needed = {column.name for column in form.columns if not column.withheld}
     for name in sorted((needed - {*header}) | ({*header} - {*known})):
-        problem = "is missing" if name in needed else f"is not a field of a {form.name} record"
+        problem = "is missing" if name in needed else f"is not a field of records of type {form.name}"
         raise ExportError(path, file, f"column {name!r} {problem}")
     if len(set(header)) != len(header):
         raise ExportError(path, file, "expected each column once in the header")

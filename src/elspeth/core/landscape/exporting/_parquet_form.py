@@ -135,7 +135,7 @@ def _check_schema(path: Path, file: str, form: RecordForm, found: pa.Schema) -> 
     unknown = set(found.names).difference(expected.names)
     missing = set(expected.names).difference(found.names)
     for column in sorted(unknown | missing):
-        problem = "is missing" if column in missing else f"is not a field of a {form.name} record"
+        problem = "is missing" if column in missing else f"is not a field of records of type {form.name}"
         raise ExportError(path, file, f"column {column!r} {problem}")
     for want, got in zip(expected, found, strict=True):
         if not want.equals(got):

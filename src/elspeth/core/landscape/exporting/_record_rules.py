@@ -186,8 +186,8 @@ class SchemaRules:
 
     def _check_type_order(self, form: RecordForm) -> None:
         if self._form is not None and self._positions[form.name] < self._positions[self._form.name]:
-            expected = f"a {self._form.name} record, or one of a later type"
-            raise BrokenRuleError(f"expected {expected}, got a {form.name} record")
+            expected = f"a record of type {self._form.name} or a later one"
+            raise BrokenRuleError(f"expected {expected}, got one of type {form.name}")
 
     def _check_key(self, form: RecordForm, record: Mapping[str, object]) -> None:
         # The contract has checked the types. Python and both databases order text by code point.

@@ -28,7 +28,7 @@ __all__ = ["Readers", "can_read_in_parallel", "read_lines_in_parallel"]
 T = TypeVar("T")
 
 _PART = 10_000
-"""The number of records in a range, which a worker holds in memory twice."""
+"""The number of records in a range, which a worker holds in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +90,18 @@ def read_lines_in_parallel(
     of the run. Raises the errors of `read_lines`, and LandscapeError for a run that changes in the meantime.
     """
 
-    def submit(part: _Part) -> Future[TypedChunk[T]] | None:
+    def submit(part: _Part) -> Future[list[TypedChunk[T]]] | None:
         return None if part.is_whole else send(readers.executor, _read_part, readers.url, part, transform)
 
-    def read_here(part: _Part) -> TypedChunk[T]:
+    def read_here(part: _Part) -> list[TypedChunk[T]]:
         return _transformed(connection, part, transform)
 
-    for part, chunk in share(_parts(connection, run_id, record_types, first), readers.executor, submit, read_here):
-        if chunk[1] != part.count:
-            expected = f"expected {part.count:,} {part.record_type} records, got {chunk[1]:,}"
+    for part, chunks in share(_parts(connection, run_id, record_types, first), readers.executor, submit, read_here):
+        count = sum(number for _, number, _ in chunks)
+        if count != part.count:
+            expected = f"expected {part.count:,} {part.record_type} records, got {count:,}"
             raise LandscapeError(f"run {run_id} cannot be read by several processes, as it changes: {expected}")
-        yield chunk
+        yield from chunks
 
 
 def _parts(connection: Connection, run_id: str, record_types: Collection[str], first: int) -> Iterator[_Part]:
@@ -138,14 +139,21 @@ def _count(connection: Connection, record_type: RecordType[AuditRecord], keys: K
     return int(connection.scalar(keys.restrict(record_type, select(*columns)).order_by(None)))
 
 
-def _read_part(url: URL, part: _Part, transform: LineTransform[T]) -> TypedChunk[T]:
+def _read_part(url: URL, part: _Part, transform: LineTransform[T]) -> list[TypedChunk[T]]:
     """Read the lines of a range, in a worker."""
     # Leave no connection behind: an executor's processes may live long after the export.
     with read_only_connection(url) as connection:
         return _transformed(connection, part, transform)
 
 
-def _transformed(connection: Connection, part: _Part, transform: LineTransform[T]) -> TypedChunk[T]:
-    chunks = list(read_chunks(connection, RECORD_TYPES[part.record_type], part.keys.run_id, within=part.keys))
-    count = sum(number for number, _ in chunks)
-    return part.record_type, count, transform(part.record_type, part.first, b"".join(lines for _, lines in chunks))
+def _transformed(connection: Connection, part: _Part, transform: LineTransform[T]) -> list[TypedChunk[T]]:
+    """Return the transformed lines in chunks.
+
+    Each chunk fits into the processor's cache, which one of all the lines would not: that takes much longer to write.
+    """
+    chunks: list[TypedChunk[T]] = []
+    number = part.first
+    for count, lines in read_chunks(connection, RECORD_TYPES[part.record_type], part.keys.run_id, within=part.keys):
+        chunks.append((part.record_type, count, transform(part.record_type, number, lines)))
+        number += count
+    return chunks
