@@ -54,7 +54,10 @@ def test_a_proof_of_a_record_without_a_salt_gives_a_warning(capsys: Captured) ->
 def test_a_missing_record_is_reported(capsys: Captured) -> None:
     assert main(["prove", "bag", "row", "gone", "-o", "proof.json"]) == 1
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "error: bag: expected a record of type row with row_id 'gone', got none\n")
+    assert (captured.out, captured.err) == (
+        "",
+        "error: bag: expected a record of type row with row_id 'gone', got none\n",
+    )
     assert not Path("proof.json").exists()
 
 

@@ -63,7 +63,7 @@ def shared_findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[obj
     try:
         while done < len(lines):
             some = lines[done : done + next(batches)]
-            taken = trail.take(reader.read(TextBlock.of_content(b"".join(line + b"\n" for line in some))))
+            taken = trail.take(reader.read(TextBlock.of_content(b"".join(line + b"\n" for line in some), len(some))))
             trail.check(done + 1 + taken, some[taken:])
             done += len(some)
     except StepError as error:

@@ -179,7 +179,7 @@ def _find(documents: Documents, first: int, content: bytes, claimed: bytes | Non
     lines = content[:-1].split(b"\n")
     sealed = claimed is not None and b"".join(_leaf_hasher(documents).hashes(first, lines)) == claimed
     try:
-        block = TextBlock.of_content(content)
+        block = TextBlock.of_content(content, len(lines))
     except UnicodeDecodeError:
         return Findings(sealed=sealed, segments=[])
     return Findings(sealed=sealed, segments=_segment_reader(documents).read(block))

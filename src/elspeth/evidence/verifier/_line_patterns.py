@@ -30,11 +30,14 @@ class TextBlock:
         return cls(text=text, first=lines[0].decode(), last=lines[-1].decode(), size=len(lines))
 
     @classmethod
-    def of_content(cls, content: bytes) -> TextBlock:
-        """Decode lines with their line feeds, or raise UnicodeDecodeError."""
+    def of_content(cls, content: bytes, size: int) -> TextBlock:
+        """Decode this many lines with their line feeds.
+
+        Raises UnicodeDecodeError.
+        """
         text = content.decode()
         first, last = text[: text.index("\n")], text[text.rfind("\n", 0, -1) + 1 : -1]
-        return cls(text=text, first=first, last=last, size=text.count("\n"))
+        return cls(text=text, first=first, last=last, size=size)
 
     @classmethod
     def of_texts(cls, lines: Sequence[str]) -> TextBlock:

@@ -313,4 +313,6 @@ def _find(
         done += len(lines)
         progress(done)
     shape = KEY_SEPARATOR.join(columns)
-    raise EvidenceError(str(files.path), f"expected a record of type {record_type} with {shape} {shown(identity)}, got none")
+    raise EvidenceError(
+        str(files.path), f"expected a record of type {record_type} with {shape} {shown(identity)}, got none"
+    )
