@@ -263,7 +263,7 @@ def bench(session: nox.Session) -> None:
     install(session, "test", project=(PROJECT,))
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
     session.run("python", "-m", "benchmarks.memory")
-    session.run("python", "-m", "benchmarks.speed", "workers", "--records", "1000000")
+    session.run("python", "-m", "benchmarks.speed", "workers", "--records", "2000000")
     session.run("python", "-m", "benchmarks.shared_runs")
 
 

@@ -2,7 +2,7 @@
 
 Their start is included.
 
-`python -m benchmarks.speed workers --records 1000000` is worth reading only on a machine that does nothing else.
+`python -m benchmarks.speed workers --records 2000000` is worth reading only on a machine that does nothing else.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ def test_nothing_may_follow_the_manifest(tmp_path: Path, key: bytes | None, at: 
 
 def test_only_a_run_comes_first(tmp_path: Path) -> None:
     lines = lines_of(tmp_path)
-    problem = f"expected the run record first, got a {json.loads(lines[1])['record_type']} record"
+    problem = f"expected the run record first, got one of type {json.loads(lines[1])['record_type']}"
     assert faults(verified_lines(lines[1:])) == [(4, f"line 1: {problem}")]
     problem = "expected the run record first, got a manifest"
     assert faults(verified_lines(lines[-1:])) == [(4, f"line 1: {problem}")]

@@ -241,7 +241,7 @@ def test_a_line_that_is_no_text_is_named(at: int, batches: list[int]) -> None:
 @pytest.mark.parametrize("batches", [[], [20], [4, 20]])
 def test_the_first_record_must_be_the_run(batches: list[int]) -> None:
     for at, name in ((1, "thing"), (3, "step")):
-        expected = f"data/records.jsonl, line 1: expected the run record first, got a {name} record"
+        expected = f"data/records.jsonl, line 1: expected the run record first, got one of type {name}"
         assert problem_of(records()[at:], batches) == (Step.LINES, expected)
 
 

@@ -82,7 +82,7 @@ def test_several_processes_seal_the_records_of_the_transaction(stored: Landscape
 
 def test_a_seal_that_workers_cannot_complete_is_refused(stored: LandscapeDB, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = SealedRange.of(0, [])
-    monkeypatch.setattr(ranges, "_read_part", lambda _, part, __: (part.record_type, 0, nothing))
+    monkeypatch.setattr(ranges, "_read_part", lambda _, part, __: [(part.record_type, 0, nothing)])
     readers = Readers.of(InlineExecutor(), stored.engine.url)
     with pytest.raises(
         Exception, match=r"run run cannot be read by several processes, as it changes: expected 6 \w+ records, got 0"
