@@ -6,8 +6,9 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_new_workers_start_after_a_restart(started: list[Executor]) -> None:
         assert len(started) == count
         workers.restart()
         assert not workers.start_meanwhile() or count > 2
+    workers.stop()
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError("handle is closed"), EOFError()], ids=repr)
+def test_a_worker_that_dies_while_it_starts_is_one_that_died(
+    started: list[Executor], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    workers = ProcessWorkers(2, "os")
+    assert workers.submit(len, "abc").result() == 3
+    monkeypatch.setattr(started[0], "submit", Mock(side_effect=error))
+    with pytest.raises(BrokenExecutor, match="a worker died while it started") as caught:
+        workers.submit(len, "abc")
+    assert caught.value.__cause__ is error
+    workers.restart()
+    assert workers.submit(len, "abcd").result() == 4
     workers.stop()
 
 

@@ -104,12 +104,17 @@ class ProcessWorkers(Executor):
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Let the next free worker do the work.
 
-        The future raises BrokenProcessPool if a worker died; so may this method.
+        The future raises BrokenExecutor if a worker died; so may this method.
         """
         self._await_start()
         if self._executor is None:
             self._executor = self._start()
-        return self._spool.send(self._executor, work, *args, **kwargs)
+        try:
+            return self._spool.send(self._executor, work, *args, **kwargs)
+        except (OSError, EOFError) as error:
+            # A worker died while it was started, or another one did, and the executor closes what it would start with.
+            message = f"a worker died while it started: {error}"
+            raise BrokenExecutor(message) from error
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
         """Do nothing: the end of the command stops the workers.
