@@ -71,6 +71,20 @@ def test_a_worker_that_dies_while_it_starts_is_one_that_died(
     workers.stop()
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError(), EOFError()], ids=repr)
+def test_workers_that_die_at_once_start_again_with_the_first_work(
+    started: list[Executor], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    workers = ProcessWorkers(2, "os")
+    with monkeypatch.context() as patch:
+        patch.setattr(InlineExecutor, "submit", Mock(side_effect=error))
+        workers.start()
+        workers._await_start()
+    assert workers.submit(len, "abc").result() == 3
+    assert len(started) == 2
+    workers.stop()
+
+
 @pytest.mark.usefixtures("started")
 def test_nothing_is_left_of_workers_that_stopped() -> None:
     used: list[ProcessWorkers] = []

@@ -125,20 +125,25 @@ def go_on(*options: str) -> None:
 def test_killed_workers_and_runs_end_as_an_undisturbed_run(tmp_path: Path, calm: Left, attempt: int) -> None:
     chance = random.Random(attempt)  # noqa: S311  not secret
     seen: set[int] = set()
+
+    def require_running() -> None:
+        if process.poll() is not None:
+            pytest.fail(f"the run ended before it was killed:\n{process.communicate()[1]}")
+
     with start_command(*RUN, "--workers", "2", directory=tmp_path) as process:
         for _ in range(KILLS):
             end = time.monotonic() + PATIENCE_S
             while not (workers := [each for each in workers_of(process.pid) if each not in seen]):
-                assert process.poll() is None, "the run ended before it was killed"
+                require_running()
                 assert time.monotonic() < end, "no new worker was started"
                 time.sleep(0.005)
             time.sleep(chance.uniform(0, MOMENT_S))
-            assert process.poll() is None, "the run ended before it was killed"
+            require_running()
             seen.update(workers_of(process.pid), workers)
             kill(chance.choice(workers))
         time.sleep(chance.uniform(0, MOMENT_S))
         seen.update(workers_of(process.pid))
-        assert process.poll() is None, "the run ended before it was killed"
+        require_running()
         process.kill()
         process.communicate()
     end = time.monotonic() + PATIENCE_S

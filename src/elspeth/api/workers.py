@@ -25,6 +25,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _WORKSHOP = "elspeth.engine.workshop"
 
+_START_ERRORS = (OSError, EOFError)
+"""The errors of handing a new worker its first data, if it died or the process that forks it did."""
+
 _FEW = 8
 """Pieces of work, some ranges or blocks of records, that are done before workers would have started."""
 
@@ -111,7 +114,7 @@ class ProcessWorkers(Executor):
             self._executor = self._start()
         try:
             return self._spool.send(self._executor, work, *args, **kwargs)
-        except (OSError, EOFError) as error:
+        except _START_ERRORS as error:
             # A worker died while it was started, or another one did, and the executor closes what it would start with.
             message = f"a worker died while it started: {error}"
             raise BrokenExecutor(message) from error
@@ -155,7 +158,7 @@ class ProcessWorkers(Executor):
         try:
             for _ in range(self.count):
                 executor.submit(os.getpid)
-        except (BrokenExecutor, OSError):
+        except (BrokenExecutor, *_START_ERRORS):
             executor.shutdown()
             return
         self._executor = executor

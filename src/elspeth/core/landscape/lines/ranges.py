@@ -17,7 +17,7 @@ from sqlalchemy import URL, ColumnElement, Connection, Text, func, select, type_
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.urls import is_in_memory, sqlite_path
-from elspeth.core.landscape.lines.reading import LineTransform, TypedChunk, read_chunks
+from elspeth.core.landscape.lines.reading import LineTransform, TypedChunk, read_typed_chunks
 from elspeth.core.landscape.lines.rendering import KeyRange
 from elspeth.evidence.sharing import send, share
 from elspeth_schema.contracts import AuditRecord, RunStatus
@@ -151,9 +151,4 @@ def _transformed(connection: Connection, part: _Part, transform: LineTransform[T
 
     Each chunk fits into the processor's cache, which one of all the lines would not: that takes much longer to write.
     """
-    chunks: list[TypedChunk[T]] = []
-    number = part.first
-    for count, lines in read_chunks(connection, RECORD_TYPES[part.record_type], part.keys.run_id, within=part.keys):
-        chunks.append((part.record_type, count, transform(part.record_type, number, lines)))
-        number += count
-    return chunks
+    return list(read_typed_chunks(connection, part.record_type, part.keys, transform, first=part.first))

@@ -30,6 +30,7 @@ __all__ = [
     "read_chunks",
     "read_lines",
     "read_records",
+    "read_typed_chunks",
     "split",
     "unchanged",
 ]
@@ -161,7 +162,20 @@ def read_lines(
     Raises AuditIntegrityError for a record that breaks the schema.
     """
     number = 0
-    for name, record_type in RECORD_TYPES.items():
-        for count, lines in read_chunks(connection, record_type, run_id):
-            yield name, count, transform(name, number, lines)
-            number += count
+    for name in RECORD_TYPES:
+        for chunk in read_typed_chunks(connection, name, KeyRange(run_id=run_id), transform, first=number):
+            yield chunk
+            number += chunk[1]
+
+
+def read_typed_chunks(
+    connection: Connection, record_type: str, keys: KeyRange, transform: LineTransform[T], *, first: int
+) -> Generator[TypedChunk[T], None, None]:
+    """Yield the transformed lines of one type in a range.
+
+    `first` is the number of the first line in the run. Raises the errors of `read_chunks`.
+    """
+    number = first
+    for count, lines in read_chunks(connection, RECORD_TYPES[record_type], keys.run_id, within=keys):
+        yield record_type, count, transform(record_type, number, lines)
+        number += count
