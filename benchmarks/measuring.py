@@ -78,9 +78,9 @@ def best(job: Callable[[int], object], repeats: int = REPEATS) -> Timing:
     return _shortest([timed(lambda attempt=attempt: job(attempt)) for attempt in range(repeats)])  # type: ignore[misc]
 
 
-def alternate(*jobs: Callable[[int], Timing]) -> list[Timing]:
+def alternate(*jobs: Callable[[int], Timing], repeats: int = REPEATS) -> list[Timing]:
     """Return the shortest time of each job, measured in turn."""
-    attempts = [[job(attempt) for job in jobs] for attempt in range(REPEATS)]
+    attempts = [[job(attempt) for job in jobs] for attempt in range(repeats)]
     return [_shortest(timings) for timings in zip(*attempts, strict=True)]
 
 

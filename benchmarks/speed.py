@@ -141,8 +141,8 @@ def _printed(each: Found) -> Found:
     else:
         seconds = (("", each.plain), ("--workers 1", each.one), ("--workers 2", each.two))
         times = "  ".join(f"{what} {timing.seconds:>6.2f} s".lstrip() for what, timing in seconds)
-        cost, speed = each.one.seconds / each.plain.seconds, each.plain.seconds / each.two.seconds
-        ratios = f"{cost:.2f} times as long (at most {ONE_WORKER}), {speed:.2f} times as fast (reach {TWO_WORKERS})"
+        slowness, speed = each.one.seconds / each.plain.seconds, each.plain.seconds / each.two.seconds
+        ratios = f"{slowness:.2f} times as long (at most {ONE_WORKER}), {speed:.2f} times as fast (reach {TWO_WORKERS})"
         line = f"{each.work:<20} {times}  {ratios}"
     print(f"  {line}", flush=True)
     return each

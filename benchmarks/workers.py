@@ -63,15 +63,15 @@ def shared_work(source: str, records: int, directory: Path) -> list[Shared]:
     return found
 
 
-def run_command(*arguments: str) -> None:
-    """Run a command of elspeth.
+def run_command(*arguments: str, directory: Path | None = None) -> None:
+    """Run a command of elspeth, in a directory.
 
     Raises CalledProcessError if it ends with another code than 0 or 1: the recorded rows have no outcomes, so that
     verification, which does all its work, says in the end that they break the laws of accounting.
     """
     command = [str(Path(sys.executable).with_name("elspeth")), *arguments]
     environment = {"PATH": "/usr/bin:/bin", "ELSPETH_SIGNING_KEY": _KEY}
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603  the command is ours
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=False)  # noqa: S603  the command is ours
     if done.returncode > 1:
         raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -18,9 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from elspeth.api import loading
+from elspeth.api import workers as api_workers
 from elspeth.api.workers import ProcessWorkers, run_workers, start_workers
 from elspeth.cli import clusters, execution, main
 from elspeth.cli.clusters import prepare_workers, share_work
+from elspeth.cli.failures import UsageError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.sharing import send
@@ -94,6 +97,24 @@ def test_workers_are_prepared_unless_the_file_is_small(
             file.truncate(size)
     assert prepare_workers(count, "os", "sqlite:///audit.db") == is_large
     assert imported == ["os"] * imports
+
+
+@pytest.mark.parametrize("command", [RUN, ("resume", "latest", *RUN[1:])], ids=lambda command: command[0])
+def test_what_workers_of_a_run_need_is_imported_while_the_settings_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: Sequence[str]
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise UsageError(f"after {imported}")
+
+    imported: list[str] = []
+    monkeypatch.setattr(api_workers, "start_importing", imported.append)
+    monkeypatch.setattr(loading, "load_with_keys", read)
+    for count, expected in ((2, ["elspeth.engine.workshop"]), (1, [])):
+        assert main([*command, "--workers", str(count)]) == 2
+        assert f"after {expected}" in capsys.readouterr().err
+        imported.clear()
+    assert main([*(each for each in command if each != "-x"), "--workers", "2"]) == 2
+    assert not imported
 
 
 def test_files_of_a_killed_command_are_removed_by_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
-__all__ = ["ProcessWorkers", "run_workers", "start_importing", "start_workers"]
+__all__ = ["ProcessWorkers", "prepare_run_workers", "run_workers", "start_importing", "start_workers"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,10 +59,15 @@ def start_workers(count: int, module: str, *, at_once: bool = False) -> Iterator
         workers.stop()
 
 
+def prepare_run_workers(count: int | None) -> None:
+    """Let a process import what workers of a run need meanwhile."""
+    if count is not None and count > 1:
+        start_importing(_WORKSHOP)
+
+
 def run_workers(count: int) -> AbstractContextManager[ProcessWorkers | None]:
     """Return what starts the workers of a run."""
-    if count > 1:
-        start_importing(_WORKSHOP)
+    prepare_run_workers(count)
     return start_workers(count if count > 1 else 0, _WORKSHOP)
 
 

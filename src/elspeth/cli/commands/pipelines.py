@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elspeth.api.workers import prepare_run_workers
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import (
     ClusterOption,
@@ -106,6 +107,8 @@ def run(
     """Run a pipeline and record what happens to every row."""
     require_only_one({"--execute": execute, "--dry-run": dry_run})
     require_only_one({"--workers": workers is not None, "--cluster": cluster is not None})
+    if execute:
+        prepare_run_workers(workers)
     from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415  start time
     from elspeth.cli.execution import execute_pipeline  # noqa: PLC0415
     from elspeth.cli.plan import plan_as_data, plan_as_text  # noqa: PLC0415
@@ -150,6 +153,8 @@ def resume(
     """
     require_only_one({"--execute": execute, "--dry-run": dry_run, "--abandon": abandon})
     require_only_one({"--workers": workers is not None, "--cluster": cluster is not None})
+    if execute:
+        prepare_run_workers(workers)
     from dataclasses import asdict  # noqa: PLC0415  start time
 
     from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415
