@@ -60,7 +60,7 @@ def start_workers(count: int, module: str, *, at_once: bool = False) -> Iterator
 
 
 def prepare_run_workers(count: int | None) -> None:
-    """Let a process import what workers of a run need meanwhile."""
+    """Let a process import what workers of runs need."""
     if count is not None and count > 1:
         start_importing(_WORKSHOP)
 
