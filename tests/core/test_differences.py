@@ -16,6 +16,7 @@ from elspeth.core.differences import find_differences
         ({"a": [1]}, {"a": [1, 2]}, [("a", [1], [1, 2])]),
         ([{"a": 1}], [{"a": "1"}], [("[0].a", 1, "1")]),
         ({"a": {}}, {"a": []}, [("a", {}, [])]),
+        ({".a": {".b": 1}}, {".a": {".b": 2}}, [(".a..b", 1, 2)]),
     ],
 )
 def test_each_difference_is_found(first: object, second: object, found: list[tuple[str, object, object]]) -> None:

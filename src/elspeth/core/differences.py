@@ -26,7 +26,7 @@ def find_differences(first: object, second: object, path: str = "") -> Iterator[
     """
     if isinstance(first, dict) and isinstance(second, dict):
         for key in sorted(first.keys() | second.keys()):
-            yield from find_differences(first.get(key), second.get(key), f"{path}.{key}".removeprefix("."))
+            yield from find_differences(first.get(key), second.get(key), f"{path}.{key}" if path else key)
     elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
         for index, (old, new) in enumerate(zip(first, second, strict=True)):
             yield from find_differences(old, new, f"{path}[{index}]")

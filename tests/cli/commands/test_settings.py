@@ -31,13 +31,13 @@ def test_convert_writes_settings_whose_steps_are_wired(own_directory: Path, caps
     assert main(["settings", "convert", "-s", "old.yaml", "-o", "new.yaml"]) == 0
     assert capsys.readouterr() == (
         "",
-        "new.yaml: written; 1 line of comments in rewritten sections was left out\n",
+        "new.yaml: written; 2 comments in rewritten sections were left out\n",
     )
     text = Path("new.yaml").read_text()
     assert main(["settings", "convert", "-s", "old.yaml"]) == 0
     assert capsys.readouterr() == (text, "")
     assert main(["settings", "convert", "-s", "old.yaml", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"text": text, "lost_comments": 1}
+    assert json.loads(capsys.readouterr().out) == {"text": text, "lost_comments": 2}
     Path("old.yaml").write_text(POSITIONAL, encoding="utf-8-sig")
     assert main(["settings", "convert", "-s", "old.yaml"]) == 0
     assert capsys.readouterr() == (text, "")
@@ -71,3 +71,13 @@ def test_convert_replaces_no_file_and_converts_nothing_twice(capsys: pytest.Capt
     capsys.readouterr()
     assert main(["settings", "convert", "-s", "new.yaml"]) == 2
     assert "new.yaml: its steps are wired by names already: there is nothing to convert" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("comments", "told"), [(0, ""), (1, "; 1 comment in rewritten sections was left out")])
+def test_convert_says_whether_a_comment_was_left_out(
+    own_directory: Path, capsys: pytest.CaptureFixture[str], comments: int, told: str
+) -> None:
+    text = POSITIONAL.replace("# nothing yet", "").replace("# the only one\n", "# the only one\n" * comments)
+    (own_directory / "old.yaml").write_text(text)
+    assert main(["settings", "convert", "-s", "old.yaml", "-o", "new.yaml"]) == 0
+    assert capsys.readouterr() == ("", f"new.yaml: written{told}\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from elspeth.core.settings import load_settings
 from elspeth.core.settings._yaml_file import read_settings_file
 from elspeth.core.settings.conversion import Conversion, convert_settings
@@ -91,7 +93,7 @@ def converted(directory: Path, text: str) -> Conversion:
 
 def test_sections_that_stay_the_same_keep_their_text(tmp_path: Path) -> None:
     result = converted(tmp_path, f"{HEAD}{TAIL}output_sink: out\n")
-    assert result == Conversion(text=f"{WIRED}# Where results go:\n{TAIL}", lost_comments=1)
+    assert result == Conversion(text=f"{WIRED}# Where results go:\n{TAIL}", lost_comments=2)
 
 
 def test_anchors_and_flow_style_are_written_out(tmp_path: Path) -> None:
@@ -116,6 +118,28 @@ def test_every_comment_above_a_key_stays_with_it(tmp_path: Path) -> None:
         tmp_path, f"{head}labels: &a {{caf\u00e9: oui}}\nsinks: {{out: {{plugin: 'null'}}}}\noutput_sink: out\n"
     )
     assert "caf\u00e9" in shared.text
+
+
+@pytest.mark.parametrize(
+    ("datasource", "comments"),
+    [
+        ('{plugin: "null"}  # gone', 1),
+        ('  # gone\n  plugin: "null"  # gone\n  # gone', 3),
+        ('{plugin: csv, options: {path: "a # b"}}', 0),
+        ("\n  plugin: csv\n  options:\n    path: |\n      a\n      # b\n    # gone", 1),
+    ],
+)
+def test_comments_are_lost_wherever_they_stand_in_a_section(tmp_path: Path, datasource: str, comments: int) -> None:
+    text = f"# kept\ndatasource: {datasource}\noutput_sink: out\nsinks: {{out: {{plugin: 'null'}}}}  # kept\n"
+    result = converted(tmp_path, text)
+    assert result.lost_comments == comments
+    assert result.text.count("# kept") == 2
+    assert "gone" not in result.text
+
+
+def test_comments_in_settings_of_one_line_style_are_lost(tmp_path: Path) -> None:
+    text = '{"datasource": {"plugin": "null"},  # gone\n"sinks": {"out": {"plugin": "null"}}, "output_sink": "out"}\n'
+    assert converted(tmp_path, text).lost_comments == 1
 
 
 def test_a_step_may_have_the_name_of_a_branch(tmp_path: Path) -> None:

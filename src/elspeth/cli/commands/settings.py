@@ -81,4 +81,4 @@ def _lost(comments: int) -> str:
     from elspeth.contracts.errors import format_count  # noqa: PLC0415  start time
 
     were = "was" if comments == 1 else "were"
-    return f"; {format_count(comments, 'line')} of comments in rewritten sections {were} left out"
+    return f"; {format_count(comments, 'comment')} in rewritten sections {were} left out"

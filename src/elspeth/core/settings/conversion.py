@@ -41,17 +41,27 @@ def convert_settings(text: str, tree: Mapping[str, PlainValue], settings: Positi
 
     `tree` holds the settings of the text before variables are replaced.
     """
-    wired = _Converter(tree, settings).sections()
+    converted = _converted(text, tree, _Converter(tree, settings).sections())
+    return Conversion(text=converted, lost_comments=_count_comments(text) - _count_comments(converted))
+
+
+def _converted(text: str, tree: Mapping[str, PlainValue], wired: _Tree) -> str:
     if any(isinstance(token, _SHARING) for token in yaml.scan(text)):
-        kept = {key: value for key, value in tree.items() if key not in _REPLACED}
-        return Conversion(text=_dump({**wired, **kept}), lost_comments=sum(map(_is_comment, text.splitlines())))
+        return _dump({**wired, **{key: value for key, value in tree.items() if key not in _REPLACED}})
     pieces = list(_pieces(text))
-    replaced = [piece for piece in pieces if piece.key in _REPLACED]
     blocks = [piece.text for piece in pieces if piece.key is None]
     blocks += [_dump({key: value}) for key, value in wired.items()]
     blocks += [piece.text for piece in pieces if piece.key is not None and piece.key not in _REPLACED]
-    lost = sum(_is_comment(line) for piece in replaced for line in piece.text.splitlines())
-    return Conversion(text="\n".join(f"{block.strip()}\n" for block in blocks if block.strip()), lost_comments=lost)
+    return "\n".join(f"{block.strip()}\n" for block in blocks if block.strip())
+
+
+def _count_comments(text: str) -> int:
+    """Count the lines with comments, which stand between tokens."""
+    count = end = 0
+    for token in yaml.scan(text):
+        count += sum("#" in line for line in text[end : token.start_mark.index].splitlines())
+        end = max(end, token.end_mark.index)
+    return count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
