@@ -202,7 +202,7 @@ def _verify(run: PrunableRun, signer: Signer | None) -> Statement:
             if found.verdict is not Verdict.NOT_VERIFIED and found.run_id == run.run_id:
                 return read_statement(files)[0]
     except EvidenceError as error:
-        raise _refused(run, str(error)) from error
+        raise _refused(run, error.problem if error.place == str(run.bag) else str(error)) from error
     fault = next((fault.detail for fault in found.faults), f"expected run {run.run_id}, got {found.run_id}")
     raise _refused(run, fault)
 
