@@ -21,7 +21,7 @@ from elspeth.outputs.policy import foreign_objection
 from elspeth.report.blocks import packed_element, packed_text
 from elspeth.report.scripts import read_asset, script_of
 from elspeth.report.sections import section_styles
-from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.records import RECORD_TYPES, Kind
 
 __all__ = ["PageText", "content_policy", "page_objection", "page_parts"]
 
@@ -33,6 +33,9 @@ _START = 4096
 
 _ERRORS = "error"
 """A part of the names of all columns and types that say why something failed."""
+
+_NO_TEXTS = ("_id", "_hash")
+"""The ends of the names of columns whose characters mean nothing, so that nobody searches for a part of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,9 @@ def _types() -> dict[str, object]:
             "errors": [
                 column.name
                 for column in record_type.columns
-                if _ERRORS in column.name or (_ERRORS in name and column.name not in record_type.key)
+                if (_ERRORS in column.name or _ERRORS in name)
+                and column.kind in {Kind.TEXT, Kind.JSON}
+                and not column.name.endswith(_NO_TEXTS)
             ],
         }
         for name, record_type in RECORD_TYPES.items()
