@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from elspeth.api._spool import Spool
 from elspeth.contracts.plugins import JsonObject, TransformOptions
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
@@ -40,6 +41,7 @@ from tests.engine.pipelines import (
     written,
 )
 from tests.engine.told import tell
+from tests.fixtures.executors import InlineExecutor
 from tests.fixtures.workers import InlineWorkers
 
 ROWS: list[RowData] = [{"id": number, "v": number % 3} for number in range(40)]
@@ -137,7 +139,7 @@ def test_rows_that_kill_workers_are_named_and_one_process_can_resume(
     with pytest.raises(WorkerError, match="the worker that processed rows 20 to 29 died") as caught:
         work(make(tmp_path), workers)
     assert "elspeth resume" in "".join(caught.value.__notes__)
-    assert "a worker died; rows 20 to 29 and those after it are processed again" in caplog.text
+    assert "a worker died; rows 20 to 29 and unfinished ones after it are processed again" in caplog.text
     assert (workers.restarts, workers.jobs) == (5, 10)  # from the second death on, one partition at a time
     assert len(trail(tmp_path)["row"]) == 20
     work(make(tmp_path), None)
@@ -220,6 +222,33 @@ def test_only_partitions_without_an_answer_are_processed_again(tmp_path: Path, m
     workers = InlineWorkers(count=3, deadly=[1])
     assert work(make(tmp_path), workers).rows == 40
     assert (workers.restarts, workers.jobs) == (1, 9)  # eight partitions, and the first one again
+
+
+class Spooling(InlineWorkers):
+    """Workers whose answers are in files, which go with them."""
+
+    spool = Spool()
+
+    def submit(self, *arguments: Any) -> Any:  # noqa: ANN401  passed on
+        answer = super().submit(*arguments)
+        return self.spool.send(InlineExecutor(), bytes, answer.result()) if answer.exception() is None else answer
+
+    def restart(self) -> None:
+        self.spool.remove()
+        self.spool = Spool.new()
+        super().restart()
+
+
+def test_answers_that_wait_in_files_survive_the_death_of_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elspeth.api._spool._LARGE", 1)
+    groups_of(monkeypatch, 5)
+    workers = Spooling(count=3, deadly=[1])
+    workers.spool = Spool.new()
+    assert work(make(tmp_path), workers).rows == 40
+    assert (workers.restarts, workers.jobs) == (1, 9)
+    workers.spool.remove()
 
 
 def test_a_defect_in_a_worker_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,10 @@ class Workers(Protocol):
         """Abandon work whose results are no longer needed."""
 
     def restart(self) -> None:
-        """Start new workers in place of dead ones."""
+        """Start new workers in place of dead ones.
+
+        Results that nobody has read are lost.
+        """
 
 
 @dataclass(slots=True)
@@ -193,12 +196,11 @@ class SharedRows:
                 f"the worker that processed {partition} died, and so did each that took its place: "
                 "the machine may lack memory, or a plugin ends the process"
             )
-        message = f"a worker died; {partition} and those after it are processed again"
+        message = f"a worker died; {partition} and unfinished ones after it are processed again"
         log_event(logging.WARNING, "worker_died", message, first=partition.first, rows=len(partition.rows))
-        self._workers.restart()
         for each in self._waiting:
-            if each.result is not None and not _has_answer(each.result):
-                each.result = None
+            each.result = _arrived(each.result)
+        self._workers.restart()
 
 
 def _pickle_context(context: RunContext) -> bytes:
@@ -210,8 +212,12 @@ def _pickle_context(context: RunContext) -> bytes:
         raise WorkerError(message) from error
 
 
-def _has_answer(result: Future[bytes]) -> bool:
-    return result.done() and not result.cancelled() and result.exception() is None
+def _arrived(result: Future[bytes] | None) -> Future[bytes] | None:
+    """Return a result that has arrived and is read, or None."""
+    if result is None or not result.done() or result.cancelled() or result.exception() is not None:
+        return None
+    result.result()  # it may be in a file, which the workers take with them
+    return result
 
 
 class _Reader:
