@@ -80,6 +80,9 @@ def test_workers_that_die_at_once_start_again_with_the_first_work(
         patch.setattr(InlineExecutor, "submit", Mock(side_effect=error))
         workers.start()
         workers._await_start()
+    directory = workers._spool.directory
+    assert directory is not None
+    assert not Path(directory).exists()
     assert workers.submit(len, "abc").result() == 3
     assert len(started) == 2
     workers.stop()

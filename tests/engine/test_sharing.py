@@ -13,6 +13,7 @@ from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -93,10 +94,10 @@ def test_log_messages_of_plugins_in_workers_are_logged(
 
     monkeypatch.setattr(MarkTransform, "process", process)
     monkeypatch.setattr("elspeth.engine.orchestrator.process_name", lambda: "the process of the run")
-    handlers = logging.getLogger().handlers.copy()
+    handlers, level = logging.getLogger().handlers.copy(), logging.getLogger("elspeth").level
     with caplog.at_level(logging.DEBUG, "plugin"):
         work(make(tmp_path), InlineWorkers())
-    assert logging.getLogger().handlers == handlers
+    assert (logging.getLogger().handlers, logging.getLogger("elspeth").level) == (handlers, level)
     assert caplog.messages.count("row 39 is odd") == 2  # workers are here, too
     assert caplog.messages.count("row 39 was looked at") == 1  # the run logs warnings only
 
@@ -249,6 +250,25 @@ def test_answers_that_wait_in_files_survive_the_death_of_a_worker(
     assert work(make(tmp_path), workers).rows == 40
     assert (workers.restarts, workers.jobs) == (1, 9)
     workers.spool.remove()
+
+
+def test_a_worker_that_cannot_make_calls_closes_the_database_of_the_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no rates")
+
+    ask = {"plugin": "ask", "options": {"field": "answer"}}
+    run = work(make(tmp_path, row_plugins=[ask]), None)
+    replay = make(tmp_path, row_plugins=[ask], run_mode="replay", replay_source_run_id=run.run_id)
+    workers = InlineWorkers()
+    monkeypatch.setattr("elspeth.engine.workshop.open_external_calls", refuse)
+    with (
+        patch.object(LandscapeDB, "close", autospec=True, side_effect=LandscapeDB.close) as close,
+        pytest.raises(WorkerError, match="OSError"),
+    ):
+        work(replay, workers)
+    assert close.call_count == workers.jobs + 1  # one for each partition, and that of the run
 
 
 def test_a_defect_in_a_worker_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ _START_ERRORS = (OSError, EOFError)
 """The errors of handing a new worker its first data, if it died or the process that forks it did."""
 
 _FEW = 8
-"""Pieces of work, some ranges or blocks of records, that are done before workers would have started."""
+"""The number of ranges or blocks of records that are processed before workers are started."""
 
 
 def start_importing(module: str) -> None:
@@ -137,8 +137,12 @@ class ProcessWorkers(Executor):
     def stop(self) -> None:
         """Stop the workers, even while they work."""
         self._await_start()
-        executor, lifelines = self._executor, self._lifelines
-        self._executor = self._lifelines = None
+        executor, self._executor = self._executor, None
+        self._end(executor)
+
+    def _end(self, executor: Executor | None) -> None:
+        """End the processes of an executor, and remove their files."""
+        lifelines, self._lifelines = self._lifelines, None
         for end in lifelines or ():
             end.close()
         if executor is not None:
@@ -159,12 +163,13 @@ class ProcessWorkers(Executor):
         try:
             executor = self._start()
         except OSError:
+            self._end(None)
             return
         try:
             for _ in range(self.count):
                 executor.submit(os.getpid)
         except (BrokenExecutor, *_START_ERRORS):
-            executor.shutdown()
+            self._end(executor)
             return
         self._executor = executor
 

@@ -49,7 +49,7 @@ class RunContext:
     `reason_key` is the one of `Start`. `versions` holds the recorded plugin version of each node, and `inputs` the
     recorded descriptions of transforms' inputs. `dialect` is the dialect of the audit database, and `database_url` the
     database with the answers for a replay. `rate_file` counts calls for all workers if the settings do not name a file.
-    Log records of at least `log_level` are sent to the main process. Relative paths are resolved against `directory`.
+    Log records of at least `log_level` are sent to the first process. Relative paths are resolved against `directory`.
     """
 
     run_id: str
@@ -72,7 +72,7 @@ class RunContext:
 class Breakdown:
     """The reason why a worker did not process its rows.
 
-    If the rows cannot be sent, the main process can still process them.
+    If the rows cannot be sent, the first process can still process them.
     """
 
     message: str
@@ -106,7 +106,7 @@ def _process(context: bytes, job: bytes) -> ProcessedPartition | Breakdown:
             with workshop.collected_log() as log:
                 processed = workshop.process(partition)
             return replace(processed, log=log)
-    except Exception as error:  # noqa: BLE001  the main process reports any error
+    except Exception as error:  # noqa: BLE001  the first process reports any error
         return _breakdown(error)
 
 
@@ -139,10 +139,13 @@ class _Workshop:
 
     def _open_external(self) -> ExternalCalls | None:
         context, db = self._context, None
-        if context.database_url is not None:
-            db = self._stack.enter_context(LandscapeDB.from_url(context.database_url, create_tables=False))
-        calls = open_external_calls(self._pipeline, db, payloads=self._payloads, rate_file=context.rate_file)
-        return self._stack.enter_context(calls)
+        with ExitStack() as stack:
+            if context.database_url is not None:
+                db = stack.enter_context(LandscapeDB.from_url(context.database_url, create_tables=False))
+            calls = open_external_calls(self._pipeline, db, payloads=self._payloads, rate_file=context.rate_file)
+            external = stack.enter_context(calls)
+            self._stack = stack.pop_all()
+        return external
 
     def process(self, partition: Partition) -> ProcessedPartition:
         """Process the first rows of a partition, usually all."""
@@ -185,6 +188,7 @@ class _Workshop:
             return
         handler, root, ours = _Collector(records), logging.getLogger(), logging.getLogger("elspeth")
         handler.setLevel(self._context.log_level)
+        level = ours.level
         ours.setLevel(self._context.log_level)
         root.addHandler(handler)
         try:
@@ -192,6 +196,7 @@ class _Workshop:
                 yield records
         finally:
             root.removeHandler(handler)
+            ours.setLevel(level)  # workers of a cluster live longer than a run
 
     def close(self) -> None:
         """Stop calls, and close files."""
@@ -235,7 +240,7 @@ def payload_store(settings: Settings) -> ManagedPayloadStore | None:
 
 _lock = threading.Lock()
 _opened: tuple[bytes, _Workshop] | None = None
-"""The workshop of the newest run, after its context."""
+"""The pickled context of the newest run, and its workshop."""
 
 
 def _open_workshop(context: bytes) -> _Workshop:

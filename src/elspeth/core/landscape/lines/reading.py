@@ -47,7 +47,7 @@ Its arguments are the record type, the number of the first line in the run, from
 """
 
 TypedChunk = tuple[str, int, T]
-"""Lines of one record type: its name, their number, and the transformed lines."""
+"""Lines of one record type: its name, their count, and the transformed lines."""
 
 _FETCH = 1000
 """The number of rows fetched at a time, which limits memory."""
@@ -56,22 +56,24 @@ _FETCH = 1000
 # -- one record type -------------------------------------------------------------------------------------------------
 
 
-def read_chunks(
-    connection: Connection, record_type: RecordType[AuditRecord], run_id: str, *, within: KeyRange | None = None
-) -> Iterator[Chunk]:
+def read_chunks(connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Iterator[Chunk]:
     """Yield a run's lines of one type in export order.
 
     Raises AuditIntegrityError for a record that breaks the schema.
     """
+    return _read_range(connection, record_type, KeyRange(run_id=run_id))
+
+
+def _read_range(connection: Connection, record_type: RecordType[AuditRecord], keys: KeyRange) -> Iterator[Chunk]:
     done = 0
-    for chunk in _read_rendered(connection, record_type, within or KeyRange(run_id=run_id)):
+    for chunk in _read_rendered(connection, record_type, keys):
         if chunk is None:
             break
         done += chunk[0]
         yield chunk
     else:
         return
-    for record in islice(read_records(connection, record_type, run_id, within=within), done, None):
+    for record in islice(_read_records(connection, record_type, keys), done, None):
         yield 1, canonical_bytes(record) + b"\n"
 
 
@@ -110,15 +112,25 @@ def read_records(
     *,
     withheld: bool = False,
     order: Sequence[str] | None = None,
-    within: KeyRange | None = None,
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a run's records of one type as JSON objects.
 
     Each record is checked by its contract. Records come in export order, unless `order` names other columns; `withheld`
     adds the columns that exports leave out. Raises AuditIntegrityError for a record that breaks the schema.
     """
+    return _read_records(connection, record_type, KeyRange(run_id=run_id), withheld=withheld, order=order)
+
+
+def _read_records(
+    connection: Connection,
+    record_type: RecordType[AuditRecord],
+    keys: KeyRange,
+    *,
+    withheld: bool = False,
+    order: Sequence[str] | None = None,
+) -> Generator[dict[str, Any], None, None]:
     columns, convert = record_type.table.c, mapper(record_type)
-    statement = (within or KeyRange(run_id=run_id)).restrict(record_type, convert.select())
+    statement = keys.restrict(record_type, convert.select())
     if order is not None:
         statement = statement.order_by(None).order_by(*(columns[name] for name in order))
     with connection.execute(statement.execution_options(yield_per=_FETCH)) as rows:
@@ -176,6 +188,6 @@ def read_typed_chunks(
     `first` is the number of the first line in the run. Raises the errors of `read_chunks`.
     """
     number = first
-    for count, lines in read_chunks(connection, RECORD_TYPES[record_type], keys.run_id, within=keys):
+    for count, lines in _read_range(connection, RECORD_TYPES[record_type], keys):
         yield record_type, count, transform(record_type, number, lines)
         number += count
