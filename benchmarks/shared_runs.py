@@ -80,14 +80,14 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=1.0, help="the part of the rows to run, for a first look")
     part = parser.parse_args().part
     print(machine())  # noqa: T201
-    print("| a row takes | rows | one process | workers | | times faster | wanted |\n|---|---|---|---|---|---|---|")  # noqa: T201
+    print("| a row takes | rows | one process | workers | | times as fast | wanted |\n|---|---|---|---|---|---|---|")  # noqa: T201
     for case in CASES:
         rows = max(1, int(case.rows * part))
         plain, many = (each.seconds for each in measure(case, rows, None, case.workers))
         faster = f"{plain / many:.2f}"
         cells = (case.work, f"{rows:,}", f"{plain:.1f} s", case.workers, f"{many:.1f} s", faster, case.wanted)
         print(f"| {' | '.join(map(str, cells))} |")  # noqa: T201
-    plain, one = (each.seconds for each in measure(CASES[-1], max(1, int(20_000 * part)), None, 1))
+    plain, one = (each.seconds for each in measure(CASES[-1], max(1, int(CASES[-1].rows * part)), None, 1))
     print(f"\n--workers 1 takes {one:.2f} s, {one / plain:.2f} times as long as no option (at most {ONE_WORKER})")  # noqa: T201
 
 

@@ -213,7 +213,7 @@ def _pickle_context(context: RunContext) -> bytes:
 
 
 def _arrived(result: Future[bytes] | None) -> Future[bytes] | None:
-    """Return a result that has arrived and is read, or None."""
+    """Return a result that has arrived, now read, or None."""
     if result is None or not result.done() or result.cancelled() or result.exception() is not None:
         return None
     result.result()  # it may be in a file, which the workers take with them

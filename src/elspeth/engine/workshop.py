@@ -46,7 +46,8 @@ __all__ = ["Breakdown", "RunContext", "payload_store", "process_name", "process_
 class RunContext:
     """The facts about a run that a worker needs.
 
-    `reason_key` is the one of `Start`. `versions` holds the recorded plugin version of each node, and `inputs` the
+    `plugins` makes the pipeline's plugins, and `bounds` are those of a partition. `reason_key` is the one of `Start`.
+    `process` names the first process. `versions` holds the recorded plugin version of each node, and `inputs` the
     recorded descriptions of transforms' inputs. `dialect` is the dialect of the audit database, and `database_url` the
     database with the answers for a replay. `rate_file` counts calls for all workers if the settings do not name a file.
     Log records of at least `log_level` are sent to the first process. Relative paths are resolved against `directory`.
