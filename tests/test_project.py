@@ -306,7 +306,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "tally": {"reporting"},
         "trail": {"errors", "pipeline", "start", "tally", "tokens", "waiting"},
         "partitions": {"tally", "tokens"},
-        "calls": {"pipeline"},
+        "calls": {"errors", "pipeline"},
         "run_outputs": {"start"},
         "publishing": {"errors", "pipeline", "run_outputs", "start"},
         "steps": {"errors", "pipeline", "reasons", "tokens", "trail", "calls", "publishing"},

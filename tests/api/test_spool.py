@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import select
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from pathlib import Path
@@ -55,6 +57,18 @@ def test_only_large_arguments_are_passed_as_files(tmp_path: Path, size: int, fil
     assert received.result() == size
 
 
+def test_a_result_that_goes_through_the_pipe_is_written_at_once(tmp_path: Path) -> None:
+    """What the executor adds to it takes some hundred bytes."""
+    found = []
+    for size in range(0, 1 << 12, 64):
+        process = OtherProcess()
+        received = Spool(directory=str(tmp_path)).send(process, bytes, size)
+        process.work()
+        found.append(len(pickle.dumps(process.sent[0][0].result())))
+        assert received.result() == bytes(size)
+    assert 2000 < max(found) < select.PIPE_BUF - 1024
+
+
 @pytest.mark.parametrize("directory", [None, "/nowhere"])
 def test_what_cannot_be_written_to_a_file_goes_through_the_pipe(directory: str | None) -> None:
     process = OtherProcess()
@@ -77,6 +91,7 @@ def test_what_a_full_disk_does_not_take_goes_through_the_pipe(tmp_path: Path, mo
     monkeypatch.setattr(os, "fdopen", FullDisk)
     process = OtherProcess()
     received = Spool(directory=str(tmp_path)).send(process, len, bytes(LARGE))
+    assert not list(tmp_path.iterdir())
     process.work()
     assert received.result() == LARGE
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor
@@ -86,6 +88,65 @@ def test_workers_that_die_at_once_start_again_with_the_first_work(
     assert workers.submit(len, "abc").result() == 3
     assert len(started) == 2
     workers.stop()
+
+
+def test_work_that_a_pool_may_have_forgotten_is_not_awaited(started: list[Executor]) -> None:
+    workers = ProcessWorkers(2, "os")
+    assert workers.submit(len, "abc").result() == 3
+    started[0]._broken = "a process died"  # type: ignore[attr-defined]
+    with pytest.raises(BrokenExecutor, match="a worker died"):
+        workers.submit(len, "abc")
+    workers.stop()
+
+
+def test_nothing_is_left_of_workers_whose_stop_was_interrupted(started: list[Executor]) -> None:
+    workers = ProcessWorkers(2, "os")
+    assert workers.submit(len, "abc").result() == 3
+    directories = [workers._spool.directory]
+    workers._starting = Mock(join=Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        workers.stop()
+    workers._start_in_thread()
+    directories.append(workers._spool.directory)
+    assert workers._executor is None
+    assert len(started) == 2
+    assert not any(Path(each).exists() for each in directories if each is not None)
+
+
+def run_program(text: str) -> str:
+    """Return the output of a program, which must end."""
+    program = f"import os, re, time\nfrom elspeth.api import workers as module\n{text}"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    return done.stdout
+
+
+def test_a_worker_that_is_busy_in_c_code_is_killed() -> None:
+    output = run_program(
+        """
+module._PATIENCE_S = 0.2
+workers = module.ProcessWorkers(1, "os")
+print(workers.submit(os.getpid).result())
+workers.submit(re.match, "(a+)+$", 40 * "a" + "b")
+time.sleep(0.2)
+workers.stop()
+"""
+    )
+    assert not Path(f"/proc/{output.strip()}").exists()
+
+
+def test_workers_that_ended_in_the_middle_of_a_result_can_be_stopped() -> None:
+    assert (
+        run_program(
+            """
+workers = module.ProcessWorkers(1, "os")
+workers.submit(os.getpid).result()
+os.write(workers._executor._result_queue._writer.fileno(), bytes([0, 0, 1, 0]))  # the length of what never comes
+workers.stop()
+print("stopped")
+"""
+        )
+        == "stopped\n"
+    )
 
 
 @pytest.mark.usefixtures("started")

@@ -108,13 +108,22 @@ def test_the_client_is_closed_with_its_workers() -> None:
     assert client.given == [(ADDRESS, 10, False), (1, 10), (2,)]
 
 
-@pytest.mark.parametrize("error", [OSError, TimeoutError, ValueError])
+@pytest.mark.parametrize("error", [OSError, TimeoutError])
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error("no")
 
     monkeypatch.setattr(Client, "__init__", fail)
     assert refusal() == f"--cluster: no Dask scheduler answers at {ADDRESS} ({error.__name__})"
+
+
+def test_what_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(Client, "__init__", fail)
+    expected = "the address of a Dask scheduler, such as tcp://scheduler:8786"
+    assert refusal() == f"--cluster: expected {expected}, got {ADDRESS!r}"
 
 
 def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

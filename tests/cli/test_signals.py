@@ -53,6 +53,16 @@ def test_the_first_signal_is_noted_and_the_second_raised(
     assert capsys.readouterr() == ("", how[number])
 
 
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, ""), (signal.SIGTERM, "SIGTERM: ")])
+def test_a_run_with_workers_stops_at_once_and_says_so(
+    number: signal.Signals, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with note_signals(shared=True):
+        signal.raise_signal(number)
+    said = "stopping; the rows that workers have at hand are processed again when the run is resumed"
+    assert capsys.readouterr() == ("", f"{name}{said}\n")
+
+
 def test_a_second_hangup_is_ignored() -> None:
     with note_signals() as request:
         signal.raise_signal(signal.SIGHUP)

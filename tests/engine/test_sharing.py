@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ from tests.engine.drawn import AskTransform
 from tests.engine.pipelines import (
     PLUGINS,
     GivenSource,
+    MarkOptions,
     MarkTransform,
     assert_sound,
     build,
@@ -243,7 +246,7 @@ class Spooling(InlineWorkers):
 def test_answers_that_wait_in_files_survive_the_death_of_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elspeth.api._spool._LARGE", 1)
+    monkeypatch.setattr("elspeth.api._spool._LARGE_RESULT", 1)
     groups_of(monkeypatch, 5)
     workers = Spooling(count=3, deadly=[1])
     workers.spool = Spool.new()
@@ -269,6 +272,39 @@ def test_a_worker_that_cannot_make_calls_closes_the_database_of_the_answers(
     ):
         work(replay, workers)
     assert close.call_count == workers.jobs + 1  # one for each partition, and that of the run
+
+
+def test_a_worker_whose_plugins_refuse_the_settings_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elspeth.engine.workshop.build_pipeline", lambda *_: MarkOptions.model_validate({"fail": 3}))
+    with pytest.raises(WorkerError) as caught:
+        work(make(tmp_path), InlineWorkers())
+    assert str(caught.value).partition("rows 0 to 9: ")[2] == (
+        "its plugins do not accept the settings: field: Field required; fail: Input should be a valid list"
+    )
+
+
+@pytest.mark.parametrize("workers", [None, InlineWorkers()], ids=["alone", "workers"])
+def test_a_row_fails_whose_plugin_ends_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: Workers | None
+) -> None:
+    def process(_: object, row: RowData) -> RowData:
+        if row["id"] == 7:
+            sys.exit(0)
+        return row
+
+    monkeypatch.setattr(MarkTransform, "process", process)
+    result = work(make(tmp_path), workers)
+    assert (result.rows, result.failed) == (40, 1)
+    (error,) = trail(tmp_path)["transform_error"]
+    assert json.loads(error["error_details_json"])["type"] == "SystemExit"
+
+
+def test_a_worker_that_an_import_ends_stops_the_run_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elspeth.engine.workshop.build_pipeline", lambda *_: sys.exit(0))
+    with pytest.raises(WorkerError, match="did not process rows 0 to 9: SystemExit: raised at"):
+        work(make(tmp_path), InlineWorkers())
 
 
 def test_a_defect_in_a_worker_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ def test_every_plugin_that_makes_calls_is_closed_when_the_run_ends(tmp_path: Pat
         def send(self, request: JsonObject) -> JsonObject:
             asked.append(self)
             if fails:
-                raise SystemExit(3)
+                raise KeyboardInterrupt
             return super().send(request)
 
         def close(self) -> None:
@@ -218,7 +218,7 @@ def test_every_plugin_that_makes_calls_is_closed_when_the_run_ends(tmp_path: Pat
     settings = graph_settings(tmp_path, ROWS[:1], row_plugins=asks)
     threads = set(threading.enumerate())
     if fails:
-        with pytest.raises(SystemExit):
+        with pytest.raises(KeyboardInterrupt):
             run_graph(tmp_path, settings, Closing)
     else:
         run_graph(tmp_path, settings, Closing)

@@ -124,3 +124,16 @@ def test_an_error_of_the_items_is_raised_in_its_turn() -> None:
     assert [next(found)[0] for _ in range(5)] == list(range(5))
     with pytest.raises(EOFError):
         next(found)
+
+
+def test_an_error_of_the_executor_is_raised_in_its_turn() -> None:
+    def submit(item: int) -> Future[int]:
+        if item == 5:
+            raise EOFError
+        return executor.submit(abs, item)
+
+    executor = InlineExecutor()
+    found = share(iter(range(9)), executor, submit, abs)
+    assert [next(found)[0] for _ in range(5)] == list(range(5))
+    with pytest.raises(EOFError):
+        next(found)

@@ -19,7 +19,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _LARGE = 1 << 16
-"""Values from this size on go through a file: the capacity of a pipe, in bytes."""
+"""Work from this size on goes through a file: the capacity of a pipe, in bytes."""
+
+_LARGE_RESULT = 1 << 11
+"""Results from this size on go through a file.
+
+Smaller ones, with what the executor adds, are written to its pipe in one piece, as up to 4096 bytes are. If a worker
+died in the middle of a longer one, the executor would wait for the rest forever.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +66,22 @@ class Spool:
 
         Its arguments and its result go through files if they are large. The future raises what the executor's does.
         """
-        return SpooledFuture(executor.submit(self._do, self._pack((work, args, kwargs))))
+        return SpooledFuture(executor.submit(self._do, self._pack((work, args, kwargs), _LARGE)))
 
     def _do(self, sent: _Packed) -> _Packed:
         """Do the work, in a worker."""
         work, args, kwargs = cast("tuple[Callable[..., object], tuple[object, ...], dict[str, object]]", sent.unpack())
-        return self._pack(work(*args, **kwargs))
+        return self._pack(work(*args, **kwargs), _LARGE_RESULT)
 
-    def _pack(self, value: object) -> _Packed:
+    def _pack(self, value: object, large: int) -> _Packed:
         if self.directory is not None:
+            pickled = _Pickle(self.directory, large)
             try:
-                with closing(_Pickle(self.directory)) as pickled:
+                with closing(pickled):
                     pickle.dump(value, pickled, pickle.HIGHEST_PROTOCOL)
-                    return _Packed(content=pickled.content)
+                return _Packed(content=pickled.content)
             except OSError:
-                pass  # A full disk: the pipe will do. What was written goes with the directory.
+                pickled.remove()  # A full disk: the pipe will do.
         return _Packed(content=pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
     def remove(self) -> None:
@@ -85,8 +93,9 @@ class Spool:
 class _Pickle:
     """The bytes of a pickled value, perhaps in a file."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, large: int) -> None:
         self._directory = directory
+        self._large = large
         self._written = bytearray()
         self._file: BinaryIO | None = None
         self._path: Path | None = None
@@ -98,7 +107,7 @@ class _Pickle:
 
     def write(self, data: bytes) -> None:
         """Take the next bytes; raises OSError."""
-        if self._file is None and len(self._written) + len(data) < _LARGE:
+        if self._file is None and len(self._written) + len(data) < self._large:
             self._written += data
             return
         if self._file is None:
@@ -111,6 +120,11 @@ class _Pickle:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+    def remove(self) -> None:
+        """Remove the file, if there is one."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 class SpooledFuture(Future[T]):

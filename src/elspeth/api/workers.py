@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,7 @@ from elspeth.api._spool import Spool
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
+    from multiprocessing.process import BaseProcess
 
 __all__ = ["ProcessWorkers", "prepare_run_workers", "run_workers", "start_importing", "start_workers"]
 
@@ -27,6 +29,9 @@ _WORKSHOP = "elspeth.engine.workshop"
 
 _START_ERRORS = (OSError, EOFError)
 """The errors of handing a new worker its first data, if it died or the process that forks it did."""
+
+_PATIENCE_S = 2.0
+"""How long workers may take to end."""
 
 _FEW = 8
 """The number of ranges or blocks of records that are processed before workers are started."""
@@ -85,6 +90,7 @@ class ProcessWorkers(Executor):
         self._asked = 0
         self._executor: Executor | None = None
         self._starting: threading.Thread | None = None
+        self._is_stopping = False
         self._lifelines: tuple[Connection, Connection] | None = None
         self._spool = Spool()
 
@@ -118,11 +124,15 @@ class ProcessWorkers(Executor):
         if self._executor is None:
             self._executor = self._start()
         try:
-            return self._spool.send(self._executor, work, *args, **kwargs)
+            future = self._spool.send(self._executor, work, *args, **kwargs)
         except _START_ERRORS as error:
             # A worker died while it was started, or another one did, and the executor closes what it would start with.
             message = f"a worker died while it started: {error}"
             raise BrokenExecutor(message) from error
+        if getattr(self._executor, "_broken", False):
+            # A process pool that breaks down at this moment may have forgotten the work.
+            raise BrokenExecutor("a worker died")
+        return future
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
         """Do nothing: the end of the command stops the workers.
@@ -136,15 +146,28 @@ class ProcessWorkers(Executor):
 
     def stop(self) -> None:
         """Stop the workers, even while they work."""
-        self._await_start()
-        executor, self._executor = self._executor, None
-        self._end(executor)
+        self._is_stopping = True
+        try:
+            self._await_start()
+            self._is_stopping = False
+        finally:  # also if a signal interrupts the waiting; the thread then ends what it has started
+            executor, self._executor = self._executor, None
+            self._end(executor)
 
     def _end(self, executor: Executor | None) -> None:
-        """End the processes of an executor, and remove their files."""
+        """End the processes of an executor, and remove their files.
+
+        A worker that is busy in C code does not notice the end of its lifeline, and is killed.
+        """
+        processes = list((getattr(executor, "_processes", None) or {}).values())
+        results = getattr(executor, "_result_queue", None)
         lifelines, self._lifelines = self._lifelines, None
         for end in lifelines or ():
             end.close()
+        if results is not None:
+            # A worker may end in the middle of a result. The executor would wait for the rest while anybody can write.
+            results._writer.close()  # noqa: SLF001  there is no other way
+        _kill_late(processes)
         if executor is not None:
             executor.shutdown(cancel_futures=True)
         self._spool.remove()
@@ -169,6 +192,9 @@ class ProcessWorkers(Executor):
             for _ in range(self.count):
                 executor.submit(os.getpid)
         except (BrokenExecutor, *_START_ERRORS):
+            self._end(executor)
+            return
+        if self._is_stopping:
             self._end(executor)
             return
         self._executor = executor
@@ -225,6 +251,18 @@ def _initialize(lifeline: Connection, environment: Mapping[str, str], spool: Spo
     parent = parent_process()
     assert parent is not None  # noqa: S101  it runs in workers only
     threading.Thread(target=_exit_with, args=([parent.sentinel, lifeline], spool), daemon=True).start()
+
+
+def _kill_late(processes: Sequence[BaseProcess]) -> None:
+    """Wait until processes end, and kill those that do not."""
+    from multiprocessing.connection import wait  # noqa: PLC0415  start time
+
+    late, end = {each.sentinel: each for each in processes}, time.monotonic() + _PATIENCE_S
+    while late and (ended := wait(late, timeout=max(0.0, end - time.monotonic()))):
+        for each in ended:
+            del late[each]  # type: ignore[arg-type]
+    for process in late.values():
+        process.kill()
 
 
 def _exit_with(ends: list[int | Connection], spool: Spool) -> None:

@@ -173,7 +173,12 @@ def cluster_workers(address: str, files: Sequence[Path] = (), places: Sequence[P
 
     try:
         client = Client(address, timeout=_PATIENCE_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        example = "tcp://scheduler:8786"
+        raise UsageError(
+            f"--cluster: expected the address of a Dask scheduler, such as {example}, got {address!r}"
+        ) from error
+    except OSError as error:
         raise UsageError(f"--cluster: no Dask scheduler answers at {address} ({type(error).__name__})") from error
     with client:
         try:

@@ -76,7 +76,7 @@ def execute_pipeline(
     ):
         for problem in _unwritable_objects(pipeline):
             _warn(problem)
-        with note_signals() as request:
+        with note_signals(shared=workers is not None) as request:
             try:
                 with (
                     report_at_end(db, pipeline.settings, settings.path, _warn, force=force) as report,

@@ -128,10 +128,11 @@ def raise_signals() -> Iterator[RaisingHandler]:
 
 
 @contextmanager
-def note_signals() -> Iterator[StopRequest]:
+def note_signals(*, shared: bool = False) -> Iterator[StopRequest]:
     """Note the first signal, and raise `Stopped` afterwards.
 
-    Further SIGHUPs are ignored, as by `RaisingHandler`.
+    `shared` says that workers have the rows at hand, which are then not recorded. Further SIGHUPs are ignored, as by
+    `RaisingHandler`.
     """
     request = StopRequest()
     # A handler may interrupt code that holds a lock or writes to a stream; putting into this queue is safe.
@@ -140,7 +141,7 @@ def note_signals() -> Iterator[StopRequest]:
     def note(number: int, _: FrameType | None) -> None:
         if request.signal is None:
             request.signal = signal.Signals(number)
-            messages.put(_stop_message(request.signal))
+            messages.put(_stop_message(request.signal, shared=shared))
         elif number != signal.SIGHUP:
             raise Stopped(number)
 
@@ -180,7 +181,10 @@ def _print_messages(messages: SimpleQueue[str]) -> None:
         sys.stderr.write(message)
 
 
-def _stop_message(received: signal.Signals) -> str:
+def _stop_message(received: signal.Signals, *, shared: bool) -> str:
+    if shared:
+        name = "" if received is signal.SIGINT else f"{received.name}: "
+        return f"{name}stopping; the rows that workers have at hand are processed again when the run is resumed\n"
     if received is signal.SIGINT:
         return "stopping when the rows at hand are recorded; press Ctrl-C again to stop at once\n"
     return f"{received.name}: stopping when the rows at hand are recorded; SIGTERM now stops at once\n"

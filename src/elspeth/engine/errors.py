@@ -12,6 +12,7 @@ from elspeth.core.landscape.recording.base import make_recordable
 
 __all__ = [
     "DEFECTS",
+    "PLUGIN_ERRORS",
     "AccountingError",
     "AnswerError",
     "Failure",
@@ -33,6 +34,10 @@ class AccountingError(RecordableError):
 
 DEFECTS = (AccountingError, AuditIntegrityError)
 """The errors that are defects of this program: another attempt would meet them again."""
+
+
+PLUGIN_ERRORS = (Exception, SystemExit)
+"""What code of a plugin may raise: `sys.exit` in it is an error, and does not end the program."""
 
 
 class AnswerError(RecordableError):
@@ -86,7 +91,7 @@ class Failure:
     details: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, error: Exception | RowError) -> Failure:
+    def of(cls, error: BaseException | RowError) -> Failure:
         """Describe an exception, or the error that a plugin returned."""
         if isinstance(error, RowError):
             return cls(message=error.message, kind=type(error).__name__, details=error.details)
@@ -105,7 +110,7 @@ class Failure:
         return stable_hash(make_recordable(self.as_error()))
 
 
-def blame(kind: str, name: str, error: Exception) -> PluginError:
+def blame(kind: str, name: str, error: BaseException) -> PluginError:
     """Return a plugin's error as one that names the plugin.
 
     A PluginError already describes the problem, and is returned unchanged.

@@ -9,7 +9,7 @@ from elspeth.contracts.plugins import Aggregation, JsonObject, Transform
 from elspeth.contracts.python_functions import RowFunction
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.wiring import Place
-from elspeth.engine.errors import ResumeError, blame
+from elspeth.engine.errors import PLUGIN_ERRORS, ResumeError, blame
 from elspeth.engine.pipeline import Pipeline
 
 __all__ = ["compare_inputs", "read_inputs", "recorded_inputs", "require_same_inputs"]
@@ -28,7 +28,7 @@ def read_inputs(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
     for place, step in steps.items():
         try:
             found = step.prepare()
-        except Exception as error:
+        except PLUGIN_ERRORS as error:
             raise blame(step.kind, step.name, error) from error
         if found:
             inputs[place] = {_INPUT: found}

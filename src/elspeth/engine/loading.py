@@ -23,7 +23,7 @@ from elspeth.core.secrets import Mask
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.calls.external import ExternalCalls
 from elspeth.engine.calls.of_sources import SourceCalls
-from elspeth.engine.errors import ResumeError, RunInterruptedError, TooManyFailuresError, blame
+from elspeth.engine.errors import PLUGIN_ERRORS, ResumeError, RunInterruptedError, TooManyFailuresError, blame
 from elspeth.engine.limits import FailureLimits
 from elspeth.engine.origins import InputRecorder
 from elspeth.engine.partitions import Bounds, OpenPartition, ProcessedPartition, choose_bounds
@@ -365,7 +365,7 @@ def _in_groups(
                 group.append(item)  # noqa: PERF402  rows before an error must not be lost
         except (ResumeError, RunInterruptedError) as error:
             failure = error
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+        except PLUGIN_ERRORS as error:  # a plugin may fail in any way
             failure = blame("source", source.name, error)
         if group:
             yield group

@@ -16,7 +16,7 @@ from elspeth.core.landscape.queries.recorded import (
     output_summary,
 )
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.engine.errors import AccountingError, ResumeError, blame
+from elspeth.engine.errors import PLUGIN_ERRORS, AccountingError, ResumeError, blame
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.run_outputs import RunOutputs
 from elspeth.engine.start import SinkProgress, Start
@@ -50,7 +50,7 @@ class OpenSink:
             self.sink.write(row)
         except (RowRejectedError, PluginError):
             raise
-        except Exception as error:
+        except PLUGIN_ERRORS as error:
             raise blame("sink", self.name, error) from error
         self.rows += 1
 
@@ -261,5 +261,5 @@ def _blamed(name: str) -> Iterator[None]:
         yield
     except (RowRejectedError, PluginError):
         raise
-    except Exception as error:
+    except PLUGIN_ERRORS as error:
         raise blame("sink", name, error) from error

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from logging.handlers import QueueHandler
 from queue import SimpleQueue
 
+from pydantic import ValidationError
+
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.events import events_of_run
 from elspeth.core.landscape.database import LandscapeDB
@@ -29,7 +31,7 @@ from elspeth.core.payload_places import open_payload_store
 from elspeth.core.payload_store import ManagedPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
-from elspeth.engine.errors import DEFECTS, WorkerError
+from elspeth.engine.errors import DEFECTS, PLUGIN_ERRORS, WorkerError
 from elspeth.engine.inputs import compare_inputs
 from elspeth.engine.partitions import Bounds, OpenPartition, Partition, ProcessedPartition
 from elspeth.engine.pipeline import Pipeline, build_pipeline
@@ -107,11 +109,11 @@ def _process(context: bytes, job: bytes) -> ProcessedPartition | Breakdown:
             with workshop.collected_log() as log:
                 processed = workshop.process(partition)
             return replace(processed, log=log)
-    except Exception as error:  # noqa: BLE001  the first process reports any error
+    except PLUGIN_ERRORS as error:  # the first process reports any error
         return _breakdown(error)
 
 
-def _breakdown(error: Exception, *, cannot_be_sent: bool = False) -> Breakdown:
+def _breakdown(error: BaseException, *, cannot_be_sent: bool = False) -> Breakdown:
     kind = "" if isinstance(error, WorkerError) else f"{type(error).__name__}: "
     message = f"{kind}{recordable_message(error)}"
     is_defect = isinstance(error, DEFECTS)
@@ -133,7 +135,7 @@ class _Workshop:
         self.directory = context.directory
         self._context = context
         self._stack = ExitStack()
-        self._pipeline = build_pipeline(context.settings, context.plugins)
+        self._pipeline = _build_pipeline(context)
         _require_same(self._pipeline, context)
         self._payloads = payload_store(context.settings)
         self._external = self._open_external()
@@ -214,6 +216,20 @@ class _Collector(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         """Keep a prepared record."""
         self._records.append(record)
+
+
+def _build_pipeline(context: RunContext) -> Pipeline:
+    """Build the pipeline of a run.
+
+    Raises WorkerError if this worker's plugins do not accept their options, for example because they cannot import a
+    function.
+    """
+    try:
+        return build_pipeline(context.settings, context.plugins)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)]
+        message = f"its plugins do not accept the settings: {'; '.join(problems)}".replace("Value error, ", "")
+        raise WorkerError(message) from error
 
 
 def _require_same(pipeline: Pipeline, context: RunContext) -> None:

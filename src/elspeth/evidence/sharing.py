@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
+from itertools import islice
 from typing import ParamSpec, TypeVar
 
 __all__ = ["send", "share"]
@@ -44,14 +45,13 @@ def share(
         """Take the next item, and return whether a worker did."""
         nonlocal ended, fault
         try:
-            item = next(rest)
-        except StopIteration:
+            taken = [(item, submit(item)) for item in islice(rest, 1)]
+        except Exception as error:  # noqa: BLE001  raised after the items before it
+            taken, fault = [], error
+        if not taken:
             ended = True
             return False
-        except Exception as error:  # noqa: BLE001  raised after the items before it
-            ended, fault = True, error
-            return False
-        sent = submit(item)
+        [(item, sent)] = taken
         waiting.append((item, sent or _finished(here, item)))
         return sent is not None
 

@@ -204,9 +204,9 @@ def test_closing_closes_the_file_of_the_rate_limits(tmp_path: Path) -> None:
 
 def test_errors_that_are_not_the_fault_of_the_row_are_raised() -> None:
     def send(_: JsonObject) -> JsonObject:
-        raise SystemExit(3)
+        raise KeyboardInterrupt
 
-    with closing(caller(FakeTime())) as live, pytest.raises(SystemExit):
+    with closing(caller(FakeTime())) as live, pytest.raises(KeyboardInterrupt):
         live.start(Oracle(send), {"asked": 1}, row_index=0).result(SECONDS)
 
 

@@ -297,14 +297,14 @@ def test_an_answer_that_the_plugin_cannot_read_is_compared_as_a_whole(monkeypatc
 
 def test_errors_that_are_not_the_fault_of_the_row_are_raised() -> None:
     def send(_: JsonObject) -> JsonObject:
-        raise SystemExit(3)
+        raise KeyboardInterrupt
 
     with LandscapeDB.in_memory() as db:
         store = MemoryStore()
         record_run_with_calls(db, store, [])
         with closing(VerifyCaller(caller(FakeTime()), ReplayCaller(db, store, RUN_ID))) as verify:
             future = verify.start(Oracle(send), ASKED, row_index=0)
-            with pytest.raises(SystemExit):
+            with pytest.raises(KeyboardInterrupt):
                 future.result(SECONDS)
 
 

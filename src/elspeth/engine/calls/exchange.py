@@ -84,7 +84,7 @@ class Caller(Protocol):
         ...
 
 
-def describe_error(error: Exception) -> Mapping[str, object]:
+def describe_error(error: BaseException) -> Mapping[str, object]:
     """Describe an error for the record of a call."""
     facts: dict[str, object] = {"exception": make_storable(recordable_message(error)), "type": type(error).__name__}
     if isinstance(error, CallError):

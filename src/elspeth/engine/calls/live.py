@@ -20,6 +20,7 @@ from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.exchange import Attempt, Exchange, describe_error
 from elspeth.engine.calls.rates import RateLimit, RateLimits
+from elspeth.engine.errors import PLUGIN_ERRORS
 
 __all__ = ["LiveCaller", "Wait"]
 
@@ -129,11 +130,11 @@ def _try(plugin: CallingPlugin, request: JsonObject) -> _Try:
     """
     begun = time.perf_counter()
     response: JsonObject | None = None
-    failure: Exception | None = None
+    failure: BaseException | None = None
     try:
         response = plugin.send(request)
         canonical_bytes(response)
-    except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one call must not end the run
+    except PLUGIN_ERRORS as error:  # a plugin may fail in any way, and one call must not end the run
         response, failure = _recordable_answer(error), error
     latency_ms = (time.perf_counter() - begun) * 1000
     described = None if failure is None else describe_error(failure)
@@ -141,7 +142,7 @@ def _try(plugin: CallingPlugin, request: JsonObject) -> _Try:
     return _Try(attempt=attempt, error=failure if isinstance(failure, CallError) else None)
 
 
-def _recordable_answer(error: Exception) -> JsonObject | None:
+def _recordable_answer(error: BaseException) -> JsonObject | None:
     """Return an error's answer, if it can be recorded."""
     answer = error.answer if isinstance(error, CallError) else None
     try:

@@ -14,7 +14,7 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.steps import AggregationSettings
 from elspeth.core.settings.wiring import Place, Wire
-from elspeth.engine.errors import AnswerError, Failure
+from elspeth.engine.errors import PLUGIN_ERRORS, AnswerError, Failure
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.steps import CollectingStep
 from elspeth.engine.tokens import Departure, HashedRow, LiveToken, LostBranch, Onward, copy_row, require_json
@@ -165,7 +165,7 @@ class AggregationStep(CollectingStep):
             if isinstance(result, RowError):
                 return Failure.of(result)
             return [HashedRow.of(row) for row in self._rows(result, len(batch.members))]
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one batch must not end the run
+        except PLUGIN_ERRORS as error:  # a plugin may fail in any way, and one batch must not end the run
             return Failure.of(error)
 
     def _rows(self, result: object, members: int) -> list[RowData]:

@@ -11,7 +11,7 @@ from elspeth.contracts.rows import RowValidator
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.batches import FIRST_ROW, HeldItem
 from elspeth.core.settings.wiring import Place, Wire
-from elspeth.engine.errors import Failure
+from elspeth.engine.errors import PLUGIN_ERRORS, Failure
 from elspeth.engine.steps import CollectingStep
 from elspeth.engine.tokens import HashedRow, LiveToken, Onward, copy_row
 from elspeth.engine.trail import TrailWriter
@@ -44,7 +44,7 @@ class DistinctStep(CollectingStep):
             if isinstance(key, RowError):
                 return self._trail.refuse(visit, Failure.of(key))
             digest = stable_hash(key)
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
+        except PLUGIN_ERRORS as error:  # a plugin may fail in any way, and one row must not end the run
             return self._trail.refuse(visit, Failure.of(error))
         first = self._first.get(bytes.fromhex(digest))
         if first is not None:

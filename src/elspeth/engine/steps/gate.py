@@ -10,7 +10,7 @@ from elspeth.contracts.python_functions import RowFunction
 from elspeth.contracts.routing import FORK
 from elspeth.core.settings.steps import GateSettings
 from elspeth.core.settings.wiring import Place, Wire
-from elspeth.engine.errors import Failure
+from elspeth.engine.errors import PLUGIN_ERRORS, Failure
 from elspeth.engine.reasons import Reasons
 from elspeth.engine.steps import Step
 from elspeth.engine.tokens import LiveToken, Onward, copy_row, lose_branch
@@ -50,7 +50,7 @@ class GateStep(Step):
         except EvaluationError as error:
             field = {} if error.field is None else {"field": error.field}
             return self._trail.refuse(visit, self._failure(str(error), type(error).__name__, field))
-        except Exception as error:  # noqa: BLE001  a function may fail in any way, and one row must not end the run
+        except PLUGIN_ERRORS as error:  # a function may fail in any way, and one row must not end the run
             return self._trail.refuse(visit, self._failure(recordable_message(error), type(error).__name__, {}))
         label = route_label(value)
         if label not in self._routes:

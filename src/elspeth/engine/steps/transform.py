@@ -18,7 +18,7 @@ from elspeth.core.landscape.queries.problems import DIFFERS_FROM
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.calls.external import ExternalCalls
-from elspeth.engine.errors import AnswerError, Failure
+from elspeth.engine.errors import PLUGIN_ERRORS, AnswerError, Failure
 from elspeth.engine.steps import Step
 from elspeth.engine.tokens import HashedRow, LiveToken, Onward, copy_row
 from elspeth.engine.trail import TrailWriter, Visit
@@ -51,7 +51,7 @@ class TransformStep(Step):
                     visit, {**result.details, "action": self._plugin.name, "dropped": result.reason}
                 )
             outputs = [HashedRow.of(row) for row in self._rows(result)]
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
+        except PLUGIN_ERRORS as error:  # a plugin may fail in any way, and one row must not end the run
             return self._trail.refuse(visit, Failure.of(error))
         if not isinstance(result, dict):
             return self._expand(visit, outputs)
@@ -124,7 +124,7 @@ class CallStep(Step):
                 call = Failure.of(request)
             else:
                 call = self._external.caller.start(self._plugin, request, row_index=token.row_index)
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
+        except PLUGIN_ERRORS as error:  # a plugin may fail in any way, and one row must not end the run
             call = Failure.of(error)
         self._questions[token.token_id] = _Question(row=row, since=since, call=call)
 
@@ -166,7 +166,7 @@ class CallStep(Step):
                 failure = Failure(message=f"{expected}, got {type(result).__name__}", kind="AnswerError")
             else:
                 return HashedRow.of(result)
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
+        except PLUGIN_ERRORS as error:  # a plugin may fail in any way, and one row must not end the run
             failure = Failure.of(error)
         return replace(failure, details={**failure.details, **_comparison(exchange)})
 
