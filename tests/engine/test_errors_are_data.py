@@ -105,6 +105,7 @@ def test_a_line_too_large_to_hold_is_an_error_of_its_row_where_lines_are_rows(tm
 class RaisingSource(Source):
     """A source with a defect."""
 
+    error: type[BaseException] = KeyError
     name = "raising"
     plugin_version = "1"
     options_model = SourceOptions
@@ -112,26 +113,33 @@ class RaisingSource(Source):
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield one row, then fail."""
         yield {"id": 1, "kind": "x"}
-        raise KeyError("oops")
+        raise self.error("oops")
 
 
 class RaisingSink(CsvSink):
     """A sink with a defect."""
 
+    error: type[BaseException] = KeyError
     name = "raising"
 
     def sync(self) -> None:
         """Fail."""
-        raise LookupError("oops")
+        raise self.error("oops")
 
 
-def test_a_plugin_that_breaks_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [KeyError, SystemExit])
+def test_a_plugin_that_breaks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    for plugin in (RaisingSource, RaisingSink):
+        monkeypatch.setattr(plugin, "error", error)
+    kind = error.__name__
     settings = csv_settings(tmp_path)
     settings["datasource"] = {"plugin": "raising"}
     with pytest.raises(PluginError) as caught:
         execute(build(tmp_path, settings, RaisingSource))
     where = r"raised at tests\.engine\.test_errors_are_data line \d+"
-    assert re.fullmatch(rf"source 'raising' failed: KeyError: {where}", str(caught.value))
+    assert re.fullmatch(rf"source 'raising' failed: {kind}: {where}", str(caught.value))
     assert_sound(trail(tmp_path), status="interrupted")
     assert len(trail(tmp_path)["row"]) == 1
     (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
@@ -139,7 +147,7 @@ def test_a_plugin_that_breaks_is_named(tmp_path: Path) -> None:
     settings["sinks"]["x"]["plugin"] = "raising"
     with pytest.raises(PluginError) as caught:
         execute(build(tmp_path, settings, RaisingSink))
-    assert re.fullmatch(rf"sink 'x' failed: LookupError: {where}", str(caught.value))
+    assert re.fullmatch(rf"sink 'x' failed: {kind}: {where}", str(caught.value))
     assert_sound(trail(tmp_path), status="failed")
 
 
