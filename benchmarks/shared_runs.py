@@ -26,7 +26,6 @@ sinks: {{out: {{plugin: csv, options: {{path: out.csv}}}}}}
 landscape: {{url: "sqlite:///audit.db"}}
 """
 
-
 _REPEATS = 2  # these runs are long
 
 

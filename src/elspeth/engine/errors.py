@@ -35,7 +35,6 @@ class AccountingError(RecordableError):
 DEFECTS = (AccountingError, AuditIntegrityError)
 """The errors that are defects of this program: another attempt would meet them again."""
 
-
 PLUGIN_ERRORS = (Exception, SystemExit)
 """What code of a plugin may raise: `sys.exit` in it is an error, and does not end the program."""
 

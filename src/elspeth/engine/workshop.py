@@ -134,21 +134,19 @@ class _Workshop:
     def __init__(self, context: RunContext) -> None:
         self.directory = context.directory
         self._context = context
-        self._stack = ExitStack()
         self._pipeline = _build_pipeline(context)
         _require_same(self._pipeline, context)
         self._payloads = payload_store(context.settings)
-        self._external = self._open_external()
-
-    def _open_external(self) -> ExternalCalls | None:
-        context, db = self._context, None
         with ExitStack() as stack:
-            if context.database_url is not None:
-                db = stack.enter_context(LandscapeDB.from_url(context.database_url, create_tables=False))
-            calls = open_external_calls(self._pipeline, db, payloads=self._payloads, rate_file=context.rate_file)
-            external = stack.enter_context(calls)
+            self._external = self._open_external(stack)
             self._stack = stack.pop_all()
-        return external
+
+    def _open_external(self, stack: ExitStack) -> ExternalCalls | None:
+        context, db = self._context, None
+        if context.database_url is not None:
+            db = stack.enter_context(LandscapeDB.from_url(context.database_url, create_tables=False))
+        calls = open_external_calls(self._pipeline, db, payloads=self._payloads, rate_file=context.rate_file)
+        return stack.enter_context(calls)
 
     def process(self, partition: Partition) -> ProcessedPartition:
         """Process the first rows of a partition, usually all."""

@@ -153,5 +153,5 @@ def test_sound_records_are_read_without_contracts(
 ) -> None:
     with full.connection() as connection:
         expected = plain_way(connection, record_type)
-        monkeypatch.setattr(reading, "_read_records", lambda *_, **__: pytest.fail("the database renders these"))
+        monkeypatch.setattr(reading, "_read_selected", lambda *_, **__: pytest.fail("the database renders these"))
         assert fast_way(connection, record_type) == expected

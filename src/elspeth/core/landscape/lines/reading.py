@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.canonical import canonical_bytes
@@ -73,7 +73,7 @@ def _read_range(connection: Connection, record_type: RecordType[AuditRecord], ke
         yield chunk
     else:
         return
-    for record in islice(_read_records(connection, record_type, keys), done, None):
+    for record in islice(_read_selected(connection, record_type, _select(record_type, keys)), done, None):
         yield 1, canonical_bytes(record) + b"\n"
 
 
@@ -118,21 +118,24 @@ def read_records(
     Each record is checked by its contract. Records come in export order, unless `order` names other columns; `withheld`
     adds the columns that exports leave out. Raises AuditIntegrityError for a record that breaks the schema.
     """
-    return _read_records(connection, record_type, KeyRange(run_id=run_id), withheld=withheld, order=order)
+    statement = _select(record_type, KeyRange(run_id=run_id))
+    if order is not None:
+        statement = statement.order_by(None).order_by(*(record_type.table.c[name] for name in order))
+    return _read_selected(connection, record_type, statement, withheld=withheld)
 
 
-def _read_records(
+def _select(record_type: RecordType[AuditRecord], keys: KeyRange) -> Select[*tuple[Any, ...]]:
+    return keys.restrict(record_type, mapper(record_type).select())
+
+
+def _read_selected(
     connection: Connection,
     record_type: RecordType[AuditRecord],
-    keys: KeyRange,
+    statement: Select[*tuple[Any, ...]],
     *,
     withheld: bool = False,
-    order: Sequence[str] | None = None,
 ) -> Generator[dict[str, Any], None, None]:
-    columns, convert = record_type.table.c, mapper(record_type)
-    statement = keys.restrict(record_type, convert.select())
-    if order is not None:
-        statement = statement.order_by(None).order_by(*(columns[name] for name in order))
+    convert = mapper(record_type)
     with connection.execute(statement.execution_options(yield_per=_FETCH)) as rows:
         for row in rows:
             convert.from_row(row)  # raises for a record that breaks the schema: an export must not hide that
